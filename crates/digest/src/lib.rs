@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
+
+mod algorithm;
+mod cancel;
+mod digest;
+mod hasher;
+mod hex;
+mod kind;
+mod offset;
+mod read_at;
+mod verify;
+
+pub use crate::{
+    algorithm::Algorithm,
+    cancel::{Cancel, Cancelled},
+    digest::{DiffId, Digest, ParseDigestError},
+    hasher::{Hasher, HashingReader, HashingWriter},
+    hex::{HexError, decode_hex, encode_hex, encode_hex_into},
+    kind::ErrorKind,
+    offset::Offset,
+    read_at::{Cursor, ReadAt, Section},
+    verify::{Mismatch, VerifyingReader, VerifyingWriter},
+};

@@ -1,0 +1,208 @@
+//! Reading a blob by position, through a shared reference.
+//!
+//! Nobody owns a seek position, so any number of threads can read one source at once.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::unix::fs::FileExt,
+    sync::Arc,
+};
+
+use crate::Offset;
+
+/// Random access to the bytes of one blob.
+pub trait ReadAt {
+    /// Length of the blob, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the source reports.
+    fn size(&self) -> io::Result<u64>;
+
+    /// Fills all of `buf` from `at`.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::UnexpectedEof`] if the blob ends first, else whatever the source reports.
+    fn read_exact_at(&self, at: Offset, buf: &mut [u8]) -> io::Result<()>;
+}
+
+impl ReadAt for [u8] {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.len() as u64)
+    }
+
+    fn read_exact_at(&self, at: Offset, buf: &mut [u8]) -> io::Result<()> {
+        let from = usize::try_from(at.get()).ok().and_then(|at| self.get(at..));
+        let bytes = from.and_then(|bytes| bytes.get(..buf.len())).ok_or(io::ErrorKind::UnexpectedEof)?;
+        buf.copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+impl<const N: usize> ReadAt for [u8; N] {
+    fn size(&self) -> io::Result<u64> {
+        self.as_slice().size()
+    }
+
+    fn read_exact_at(&self, at: Offset, buf: &mut [u8]) -> io::Result<()> {
+        self.as_slice().read_exact_at(at, buf)
+    }
+}
+
+impl ReadAt for Vec<u8> {
+    fn size(&self) -> io::Result<u64> {
+        self.as_slice().size()
+    }
+
+    fn read_exact_at(&self, at: Offset, buf: &mut [u8]) -> io::Result<()> {
+        self.as_slice().read_exact_at(at, buf)
+    }
+}
+
+impl ReadAt for File {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn read_exact_at(&self, at: Offset, buf: &mut [u8]) -> io::Result<()> {
+        // The kernel takes signed positions and calls a negative one an invalid argument; it is merely past the end.
+        if i64::try_from(at.get()).is_err() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        FileExt::read_exact_at(self, buf, at.get())
+    }
+}
+
+macro_rules! forward {
+    ($($pointer:ty),*) => {$(
+        impl<T: ReadAt + ?Sized> ReadAt for $pointer {
+            fn size(&self) -> io::Result<u64> {
+                (**self).size()
+            }
+
+            fn read_exact_at(&self, at: Offset, buf: &mut [u8]) -> io::Result<()> {
+                (**self).read_exact_at(at, buf)
+            }
+        }
+    )*};
+}
+
+forward!(&T, Box<T>, Arc<T>);
+
+/// A window onto part of a blob, itself a blob: position 0 is where the window starts.
+#[derive(Clone, Copy, Debug)]
+pub struct Section<R> {
+    source: R,
+    start: u64,
+    len: u64,
+}
+
+impl<R: ReadAt> Section<R> {
+    /// The `len` bytes of `source` from `start`. Bytes beyond the end of the source are an error when they are read.
+    pub const fn new(source: R, start: Offset, len: u64) -> Self {
+        Self { source, start: start.get(), len }
+    }
+}
+
+impl<R: ReadAt> ReadAt for Section<R> {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.len)
+    }
+
+    fn read_exact_at(&self, at: Offset, buf: &mut [u8]) -> io::Result<()> {
+        let end = at.get().checked_add(buf.len() as u64).filter(|&end| end <= self.len);
+        let start = end.and_then(|_| self.start.checked_add(at.get())).ok_or(io::ErrorKind::UnexpectedEof)?;
+        self.source.read_exact_at(Offset::new(start), buf)
+    }
+}
+
+/// Reads a blob from front to back, with a position of its own.
+#[derive(Clone, Debug)]
+pub struct Cursor<R> {
+    source: R,
+    at: u64,
+    size: u64,
+}
+
+impl<R: ReadAt> Cursor<R> {
+    /// A reader that starts at the first byte of `source`.
+    ///
+    /// # Errors
+    ///
+    /// Whatever [`ReadAt::size`] reports.
+    pub fn new(source: R) -> io::Result<Self> {
+        let size = source.size()?;
+        Ok(Self { source, at: 0, size })
+    }
+
+    /// Position of the next byte.
+    pub const fn position(&self) -> Offset {
+        Offset::new(self.at)
+    }
+
+    /// Moves to `at`. Reading there yields nothing if the blob ends before it.
+    pub const fn set_position(&mut self, at: Offset) {
+        self.at = at.get();
+    }
+
+    /// Bytes between the position and the end.
+    pub const fn remaining(&self) -> u64 {
+        self.size.saturating_sub(self.at)
+    }
+}
+
+impl<R: ReadAt> Read for Cursor<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let len = usize::try_from(self.remaining()).unwrap_or(usize::MAX).min(buf.len());
+        let Some(buf) = buf.get_mut(..len) else { return Ok(0) };
+        if !buf.is_empty() {
+            self.source.read_exact_at(Offset::new(self.at), buf)?;
+            self.at = self.at.saturating_add(len as u64);
+        }
+        Ok(len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn check<R: ReadAt>(source: R) {
+        let mut buf = [0; 3];
+        assert_eq!(source.size().unwrap(), 10);
+        source.read_exact_at(Offset::new(7), &mut buf).unwrap();
+        assert_eq!(&buf, b"789");
+        for at in [8, 10, 11, u64::MAX] {
+            let error = source.read_exact_at(Offset::new(at), &mut buf).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "at {at}");
+        }
+        let section = Section::new(&source, Offset::new(2), 5);
+        section.read_exact_at(Offset::new(2), &mut buf).unwrap();
+        assert_eq!(&buf, b"456");
+        assert!(section.read_exact_at(Offset::new(3), &mut buf).is_err());
+        assert!(section.read_exact_at(Offset::new(u64::MAX), &mut buf).is_err());
+        let mut text = String::new();
+        Cursor::new(section).unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "23456");
+    }
+
+    #[test]
+    fn every_source_reads_exactly_or_not_at_all() {
+        let bytes = b"0123456789";
+        check(*bytes);
+        check(bytes.as_slice());
+        check(bytes.to_vec());
+        check(&bytes.to_vec());
+        check(Arc::new(bytes.to_vec()));
+        check(Box::new(bytes.to_vec()) as Box<dyn ReadAt>);
+        let path = std::env::temp_dir().join(format!("dunnage-read-at-{}", std::process::id()));
+        let mut file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        file.write_all(bytes).unwrap();
+        check(file);
+    }
+}
