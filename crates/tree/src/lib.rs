@@ -6,6 +6,7 @@ mod error;
 mod limits;
 mod name;
 mod node;
+pub mod tar;
 
 pub use crate::{
     error::{BoxError, Error},
