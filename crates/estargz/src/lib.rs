@@ -1,1 +1,24 @@
 #![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
+
+mod codec;
+mod error;
+mod footer;
+mod input;
+mod limits;
+mod pool;
+mod toc;
+mod write;
+
+pub use crate::{
+    codec::{
+        Codec, Compressor, CorruptStream, Decoder, Decompressor, Encoder, End, GzipCompressor, GzipDecompressor,
+        LegacyGzipDecompressor, Level, TocSource, TocWritten,
+    },
+    error::Error,
+    footer::{FOOTER_LEN, Footer, LEGACY_FOOTER_LEN, footer_bytes, parse_footer, parse_legacy_footer},
+    limits::Limits,
+    toc::{TOC_TAR_NAME, Toc, TocEntry, TocType},
+    write::{NonUtf8, Summary, WriteOptions, Writer},
+};

@@ -1,0 +1,141 @@
+//! The seams between the format and its compression: third-party algorithms plug in here.
+//!
+//! A stream is one independently decodable unit (a gzip member, a zstd frame). Writing compresses whole streams, each as a
+//! job of its own, so encoders never see half a stream; reading decodes the front of one stream into memory.
+
+mod deflate;
+mod gzip;
+mod level;
+mod toc_member;
+
+use std::{
+    fmt,
+    io::{Read, Write},
+};
+
+use dunnage_digest::Digest;
+
+pub use self::{
+    gzip::{Codec, GzipCompressor, GzipDecompressor, LegacyGzipDecompressor},
+    level::Level,
+};
+use crate::{Error, Footer};
+
+/// Compresses streams and writes what stands behind them.
+pub trait Compressor: fmt::Debug + Send + Sync {
+    /// An encoder for one worker, to be reused for any number of streams.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Misuse`] for settings the codec cannot use.
+    fn encoder(&self) -> Result<Box<dyn Encoder>, Error>;
+
+    /// Writes TOC and footer behind `end.payload_len` bytes of streams.
+    ///
+    /// Bytes that an unaware runtime would see as part of the tar stream go to `diff` as well, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Write`] if `out` fails, and those of `end.toc`.
+    fn write_toc_and_footer(
+        &self,
+        end: &End<'_>,
+        diff: &mut dyn FnMut(&[u8]),
+        out: &mut dyn Write,
+    ) -> Result<TocWritten, Error>;
+}
+
+/// Compresses whole streams.
+pub trait Encoder: Send {
+    /// Appends `input` to `out` as one stream. The bytes depend on `input` and the settings alone.
+    ///
+    /// # Errors
+    ///
+    /// Those of the codec.
+    fn encode(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), Error>;
+}
+
+/// What a [`Compressor`] needs to end a blob.
+#[derive(Clone, Copy)]
+#[expect(clippy::exhaustive_structs, reason = "third-party writers build it in their tests")]
+pub struct End<'a> {
+    /// Bytes of compressed streams before.
+    pub payload_len: u64,
+    /// The TOC.
+    pub toc: &'a dyn TocSource,
+    /// Threads that may be used; the bytes do not depend on it.
+    pub threads: usize,
+}
+
+impl fmt::Debug for End<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("End").field("payload_len", &self.payload_len).field("threads", &self.threads).finish()
+    }
+}
+
+/// A TOC document that need not be in memory as text.
+pub trait TocSource {
+    /// Bytes of the document.
+    fn json_len(&self) -> u64;
+
+    /// Hands the document to `sink` piece by piece.
+    ///
+    /// # Errors
+    ///
+    /// Those of `sink`.
+    fn write_json(&self, sink: &mut dyn FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error>;
+}
+
+/// What [`Compressor::write_toc_and_footer`] wrote.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "third-party compressors build it")]
+pub struct TocWritten {
+    /// Digest of the document, uncompressed.
+    pub toc_digest: Digest,
+    /// Bytes that went to `diff`.
+    pub diff_len: u64,
+}
+
+/// Finds the TOC and decompresses streams.
+pub trait Decompressor: fmt::Debug + Send + Sync {
+    /// Bytes of the footer it knows.
+    fn footer_len(&self) -> usize;
+
+    /// Reads the last [`footer_len`](Self::footer_len) bytes of a blob of `blob_len` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] if it is another footer or points outside the blob.
+    fn parse_footer(&self, bytes: &[u8], blob_len: u64) -> Result<Footer, Error>;
+
+    /// A decoder for one worker, to be reused for any number of streams.
+    fn decoder(&self) -> Box<dyn Decoder>;
+
+    /// Turns the compressed TOC into its document. The reader fails unless the document is followed by nothing but what
+    /// the format puts there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] if what is there is no TOC.
+    fn toc_json<'a>(&self, toc: Box<dyn Read + Send + 'a>, footer: &Footer) -> Result<Box<dyn Read + Send + 'a>, Error>;
+
+    /// Decompresses all streams of `payload`, one after the other.
+    fn streams<'a>(&self, payload: Box<dyn Read + Send + 'a>) -> Box<dyn Read + Send + 'a>;
+}
+
+/// Decodes the front of single streams.
+pub trait Decoder: Send {
+    /// Decodes at least the first `want` bytes of the stream that `input` starts with. `input` may go on behind the end
+    /// of the stream.
+    ///
+    /// # Errors
+    ///
+    /// [`CorruptStream`] if it is no stream, or a shorter one.
+    fn decode(&mut self, input: &[u8], want: usize) -> Result<&[u8], CorruptStream>;
+}
+
+/// A stream that could not be decoded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+#[expect(clippy::exhaustive_structs, reason = "third-party decoders build it")]
+pub struct CorruptStream(pub String);

@@ -1,0 +1,118 @@
+//! Errors of reading and writing eStargz, sorted by whose problem it is.
+
+use std::io;
+
+use dunnage_digest::{Cancelled, ErrorKind, Mismatch, Offset, ParseDigestError};
+
+/// Why a layer could not be written or was refused.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages name the fields")]
+#[non_exhaustive]
+pub enum Error {
+    /// The source of a blob failed; the blob itself may be fine.
+    #[error("cannot read {what} at offset {at}")]
+    Read { what: &'static str, at: Offset, source: io::Error },
+    /// The input of a build failed.
+    #[error("cannot read the input")]
+    Input { source: io::Error },
+    /// The sink failed.
+    #[error("cannot write the layer")]
+    Write { source: io::Error },
+    /// The blob is shorter than any footer.
+    #[error("blob is too small: expected at least {expected} bytes, got {got}")]
+    TooSmall { expected: u64, got: u64 },
+    /// The bytes contradict the format.
+    #[error("malformed {part} at offset {at}: expected {expected}, got {got}")]
+    Malformed { part: &'static str, at: Offset, expected: String, got: String },
+    /// No decompressor recognised the footer; one reason each.
+    #[error("no known footer: {}", .reasons.join("; "))]
+    NoFooter { reasons: Vec<String> },
+    /// A TOC entry contradicts the format, another entry, or the blob.
+    #[error("TOC entry {entry} (`{name}`): expected {expected}, got {got}")]
+    Entry { entry: u64, name: String, expected: String, got: String },
+    /// Two TOC entries contradict each other.
+    #[error("inconsistent TOC at entry {entry} (`{name}`): {reason}")]
+    Inconsistent { entry: u64, name: String, reason: String },
+    /// The TOC is in a version this crate does not read.
+    #[error("unsupported TOC version {got}: this crate reads version 1")]
+    Version { got: i64 },
+    /// Well formed, but beyond [`Limits`](crate::Limits).
+    #[error("{what}: {asked} is over the limit of {limit}")]
+    Limit { what: &'static str, limit: u64, asked: u64 },
+    /// A digest does not match.
+    #[error("{what}")]
+    Mismatch { what: String, source: Mismatch },
+    /// A chunk does not decompress to what the TOC says.
+    #[error("corrupt chunk of `{name}` at offset {at}: {reason}")]
+    CorruptChunk { name: String, at: Offset, reason: String },
+    /// A digest needed for verification is not in the TOC.
+    #[error("no digest for the content of `{name}` at {at}: the TOC cannot be verified")]
+    NoDigest { name: String, at: u64 },
+    /// A digest in the TOC is not one.
+    #[error("TOC entry {entry} (`{name}`): {source}")]
+    Digest { entry: u64, name: String, source: ParseDigestError },
+    /// The layer has no such path.
+    #[error("no such file in the layer: `{name}`")]
+    NotFound { name: String },
+    /// The path is not a regular file.
+    #[error("`{name}` is not a regular file")]
+    NotRegular { name: String },
+    /// The input tar cannot be read.
+    #[error(transparent)]
+    Tar(#[from] dunnage_tree::Error),
+    /// An entry of the input cannot be represented.
+    #[error("unsupported input entry `{name}`: {reason}")]
+    Unsupported { name: String, reason: String },
+    /// An entry repeats a name, and the input cannot be read twice to drop the earlier one.
+    #[error("`{name}` appears twice, and the earlier entry has already been written")]
+    Duplicate { name: String },
+    /// The call is wrong, whatever the input.
+    #[error("{0}")]
+    Misuse(String),
+    /// The caller asked to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+    /// A worker thread ended without a result.
+    #[error("a worker thread died")]
+    Worker,
+}
+
+impl Error {
+    /// Whose problem it is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Read { source, .. } | Self::Input { source } => match source.kind() {
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+                    ErrorKind::Malformed
+                }
+                _ => ErrorKind::Io,
+            },
+            Self::Write { .. } | Self::Worker => ErrorKind::Io,
+            Self::TooSmall { .. }
+            | Self::Malformed { .. }
+            | Self::NoFooter { .. }
+            | Self::Entry { .. }
+            | Self::Digest { .. } => ErrorKind::Malformed,
+            Self::Inconsistent { .. } => ErrorKind::Inconsistent,
+            Self::Version { .. } | Self::Unsupported { .. } => ErrorKind::Unsupported,
+            Self::Limit { .. } => ErrorKind::LimitExceeded,
+            Self::Mismatch { .. } | Self::CorruptChunk { .. } => ErrorKind::Integrity,
+            Self::NoDigest { .. } => ErrorKind::Unauthenticated,
+            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::NotRegular { .. } | Self::Misuse(_) => ErrorKind::Misuse,
+            Self::Duplicate { .. } => ErrorKind::Conflict,
+            Self::Tar(error) => error.kind(),
+            Self::Cancelled(_) => ErrorKind::Cancelled,
+        }
+    }
+}
+
+impl From<Error> for dunnage_tree::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Tar(error) => error,
+            error => Self::Source { kind: error.kind(), source: Box::new(error) },
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The TOC as text, byte for byte as the reference serialises it, because the TOC digest covers every byte.
+//!
+//! One tab a level, one space after each colon, no newline at the end. Strings escape `"`, `\`, control characters, and
+//! what is special in HTML or JavaScript (`<`, `>`, `&`, U+2028, U+2029). Specification: eStargz, section "Exact
+//! serialisation".
+
+use std::io::Write as _;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use dunnage_digest::{Digest, encode_hex_into};
+
+use super::TocEntry;
+
+/// Between two entries.
+pub(crate) const SEPARATOR: &[u8] = b",\n";
+/// After the last entry.
+pub(crate) const END: &[u8] = b"\n\t]\n}";
+/// Before the first entry, in version 1.
+pub(crate) const START: &[u8] = b"{\n\t\"version\": 1,\n\t\"entries\": [\n";
+/// The whole document without entries, in version 1.
+pub(crate) const EMPTY: &[u8] = b"{\n\t\"version\": 1,\n\t\"entries\": null\n}";
+
+pub(super) fn start(version: i64) -> Vec<u8> {
+    format!("{{\n\t\"version\": {version},\n\t\"entries\": [\n").into_bytes()
+}
+
+pub(super) fn empty(version: i64) -> Vec<u8> {
+    format!("{{\n\t\"version\": {version},\n\t\"entries\": null\n}}").into_bytes()
+}
+
+/// Appends one entry, indented as an element of `entries`.
+pub(crate) fn write_entry(entry: &TocEntry, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\t\t{\n\t\t\t\"name\": ");
+    string(&entry.name, out);
+    text("type", entry.kind.as_str(), out);
+    unsigned("size", entry.size, out);
+    text("modtime", &entry.modtime, out);
+    text("linkName", &entry.link_name, out);
+    signed("mode", entry.mode, out);
+    signed("uid", entry.uid, out);
+    signed("gid", entry.gid, out);
+    text("userName", &entry.user_name, out);
+    text("groupName", &entry.group_name, out);
+    unsigned("offset", entry.offset, out);
+    unsigned("innerOffset", entry.inner_offset, out);
+    signed("devMajor", entry.dev_major, out);
+    signed("devMinor", entry.dev_minor, out);
+    if !entry.xattrs.is_empty() {
+        key("xattrs", out);
+        let mut open: &[u8] = b"{\n\t\t\t\t";
+        for (name, value) in &entry.xattrs {
+            out.extend_from_slice(open);
+            string(name, out);
+            out.extend_from_slice(b": \"");
+            out.extend_from_slice(STANDARD.encode(value).as_bytes());
+            out.push(b'"');
+            open = b",\n\t\t\t\t";
+        }
+        out.extend_from_slice(b"\n\t\t\t}");
+    }
+    digest("digest", entry.digest.as_ref(), out);
+    unsigned("chunkOffset", entry.chunk_offset, out);
+    unsigned("chunkSize", entry.chunk_size, out);
+    digest("chunkDigest", entry.chunk_digest.as_ref(), out);
+    out.extend_from_slice(b"\n\t\t}");
+}
+
+fn key(key: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\n\t\t\t\"");
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(b"\": ");
+}
+
+fn text(name: &str, value: &str, out: &mut Vec<u8>) {
+    if !value.is_empty() {
+        key(name, out);
+        string(value, out);
+    }
+}
+
+fn unsigned(name: &str, value: u64, out: &mut Vec<u8>) {
+    if value != 0 {
+        key(name, out);
+        // Writing to a vector cannot fail.
+        let _ = write!(out, "{value}");
+    }
+}
+
+fn signed(name: &str, value: i64, out: &mut Vec<u8>) {
+    if value != 0 {
+        key(name, out);
+        let _ = write!(out, "{value}");
+    }
+}
+
+fn digest(name: &str, value: Option<&Digest>, out: &mut Vec<u8>) {
+    if let Some(value) = value {
+        key(name, out);
+        out.push(b'"');
+        out.extend_from_slice(value.algorithm().name().as_bytes());
+        out.push(b':');
+        encode_hex_into(value.as_bytes(), out);
+        out.push(b'"');
+    }
+}
+
+fn string(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|&byte| needs_a_look(byte)) {
+        let (plain, special) = rest.split_at_checked(at).unwrap_or((rest, &[]));
+        out.extend_from_slice(plain);
+        rest = escape(special, out);
+    }
+    out.extend_from_slice(rest);
+    out.push(b'"');
+}
+
+const fn needs_a_look(byte: u8) -> bool {
+    // 0xe2 starts U+2028 and U+2029 (among others that stay as they are).
+    byte < 0x20 || matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&' | 0xe2)
+}
+
+/// Writes the character at the front of `rest` and returns what follows it.
+fn escape<'a>(rest: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
+    if let Some(after) = rest.strip_prefix("\u{2028}".as_bytes()) {
+        out.extend_from_slice(b"\\u2028");
+        return after;
+    }
+    if let Some(after) = rest.strip_prefix("\u{2029}".as_bytes()) {
+        out.extend_from_slice(b"\\u2029");
+        return after;
+    }
+    let Some((&byte, after)) = rest.split_first() else { return rest };
+    match byte {
+        b'"' => out.extend_from_slice(b"\\\""),
+        b'\\' => out.extend_from_slice(b"\\\\"),
+        b'\n' => out.extend_from_slice(b"\\n"),
+        b'\r' => out.extend_from_slice(b"\\r"),
+        b'\t' => out.extend_from_slice(b"\\t"),
+        8 => out.extend_from_slice(b"\\b"),
+        12 => out.extend_from_slice(b"\\f"),
+        0..0x20 | b'<' | b'>' | b'&' => {
+            out.extend_from_slice(b"\\u00");
+            encode_hex_into(&[byte], out);
+        }
+        byte => out.push(byte),
+    }
+    after
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::toc::{Toc, TocType};
+
+    #[test]
+    fn strings_are_escaped_as_the_reference_escapes_them() {
+        for (plain, wanted) in [
+            ("d/a<>&\u{2028}\u{2029}é\u{7f}", "\"d/a\\u003c\\u003e\\u0026\\u2028\\u2029é\u{7f}\""),
+            ("\"\\\n\r\t\u{8}\u{c}\u{0}\u{1f}", "\"\\\"\\\\\\n\\r\\t\\b\\f\\u0000\\u001f\""),
+            ("…\u{202a}", "\"…\u{202a}\""),
+        ] {
+            let mut out = Vec::new();
+            string(plain, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), wanted);
+        }
+    }
+
+    #[test]
+    fn an_empty_list_of_entries_is_null() {
+        assert_eq!(Toc { version: 1, entries: Vec::new() }.to_json(), EMPTY);
+        assert_eq!(start(1), START);
+    }
+
+    #[test]
+    fn every_field_is_written_in_its_place() {
+        let digest = Digest::sha256([0xab; 32]);
+        let entry = TocEntry {
+            name: "a".into(),
+            kind: TocType::Char,
+            size: 1,
+            modtime: "t".into(),
+            link_name: "l".into(),
+            mode: -1,
+            uid: 3_000_000,
+            gid: -5,
+            user_name: "u".into(),
+            group_name: "g".into(),
+            offset: 2,
+            inner_offset: 3,
+            dev_major: 4,
+            dev_minor: 5,
+            xattrs: [("user.e".into(), vec![]), ("user.b".into(), vec![0, 0xff])].into(),
+            digest: Some(digest),
+            chunk_offset: 6,
+            chunk_size: 7,
+            chunk_digest: Some(digest),
+        };
+        let toc = Toc { version: 1, entries: vec![entry] };
+        let hex = "ab".repeat(32);
+        let wanted = format!(
+            "{{\n\t\"version\": 1,\n\t\"entries\": [\n\t\t{{\n\t\t\t\"name\": \"a\",\n\t\t\t\"type\": \"char\",\n\t\t\t\"size\": 1,\n\t\t\t\"modtime\": \"t\",\n\t\t\t\"linkName\": \"l\",\n\t\t\t\"mode\": -1,\n\t\t\t\"uid\": 3000000,\n\t\t\t\"gid\": -5,\n\t\t\t\"userName\": \"u\",\n\t\t\t\"groupName\": \"g\",\n\t\t\t\"offset\": 2,\n\t\t\t\"innerOffset\": 3,\n\t\t\t\"devMajor\": 4,\n\t\t\t\"devMinor\": 5,\n\t\t\t\"xattrs\": {{\n\t\t\t\t\"user.b\": \"AP8=\",\n\t\t\t\t\"user.e\": \"\"\n\t\t\t}},\n\t\t\t\"digest\": \"sha256:{hex}\",\n\t\t\t\"chunkOffset\": 6,\n\t\t\t\"chunkSize\": 7,\n\t\t\t\"chunkDigest\": \"sha256:{hex}\"\n\t\t}}\n\t]\n}}"
+        );
+        assert_eq!(String::from_utf8(toc.to_json()).unwrap(), wanted);
+        assert_eq!(Toc::parse(wanted.as_bytes(), &crate::Limits::default()).unwrap(), toc);
+    }
+}

@@ -1,0 +1,135 @@
+//! DiffID and the digests of files of several chunks: hashes over bytes that must be seen in order.
+//!
+//! They run on a thread of their own beside compression, or in place when only one thread is allowed.
+
+use std::{collections::VecDeque, sync::Arc, thread};
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use dunnage_digest::{Digest, Hasher};
+
+use super::batch::{Batch, Part};
+use crate::Error;
+
+#[derive(Debug)]
+struct State {
+    diff: Hasher,
+    len: u64,
+    file: Option<Hasher>,
+}
+
+impl State {
+    fn new() -> Self {
+        Self { diff: Hasher::sha256(), len: 0, file: None }
+    }
+
+    fn batch(&mut self, batch: &Batch, mut file_done: impl FnMut(Digest)) {
+        self.bytes(&batch.data);
+        for (stream, data) in batch.streams() {
+            let content = data.get(..stream.payload).unwrap_or_default();
+            match stream.part {
+                Part::None | Part::Whole => continue,
+                Part::First => self.file = Some(Hasher::sha256()),
+                Part::Middle | Part::Last => {}
+            }
+            if let Some(file) = &mut self.file {
+                file.update(content);
+            }
+            if stream.part == Part::Last
+                && let Some(file) = self.file.take()
+            {
+                file_done(file.finish());
+            }
+        }
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.diff.update(bytes);
+        self.len = self.len.saturating_add(bytes.len() as u64);
+    }
+}
+
+enum Message {
+    Batch(Arc<Batch>),
+    Bytes(Vec<u8>),
+}
+
+/// The hashes of one layer.
+pub(super) struct Hashing(Lane);
+
+enum Lane {
+    Here { state: State, files: VecDeque<Digest> },
+    Thread { sender: Sender<Message>, files: Receiver<Digest>, thread: thread::JoinHandle<State>, buffer: Vec<u8> },
+}
+
+/// Loose bytes are gathered up to this size before they are sent on.
+const GATHER: usize = 256 << 10;
+
+impl Hashing {
+    pub(super) fn new(threads: usize) -> Self {
+        let (sender, messages) = bounded::<Message>(4);
+        let (done, files) = unbounded();
+        let work = move || {
+            let mut state = State::new();
+            for message in messages {
+                match message {
+                    // If nobody takes the digest, the writer is gone already.
+                    Message::Batch(batch) => state.batch(&batch, |digest| drop(done.send(digest))),
+                    Message::Bytes(bytes) => state.bytes(&bytes),
+                }
+            }
+            state
+        };
+        if threads > 1
+            && let Ok(thread) = thread::Builder::new().name("dunnage-hash".to_owned()).spawn(work)
+        {
+            return Self(Lane::Thread { sender, files, thread, buffer: Vec::new() });
+        }
+        Self(Lane::Here { state: State::new(), files: VecDeque::new() })
+    }
+
+    /// Adds the next batch.
+    pub(super) fn batch(&mut self, batch: &Arc<Batch>) -> Result<(), Error> {
+        match &mut self.0 {
+            Lane::Here { state, files } => state.batch(batch, |digest| files.push_back(digest)),
+            Lane::Thread { sender, .. } => {
+                sender.send(Message::Batch(Arc::clone(batch))).map_err(|_| Error::Worker)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds bytes to the DiffID alone.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        match &mut self.0 {
+            Lane::Here { state, .. } => state.bytes(bytes),
+            Lane::Thread { sender, buffer, .. } => {
+                buffer.extend_from_slice(bytes);
+                if buffer.len() >= GATHER {
+                    // A thread that died is noticed when it is joined.
+                    let _ = sender.send(Message::Bytes(std::mem::take(buffer)));
+                }
+            }
+        }
+    }
+
+    /// The digest of the next file of several chunks, which must have been added whole.
+    pub(super) fn file(&mut self) -> Result<Digest, Error> {
+        match &mut self.0 {
+            Lane::Here { files, .. } => files.pop_front().ok_or(Error::Worker),
+            Lane::Thread { files, .. } => files.recv().map_err(|_| Error::Worker),
+        }
+    }
+
+    /// The DiffID and the number of bytes it covers.
+    pub(super) fn finish(self) -> Result<(Digest, u64), Error> {
+        let state = match self.0 {
+            Lane::Here { state, .. } => state,
+            Lane::Thread { sender, thread, buffer, .. } => {
+                sender.send(Message::Bytes(buffer)).map_err(|_| Error::Worker)?;
+                drop(sender);
+                thread.join().map_err(|_| Error::Worker)?
+            }
+        };
+        Ok((state.diff.finish(), state.len))
+    }
+}

@@ -1,0 +1,18 @@
+//! Writing layers: one reader, streams compressed on all cores, one ordered writer, hashing beside it.
+//!
+//! ```text
+//! tar in -> entries -> batches of streams -> [compress + chunk digest] x threads -> in order -> blob
+//!                          \-> DiffID and file digests, on a thread of their own
+//! ```
+//!
+//! Where a stream starts follows from the headers alone, so the bytes are a function of input and options and never of
+//! the number of threads. Memory is bounded by the batches in flight.
+
+mod batch;
+mod hashing;
+mod names;
+mod toc_log;
+mod writer;
+
+pub(crate) use self::names::text_of;
+pub use self::writer::{NonUtf8, Summary, WriteOptions, Writer};

@@ -1,0 +1,515 @@
+//! A writer that tars are appended to, and that ends with the TOC and the footer.
+//!
+//! Streams are cut where the format wants them: at the first byte of each chunk of each file that has content. What
+//! follows the content (padding, headers up to and including that of the next such file) belongs to the same stream.
+//! Headers beyond 4 MiB without content between them start a stream of their own, so memory stays bounded.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    io::{Read, Write},
+    mem,
+    sync::Arc,
+    thread,
+};
+
+use dunnage_digest::{Cancel, DiffId, Digest, Hasher};
+use dunnage_tree::tar::{self, EntryType, Header};
+
+use super::{
+    batch::{Batch, Packed, Part, Stream, pack},
+    hashing::Hashing,
+    names::{Mentions, text_of},
+    toc_log::{DigestPlace, TocLog},
+};
+use crate::{
+    Compressor, End, Error, GzipCompressor, Limits, TOC_TAR_NAME, TocEntry, TocType,
+    input::decompressed,
+    pool::Ordered,
+    toc::{clean_name, format_modtime},
+};
+
+/// Bytes of a chunk unless the caller says otherwise.
+const CHUNK: u64 = 4 << 20;
+/// Largest chunk that can be written; chunks are compressed whole, in memory.
+const MAX_CHUNK: u64 = 64 << 20;
+/// A batch is handed to the workers once it has this many bytes.
+const BATCH: usize = 512 << 10;
+/// Headers that may follow each other inside one stream, in bytes.
+const MAX_TAIL: usize = 4 << 20;
+
+/// What to do with names that are not UTF-8, which a TOC cannot hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NonUtf8 {
+    /// Fail and name the entry.
+    #[default]
+    Refuse,
+    /// Write U+FFFD for each byte, as the reference does. Different names may become equal.
+    Replace,
+}
+
+/// How to write a layer.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "callers set single fields over the default")]
+pub struct WriteOptions {
+    /// Bytes of content in one chunk, at most 64 MiB; 0 for the default of 4 MiB.
+    pub chunk_size: u64,
+    /// Default: gzip by zlib-rs at level 6.
+    pub compressor: Arc<dyn Compressor>,
+    /// Threads that compress; 0 for as many as the machine has. The bytes do not depend on it.
+    pub threads: usize,
+    /// What to do with names that are not UTF-8. Default: refuse.
+    pub non_utf8: NonUtf8,
+    /// Ceilings for the input.
+    pub limits: Limits,
+    /// Looked at between entries.
+    pub cancel: Cancel,
+}
+
+impl Default for WriteOptions {
+    fn default() -> Self {
+        Self {
+            chunk_size: 0,
+            compressor: Arc::new(GzipCompressor::default()),
+            threads: 0,
+            non_utf8: NonUtf8::default(),
+            limits: Limits::default(),
+            cancel: Cancel::new(),
+        }
+    }
+}
+
+/// What was written, all of it computed while writing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Summary {
+    /// Digest of the blob as stored.
+    pub blob: Digest,
+    /// Bytes of the blob.
+    pub blob_len: u64,
+    /// Digest of the tar stream inside.
+    pub diff_id: DiffId,
+    /// Digest of the TOC document: the value of the annotation `containerd.io/snapshot/stargz/toc.digest`.
+    pub toc_digest: Digest,
+    /// Bytes of compressed streams in front of the TOC.
+    pub payload_len: u64,
+    /// Bytes of the tar stream inside: the value of the annotation `io.containers.estargz.uncompressed-size`.
+    pub uncompressed_len: u64,
+    /// TOC entries.
+    pub entries: u64,
+}
+
+/// Writes one layer. Tars can be appended any number of times before [`finish`](Self::finish).
+///
+/// After an error the writer must not be used further: the blob is then not valid.
+pub struct Writer<W: Write> {
+    sink: W,
+    compressor: Arc<dyn Compressor>,
+    chunk: usize,
+    threads: usize,
+    non_utf8: NonUtf8,
+    limits: Limits,
+    cancel: Cancel,
+    pool: Ordered<Arc<Batch>, (Arc<Batch>, Result<Packed, Error>)>,
+    hashing: Hashing,
+    batch: Batch,
+    /// Entries of the batch that is being filled, then of those in flight.
+    entries: Vec<Pending>,
+    in_flight: VecDeque<Vec<Pending>>,
+    spare: Vec<Batch>,
+    toc: TocLog,
+    /// Where the digest of the file goes whose chunks are arriving.
+    open_file: Option<DigestPlace>,
+    users: Mentions,
+    groups: Mentions,
+    blob: Hasher,
+    written: u64,
+    failed: bool,
+}
+
+/// A TOC entry that waits for its offset and digests.
+struct Pending {
+    entry: TocEntry,
+    /// Which stream of the batch holds its content.
+    stream: Option<usize>,
+}
+
+impl<W: Write> Writer<W> {
+    /// A writer of a layer into `sink`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Misuse`] for a chunk size over 64 MiB or settings that the compressor cannot use.
+    pub fn new(sink: W, options: &WriteOptions) -> Result<Self, Error> {
+        let chunk = if options.chunk_size == 0 { CHUNK } else { options.chunk_size };
+        if chunk > MAX_CHUNK {
+            return Err(Error::Misuse(format!("chunk size {chunk}: expected at most {MAX_CHUNK} bytes")));
+        }
+        let threads = match options.threads {
+            0 => thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        // Settings that cannot work are found here and not in the middle of a layer.
+        drop(options.compressor.encoder()?);
+        let compressor = Arc::clone(&options.compressor);
+        let worker = || {
+            let mut encoder = compressor.encoder();
+            move |batch: Arc<Batch>| {
+                let packed = match &mut encoder {
+                    Ok(encoder) => pack(&batch, encoder.as_mut()),
+                    Err(error) => Err(Error::Misuse(error.to_string())),
+                };
+                (batch, packed)
+            }
+        };
+        Ok(Self {
+            sink,
+            chunk: usize::try_from(chunk).unwrap_or(usize::MAX),
+            threads,
+            non_utf8: options.non_utf8,
+            limits: options.limits.clone(),
+            cancel: options.cancel.clone(),
+            pool: Ordered::new(threads, worker),
+            hashing: Hashing::new(threads),
+            compressor: Arc::clone(&options.compressor),
+            batch: Batch::default(),
+            entries: Vec::new(),
+            in_flight: VecDeque::new(),
+            spare: Vec::new(),
+            toc: TocLog::default(),
+            open_file: None,
+            users: Mentions::default(),
+            groups: Mentions::default(),
+            blob: Hasher::sha256(),
+            written: 0,
+            failed: false,
+        })
+    }
+
+    /// Appends the entries of a tar, plain or compressed with gzip or zstd. Headers are written anew in their smallest
+    /// form, as the reference does; an old TOC in the input and everything behind its end marker is left out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tar`] for an input that is no tar, [`Error::Unsupported`] for entries a TOC cannot describe,
+    /// [`Error::Write`] if the sink fails, [`Error::Cancelled`].
+    pub fn append_tar<R: Read>(&mut self, tar: R) -> Result<(), Error> {
+        let mut entries = tar::Reader::new(decompressed(tar)?, self.limits.tar.clone());
+        let mut header = Header::default();
+        while entries.next_header(&mut header)? {
+            self.append_entry(&header, &mut entries)?;
+        }
+        drain(&mut entries, |_| Ok(()))
+    }
+
+    /// Appends a tar so that decompressing the layer's payload gives it back bit for bit, its end marker and whatever
+    /// follows included.
+    ///
+    /// # Errors
+    ///
+    /// As [`append_tar`](Self::append_tar); also [`Error::Unsupported`] for an input that has a TOC already, and for
+    /// sparse files.
+    pub fn append_tar_lossless<R: Read>(&mut self, tar: R) -> Result<(), Error> {
+        let mut entries = tar::Reader::new(decompressed(tar)?, self.limits.tar.clone()).keep_raw(true);
+        let mut header = Header::default();
+        while entries.next_header(&mut header)? {
+            let refused = |reason: &str| {
+                let name = header.name.escape_ascii().to_string();
+                Err(Error::Unsupported { name, reason: reason.to_owned() })
+            };
+            if is_toc(&header) {
+                return refused("the input has a TOC already; unpack the layer first");
+            }
+            if header.sparse {
+                return refused("a sparse file cannot be kept bit for bit");
+            }
+            let raw = entries.raw();
+            self.guard(|writer| writer.raw(raw))?;
+            if header.entry != EntryType::GlobalExtension {
+                self.guard(|writer| writer.entry(&header, &mut entries))?;
+            }
+        }
+        let raw = entries.raw();
+        self.guard(|writer| writer.raw(raw))?;
+        drain(&mut entries, |bytes| self.guard(|writer| writer.raw(bytes)))
+    }
+
+    /// Appends one entry, its content read from `content`, with its header written anew.
+    ///
+    /// PAX global headers and an old TOC are left out.
+    ///
+    /// # Errors
+    ///
+    /// As [`append_tar`](Self::append_tar).
+    pub fn append_entry<R: Read>(&mut self, header: &Header, content: &mut R) -> Result<(), Error> {
+        if is_toc(header) || header.entry == EntryType::GlobalExtension {
+            return Ok(());
+        }
+        self.guard(|writer| {
+            writer.make_room()?;
+            tar::encode_header(header, &mut writer.batch.data)?;
+            writer.entry(header, content)?;
+            let padding = match header.entry {
+                EntryType::File => usize::try_from(tar::padding(header.size)).unwrap_or(0),
+                _ => 0,
+            };
+            writer.batch.data.resize(writer.batch.data.len().saturating_add(padding), 0);
+            Ok(())
+        })
+    }
+
+    /// Writes what is in flight, the TOC and the footer. The sink is not flushed to disk.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Write`] if the sink fails, [`Error::Misuse`] after an earlier error.
+    pub fn finish(mut self) -> Result<(W, Summary), Error> {
+        self.guard(|writer| {
+            if !writer.batch.streams.is_empty() {
+                writer.submit()?;
+            }
+            while writer.pool.in_flight() > 0 {
+                writer.take()?;
+            }
+            Ok(())
+        })?;
+        let Self { mut sink, compressor, threads, mut hashing, toc, mut blob, written, .. } = self;
+        let mut tail = Tail { sink: &mut sink, blob: &mut blob, written: 0 };
+        let end = End { payload_len: written, toc: &toc, threads };
+        let toc_written = compressor.write_toc_and_footer(&end, &mut |bytes| hashing.bytes(bytes), &mut tail)?;
+        let blob_len = written.saturating_add(tail.written);
+        sink.flush().map_err(|source| Error::Write { source })?;
+        let (diff_id, uncompressed_len) = hashing.finish()?;
+        let summary = Summary {
+            blob: blob.finish(),
+            blob_len,
+            diff_id: DiffId::new(diff_id),
+            toc_digest: toc_written.toc_digest,
+            payload_len: written,
+            uncompressed_len,
+            entries: toc.entries(),
+        };
+        Ok((sink, summary))
+    }
+
+    /// Runs a step, and refuses all further ones once one has failed: half an entry must not be continued.
+    fn guard(&mut self, step: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
+        if self.failed {
+            return Err(Error::Misuse("an earlier error ended this layer".to_owned()));
+        }
+        self.cancel.check()?;
+        let result = step(self);
+        self.failed = result.is_err();
+        result
+    }
+
+    /// Adds bytes that are no content: headers, padding, what stands behind the end of a tar.
+    fn raw(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if !bytes.is_empty() {
+            self.make_room()?;
+            self.batch.data.extend_from_slice(bytes);
+        }
+        Ok(())
+    }
+
+    /// Makes sure that bytes which are no content have a stream to go to.
+    fn make_room(&mut self) -> Result<(), Error> {
+        if self.batch.streams.is_empty() || self.batch.tail() >= MAX_TAIL {
+            self.start_stream(0, Part::None)?;
+        }
+        Ok(())
+    }
+
+    fn start_stream(&mut self, payload: usize, part: Part) -> Result<(), Error> {
+        if self.batch.data.len() >= BATCH {
+            self.submit()?;
+        }
+        self.batch.streams.push(Stream { start: self.batch.data.len(), payload, part });
+        Ok(())
+    }
+
+    /// Adds the TOC entries and the content of `header`, whose own bytes are in the stream already.
+    fn entry<R: Read>(&mut self, header: &Header, content: &mut R) -> Result<(), Error> {
+        let mut entry = self.describe(header)?;
+        if header.entry != EntryType::File || header.size == 0 {
+            entry.digest = (header.entry == EntryType::File).then(|| Hasher::sha256().finish());
+            self.entries.push(Pending { entry, stream: None });
+            return Ok(());
+        }
+        let name = entry.name.clone();
+        let mut at = 0;
+        while at < header.size {
+            let left = header.size.saturating_sub(at);
+            let len = usize::try_from(left).unwrap_or(usize::MAX).min(self.chunk);
+            if len == self.chunk {
+                entry.chunk_size = len as u64;
+            }
+            entry.chunk_offset = at;
+            let part = match (at == 0, left == len as u64) {
+                (true, true) => Part::Whole,
+                (true, false) => Part::First,
+                (false, false) => Part::Middle,
+                (false, true) => Part::Last,
+            };
+            self.cancel.check()?;
+            self.start_stream(len, part)?;
+            let start = self.batch.data.len();
+            self.batch.data.resize(start.saturating_add(len), 0);
+            let content = content.read_exact(self.batch.data.get_mut(start..).unwrap_or_default());
+            content.map_err(|source| Error::Input { source })?;
+            let stream = self.batch.streams.len().checked_sub(1);
+            self.entries.push(Pending { entry, stream });
+            entry = TocEntry { name: name.clone(), kind: TocType::Chunk, ..TocEntry::default() };
+            at = at.saturating_add(len as u64);
+        }
+        Ok(())
+    }
+
+    fn describe(&mut self, header: &Header) -> Result<TocEntry, Error> {
+        let (non_utf8, name) = (self.non_utf8, &header.name);
+        let text = |bytes: &[u8]| text_of(bytes, non_utf8, name);
+        let unsupported = |reason: String| Error::Unsupported { name: name.escape_ascii().to_string(), reason };
+        let kind = match header.entry {
+            EntryType::File => TocType::Reg,
+            EntryType::HardLink => TocType::Hardlink,
+            EntryType::Symlink => TocType::Symlink,
+            EntryType::CharDevice => TocType::Char,
+            EntryType::BlockDevice => TocType::Block,
+            EntryType::Directory => TocType::Dir,
+            EntryType::Fifo => TocType::Fifo,
+            EntryType::GlobalExtension => return Err(unsupported("a PAX global header".to_owned())),
+            EntryType::Other(flag) => {
+                return Err(unsupported(format!("type flag `{}`", flag.escape_ascii())));
+            }
+        };
+        let (is_link, is_device) = (
+            matches!(kind, TocType::Hardlink | TocType::Symlink),
+            matches!(kind, TocType::Char | TocType::Block),
+        );
+        Ok(TocEntry {
+            name: text(name)?,
+            kind,
+            size: if kind == TocType::Reg { header.size } else { 0 },
+            modtime: format_modtime(header.mtime),
+            link_name: if is_link { text(&header.link)? } else { String::new() },
+            mode: header.mode,
+            uid: header.uid,
+            gid: header.gid,
+            user_name: text(self.users.new_name(header.uid, &header.user))?,
+            group_name: text(self.groups.new_name(header.gid, &header.group))?,
+            dev_major: if is_device { header.device.0 } else { 0 },
+            dev_minor: if is_device { header.device.1 } else { 0 },
+            xattrs: header.xattrs().map(|(name, value)| Ok((text(name)?, value.to_vec()))).collect::<Result<_, Error>>()?,
+            ..TocEntry::default()
+        })
+    }
+
+    /// Hands the batch to the workers, and takes back what is done.
+    fn submit(&mut self) -> Result<(), Error> {
+        let mut next = self.spare.pop().unwrap_or_default();
+        next.data.clear();
+        next.streams.clear();
+        let batch = Arc::new(mem::replace(&mut self.batch, next));
+        self.hashing.batch(&batch)?;
+        self.pool.submit(batch)?;
+        self.in_flight.push_back(mem::take(&mut self.entries));
+        let most = self.threads.saturating_mul(2).saturating_add(1);
+        while self.pool.in_flight() >= most || self.pool.is_ready() {
+            self.take()?;
+        }
+        Ok(())
+    }
+
+    /// Writes the oldest batch in flight and logs its entries.
+    fn take(&mut self) -> Result<(), Error> {
+        let (batch, packed) = self.pool.take()?;
+        let packed = packed?;
+        let mut offsets = Vec::with_capacity(packed.streams.len());
+        let mut offset = self.written;
+        for (len, _) in &packed.streams {
+            offsets.push(offset);
+            offset = offset.saturating_add(*len);
+        }
+        for Pending { mut entry, stream } in self.in_flight.pop_front().unwrap_or_default() {
+            let Some(stream) = stream else {
+                self.toc.push(&entry);
+                continue;
+            };
+            let part = batch.streams.get(stream).map_or(Part::None, |stream| stream.part);
+            entry.offset = offsets.get(stream).copied().unwrap_or(0);
+            entry.chunk_digest = packed.streams.get(stream).and_then(|(_, digest)| *digest);
+            match part {
+                Part::Whole => entry.digest = entry.chunk_digest,
+                // Not known yet; the digest of the chunk holds its place.
+                Part::First => entry.digest = entry.chunk_digest,
+                Part::None | Part::Middle | Part::Last => {}
+            }
+            let place = self.toc.push(&entry);
+            match part {
+                Part::First => self.open_file = Some(place),
+                Part::Last => {
+                    let digest = self.hashing.file()?;
+                    if let Some(place) = self.open_file.take() {
+                        self.toc.set_digest(place, &digest);
+                    }
+                }
+                Part::None | Part::Whole | Part::Middle => {}
+            }
+        }
+        self.blob.update(&packed.bytes);
+        self.sink.write_all(&packed.bytes).map_err(|source| Error::Write { source })?;
+        self.written = offset;
+        // The buffer is used again, unless the hashes are still being taken of it.
+        if let Some(batch) = Arc::into_inner(batch).filter(|_| self.spare.len() < self.threads) {
+            self.spare.push(batch);
+        }
+        Ok(())
+    }
+}
+
+impl<W: Write> fmt::Debug for Writer<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Writer");
+        out.field("compressor", &self.compressor).field("chunk_size", &self.chunk).field("threads", &self.threads);
+        out.field("written", &self.written).finish_non_exhaustive()
+    }
+}
+
+/// What stands behind the streams, hashed and counted.
+struct Tail<'a, W> {
+    sink: &'a mut W,
+    blob: &'a mut Hasher,
+    written: u64,
+}
+
+impl<W: Write> Write for Tail<'_, W> {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        let len = self.sink.write(buf)?;
+        self.blob.update(buf.get(..len).unwrap_or_default());
+        self.written = self.written.saturating_add(len as u64);
+        Ok(len)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.sink.flush()
+    }
+}
+
+fn is_toc(header: &Header) -> bool {
+    clean_name(&header.name) == TOC_TAR_NAME.as_bytes()
+}
+
+/// Reads what stands behind the end of a tar, so that a damaged end of its compression is noticed.
+fn drain<R: Read>(
+    entries: &mut tar::Reader<R>,
+    mut keep: impl FnMut(&[u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut block = vec![0; 64 << 10];
+    loop {
+        match entries.read_trailing(&mut block)? {
+            0 => return Ok(()),
+            len => keep(block.get(..len).unwrap_or_default())?,
+        }
+    }
+}
