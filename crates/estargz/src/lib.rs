@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
 
+mod build;
 mod codec;
 mod error;
 mod footer;
@@ -12,6 +13,7 @@ mod toc;
 mod write;
 
 pub use crate::{
+    build::{Build, Built, LANDMARK_CONTENT, Missing, NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK},
     codec::{
         Codec, Compressor, CorruptStream, Decoder, Decompressor, Encoder, End, GzipCompressor, GzipDecompressor,
         LegacyGzipDecompressor, Level, TocSource, TocWritten,
