@@ -2,15 +2,35 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
 
+mod confine;
+mod diff;
+mod dir;
 mod error;
+mod export;
+mod extract;
 mod limits;
 mod name;
 mod node;
+mod overlay;
 pub mod tar;
+mod walk;
+mod whiteout;
 
 pub use crate::{
+    diff::{
+        CompareContent, CompareMtime, CompareOptions, CompareOwners, CompareXattrs, Difference, What, compare,
+        compare_with,
+    },
+    dir::DirTree,
     error::{BoxError, Error},
+    export::{ExportMtime, ExportNanos, ExportOptions, ExportOwners, ExportRoot, TarExport},
+    extract::{
+        Destination, Dropped, DroppedPart, Existing, ExtractDevices, ExtractOptions, ExtractOwners, ExtractSetId,
+        ExtractWhiteouts, ExtractXattrs, Extracted, Progress, ProgressCallback, extract, extract_tar,
+    },
     limits::Limits,
     name::{SafeName, SafePath, UnsafeName},
     node::{Attr, DirEntry, DirVisitor, Kind, Mtime, NodeId, Owner, Tree, XattrVisitor},
+    overlay::Overlay,
+    walk::{Follow, Visit, Visited, Walk, resolve},
 };

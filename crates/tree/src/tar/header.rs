@@ -39,6 +39,38 @@ pub enum EntryType {
 }
 
 impl EntryType {
+    /// The type a flag byte stands for.
+    #[must_use]
+    pub const fn from_flag(flag: u8) -> Self {
+        match flag {
+            b'0' => Self::File,
+            b'1' => Self::HardLink,
+            b'2' => Self::Symlink,
+            b'3' => Self::CharDevice,
+            b'4' => Self::BlockDevice,
+            b'5' => Self::Directory,
+            b'6' => Self::Fifo,
+            b'g' => Self::GlobalExtension,
+            _ => Self::Other(flag),
+        }
+    }
+
+    /// The flag byte.
+    #[must_use]
+    pub const fn flag(self) -> u8 {
+        match self {
+            Self::File => b'0',
+            Self::HardLink => b'1',
+            Self::Symlink => b'2',
+            Self::CharDevice => b'3',
+            Self::BlockDevice => b'4',
+            Self::Directory => b'5',
+            Self::Fifo => b'6',
+            Self::GlobalExtension => b'g',
+            Self::Other(flag) => flag,
+        }
+    }
+
     /// The sort of node this entry makes; `None` for hard links and for what makes no node.
     #[must_use]
     pub const fn kind(self) -> Option<Kind> {
@@ -74,9 +106,9 @@ pub struct Header {
     pub user: Vec<u8>,
     /// Group's name.
     pub group: Vec<u8>,
-    /// Bytes of content, holes of sparse files included; 0 for all types but [`EntryType::File`].
+    /// Bytes of content, holes of sparse files included; 0 for all types but [`EntryType::File`] and [`EntryType::Other`].
     pub size: u64,
-    /// Last change. Always present in what a reader returns; `None` writes zero.
+    /// Last change. Present in all that a reader returns but [`EntryType::GlobalExtension`]; `None` writes zero.
     pub mtime: Option<Mtime>,
     /// Last access, where PAX or GNU headers carry it.
     pub atime: Option<Mtime>,

@@ -1,0 +1,267 @@
+//! The file tree of a layer in memory: about 120 bytes an entry, and its name.
+//!
+//! Nodes are rows of one table, names lie end to end in one string of bytes, and the children of a directory are a sorted
+//! run of row numbers. Nothing is a string or a map of its own.
+
+use dunnage_digest::Digest;
+
+use crate::TocEntry;
+
+/// Row of a node.
+pub(super) type Row = u32;
+
+/// The root is always the first row.
+pub(super) const ROOT: Row = 0;
+
+/// A piece of [`Index::text`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Span {
+    pub(super) start: u32,
+    pub(super) len: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum NodeKind {
+    #[default]
+    Directory,
+    File,
+    Symlink,
+    /// Another name of the node in [`Node::first`].
+    HardLink,
+    Char,
+    Block,
+    Fifo,
+}
+
+/// A digest in a table: nearly all are SHA-256, the others lie elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum DigestCell {
+    #[default]
+    None,
+    Sha256([u8; 32]),
+    Other(u32),
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Node {
+    pub(super) name: Span,
+    pub(super) parent: Row,
+    pub(super) owner: u32,
+    /// The low 32 bits of the mode number.
+    pub(super) mode: u32,
+    /// Names that lead here, or 2 + child directories.
+    pub(super) links: u32,
+    /// Directory: its children in `children`. File: its chunks in `chunks`, if `count` is not 0. Symlink: its target in
+    /// `text`. Hard link: the row it leads to. Device: its major number.
+    pub(super) first: u32,
+    /// How many of those; for a device, its minor number.
+    pub(super) count: u32,
+    /// Place in `xattrs`, plus one.
+    pub(super) xattrs: u32,
+    pub(super) kind: NodeKind,
+    /// Whether the content has a digest of its chunk, and not merely of the file.
+    pub(super) has_chunk_digest: bool,
+    pub(super) mtime: Option<i64>,
+    pub(super) size: u64,
+    /// Of a file in one chunk: where its stream starts.
+    pub(super) offset: u64,
+    pub(super) inner: u32,
+    /// Of a file: its digest, which is that of its chunk as well unless `count` is not 0.
+    pub(super) digest: DigestCell,
+}
+
+/// A chunk of a file that has several, or whose only chunk has a digest of its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ChunkRow {
+    pub(super) offset: u64,
+    pub(super) inner: u32,
+    pub(super) at: u64,
+    pub(super) size: u64,
+    pub(super) digest: DigestCell,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct OwnerRow {
+    pub(super) uid: i64,
+    pub(super) gid: i64,
+    /// Numbers in `owner_names`.
+    pub(super) user: u32,
+    pub(super) group: u32,
+}
+
+/// Extended attributes of one entry: name and value.
+pub(super) type Xattrs = Vec<(Box<[u8]>, Box<[u8]>)>;
+
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    pub(super) nodes: Vec<Node>,
+    pub(super) text: Vec<u8>,
+    pub(super) children: Vec<Row>,
+    pub(super) chunks: Vec<ChunkRow>,
+    pub(super) xattrs: Vec<Xattrs>,
+    pub(super) owners: Vec<OwnerRow>,
+    pub(super) owner_names: Vec<Box<[u8]>>,
+    pub(super) digests: Vec<Digest>,
+    /// Where streams with content start, in ascending order, each once.
+    pub(super) streams: Vec<u64>,
+    /// Where the last stream ends.
+    pub(super) payload_len: u64,
+    /// TOC entries.
+    pub(super) entries: u64,
+    /// Chunks with content.
+    pub(super) data_chunks: u64,
+    /// Whether the TOC has entries of type `chunk`.
+    pub(super) has_chunk_entries: bool,
+    /// The first file without a chunk digest.
+    pub(super) without_chunk_digest: Option<Row>,
+}
+
+/// One chunk, resolved.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Location {
+    pub(super) offset: u64,
+    pub(super) inner: u64,
+    pub(super) at: u64,
+    pub(super) size: u64,
+    pub(super) digest: DigestCell,
+}
+
+impl Location {
+    /// Bytes of the stream up to the end of the chunk.
+    pub(super) fn want(&self) -> u64 {
+        self.inner.saturating_add(self.size)
+    }
+}
+
+impl Index {
+    pub(super) fn node(&self, row: Row) -> Option<&Node> {
+        usize::try_from(row).ok().and_then(|row| self.nodes.get(row))
+    }
+
+    pub(super) fn text(&self, span: Span) -> &[u8] {
+        let start = usize::try_from(span.start).unwrap_or(usize::MAX);
+        let end = start.saturating_add(usize::try_from(span.len).unwrap_or(usize::MAX));
+        self.text.get(start..end).unwrap_or_default()
+    }
+
+    pub(super) fn name(&self, row: Row) -> &[u8] {
+        self.node(row).map_or(&[], |node| self.text(node.name))
+    }
+
+    /// The node a name leads to: itself, or the target of a hard link.
+    pub(super) fn target(&self, row: Row) -> Row {
+        match self.node(row) {
+            Some(node) if node.kind == NodeKind::HardLink => node.first,
+            _ => row,
+        }
+    }
+
+    pub(super) fn children(&self, dir: &Node) -> &[Row] {
+        let start = usize::try_from(dir.first).unwrap_or(usize::MAX);
+        let end = start.saturating_add(usize::try_from(dir.count).unwrap_or(usize::MAX));
+        self.children.get(start..end).filter(|_| dir.kind == NodeKind::Directory).unwrap_or_default()
+    }
+
+    /// The row behind a name in a directory; a hard link is not followed.
+    pub(super) fn child(&self, dir: &Node, name: &[u8]) -> Option<Row> {
+        let children = self.children(dir);
+        let at = children.binary_search_by(|&row| self.name(row).cmp(name)).ok()?;
+        children.get(at).copied()
+    }
+
+    /// The node at a clean path, hard links followed.
+    pub(super) fn lookup(&self, path: &[u8]) -> Option<Row> {
+        let parts = path.split(|&byte| byte == b'/').filter(|part| !part.is_empty());
+        parts.map(Some).try_fold(ROOT, |row, part| Some(self.target(self.child(self.node(row)?, part?)?)))
+    }
+
+    /// Path of a row from the root, for messages.
+    pub(super) fn path(&self, row: Row) -> String {
+        let mut parts = Vec::new();
+        let mut row = row;
+        while row != ROOT && parts.len() < 256 {
+            parts.push(String::from_utf8_lossy(self.name(row)).into_owned());
+            row = self.node(row).map_or(ROOT, |node| node.parent);
+        }
+        parts.reverse();
+        parts.join("/")
+    }
+
+    fn chunk_rows(&self, file: &Node) -> &[ChunkRow] {
+        let start = usize::try_from(file.first).unwrap_or(usize::MAX);
+        let end = start.saturating_add(usize::try_from(file.count).unwrap_or(usize::MAX));
+        self.chunks.get(start..end).filter(|_| file.kind == NodeKind::File).unwrap_or_default()
+    }
+
+    /// Chunks of a file; none if it is empty or no file.
+    pub(super) fn locations(&self, file: &Node) -> impl Iterator<Item = Location> {
+        let single = (file.kind == NodeKind::File && file.count == 0 && file.size > 0).then_some(Location {
+            offset: file.offset,
+            inner: u64::from(file.inner),
+            at: 0,
+            size: file.size,
+            digest: file.digest,
+        });
+        single.into_iter().chain(self.chunk_rows(file).iter().map(location))
+    }
+
+    /// The chunk that holds the byte at `at`.
+    pub(super) fn location_at(&self, file: &Node, at: u64) -> Option<Location> {
+        if at >= file.size {
+            return None;
+        }
+        let rows = self.chunk_rows(file);
+        let after = rows.partition_point(|row| row.at <= at);
+        match after.checked_sub(1).and_then(|at| rows.get(at)) {
+            Some(row) => Some(location(row)),
+            None => self.locations(file).next(),
+        }
+    }
+
+    /// Where the stream that starts at `offset` ends at the latest: at the next stream with content, or the end.
+    pub(super) fn stream_end(&self, offset: u64) -> u64 {
+        let after = self.streams.partition_point(|&start| start <= offset);
+        self.streams.get(after).copied().unwrap_or(self.payload_len)
+    }
+
+    pub(super) fn digest(&self, cell: DigestCell) -> Option<Digest> {
+        match cell {
+            DigestCell::None => None,
+            DigestCell::Sha256(bytes) => Some(Digest::sha256(bytes)),
+            DigestCell::Other(at) => usize::try_from(at).ok().and_then(|at| self.digests.get(at)).copied(),
+        }
+    }
+
+    pub(super) fn xattrs(&self, node: &Node) -> &[(Box<[u8]>, Box<[u8]>)] {
+        let at = node.xattrs.checked_sub(1).and_then(|at| usize::try_from(at).ok());
+        at.and_then(|at| self.xattrs.get(at)).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    pub(super) fn owner(&self, node: &Node) -> OwnerRow {
+        usize::try_from(node.owner).ok().and_then(|at| self.owners.get(at)).copied().unwrap_or_default()
+    }
+
+    pub(super) fn owner_name(&self, number: u32) -> &[u8] {
+        usize::try_from(number).ok().and_then(|at| self.owner_names.get(at)).map_or(&[], |name| name)
+    }
+
+    /// Bytes the tables take.
+    pub(super) fn memory(&self) -> usize {
+        let tables = [
+            self.nodes.capacity().saturating_mul(size_of::<Node>()),
+            self.children.capacity().saturating_mul(size_of::<Row>()),
+            self.chunks.capacity().saturating_mul(size_of::<ChunkRow>()),
+            self.streams.capacity().saturating_mul(size_of::<u64>()),
+            self.text.capacity(),
+        ];
+        tables.into_iter().fold(0, usize::saturating_add)
+    }
+}
+
+fn location(row: &ChunkRow) -> Location {
+    Location { offset: row.offset, inner: u64::from(row.inner), at: row.at, size: row.size, digest: row.digest }
+}
+
+// The layout is a promise of the crate: 150 bytes an entry, with its share of `children` and `streams`.
+const _: () = assert!(size_of::<Node>() + size_of::<Row>() + size_of::<u64>() <= 150, "the index has grown");
+const _: () = assert!(size_of::<TocEntry>() > 2 * size_of::<Node>(), "the index is no longer compact");

@@ -1,0 +1,318 @@
+//! What differs between two trees, whatever they are kept in.
+//!
+//! Both are walked side by side in order of names, so nothing but the current entries is in memory, and the numbers of
+//! files that have hard links. Content is compared by reading both sides in blocks of 1 MiB.
+
+mod difference;
+
+use std::{cmp::Ordering, collections::BTreeMap, ops::ControlFlow};
+
+use dunnage_digest::Cancel;
+use hashbrown::HashMap;
+
+pub use self::difference::{Difference, What};
+use crate::{Attr, Error, Kind, Limits, NodeId, Tree, Visited, Walk};
+
+/// What counts as a difference.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct CompareOptions {
+    /// Times of last change. Default: to the nanosecond. A side that has none differs from nothing.
+    pub mtime: CompareMtime,
+    /// Owner and group numbers. Default: they count.
+    pub owners: CompareOwners,
+    /// Content of files. Default: it is read and compared.
+    pub content: CompareContent,
+    /// Extended attributes. Default: all count.
+    pub xattrs: CompareXattrs,
+    /// [`compare`] stops after so many. Default: never.
+    pub at_most: Option<usize>,
+    /// Ceilings of both walks.
+    pub limits: Limits,
+    /// Stops the comparison early.
+    pub cancel: Cancel,
+}
+
+/// How exactly times of last change have to agree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "closed: the precisions that formats have")]
+pub enum CompareMtime {
+    /// To the nanosecond.
+    #[default]
+    Exact,
+    /// To the second, parts of it cut off.
+    Seconds,
+    /// Not at all.
+    Ignore,
+}
+
+/// Whether owner and group numbers count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "closed: they count or not")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum CompareOwners {
+    #[default]
+    Count,
+    Ignore,
+}
+
+/// Whether the content of files is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "closed: it is read or not")]
+pub enum CompareContent {
+    /// Files of one size are read and compared.
+    #[default]
+    Read,
+    /// Only sizes count.
+    SizeOnly,
+}
+
+/// Which extended attributes count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "closed: all, those of users, or none")]
+pub enum CompareXattrs {
+    /// All.
+    #[default]
+    All,
+    /// Those named `user.*`.
+    User,
+    /// None.
+    Ignore,
+}
+
+/// The differences between `a` and `b`, in order of paths.
+///
+/// # Errors
+///
+/// Those of the trees; [`Error::Limit`] and [`Error::Cancelled`] as the options say.
+pub fn compare<A, B>(a: &A, b: &B, options: &CompareOptions) -> Result<Vec<Difference>, Error>
+where
+    A: Tree + ?Sized,
+    B: Tree + ?Sized,
+{
+    let mut found = Vec::new();
+    let at_most = options.at_most.unwrap_or(usize::MAX);
+    if at_most > 0 {
+        compare_with(a, b, options, &mut |difference| {
+            found.push(difference);
+            if found.len() < at_most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+    }
+    Ok(found)
+}
+
+/// Hands each difference between `a` and `b` to `report`, in order of paths, until it breaks.
+///
+/// # Errors
+///
+/// As [`compare`].
+pub fn compare_with<A, B>(
+    a: &A,
+    b: &B,
+    options: &CompareOptions,
+    report: &mut dyn FnMut(Difference) -> ControlFlow<()>,
+) -> Result<(), Error>
+where
+    A: Tree + ?Sized,
+    B: Tree + ?Sized,
+{
+    let mut walk_a = Walk::new(a).limits(options.limits.clone());
+    let mut walk_b = Walk::new(b).limits(options.limits.clone());
+    let mut pair = Pair { a, b, options, partners: HashMap::new(), back: HashMap::new(), buffers: None };
+    let (mut at_a, mut at_b) = (walk_a.next().transpose()?, walk_b.next().transpose()?);
+    loop {
+        options.cancel.check()?;
+        let order = match (&at_a, &at_b) {
+            (None, None) => return Ok(()),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(a), Some(b)) => path_order(&a.path, &b.path),
+        };
+        let mut found = Vec::new();
+        match (order, &at_a, &at_b) {
+            (Ordering::Less, Some(only), _) => {
+                walk_a.skip_children();
+                found.push(Difference::new(&only.path, What::OnlyInA { kind: only.attr.kind }));
+            }
+            (Ordering::Greater, _, Some(only)) => {
+                walk_b.skip_children();
+                found.push(Difference::new(&only.path, What::OnlyInB { kind: only.attr.kind }));
+            }
+            (_, Some(in_a), Some(in_b)) => {
+                if in_a.attr.kind != in_b.attr.kind {
+                    walk_a.skip_children();
+                    walk_b.skip_children();
+                }
+                pair.nodes(in_a, in_b, &mut found)?;
+            }
+            _ => {}
+        }
+        for difference in found {
+            if report(difference).is_break() {
+                return Ok(());
+            }
+        }
+        if order != Ordering::Greater {
+            at_a = walk_a.next().transpose()?;
+        }
+        if order != Ordering::Less {
+            at_b = walk_b.next().transpose()?;
+        }
+    }
+}
+
+/// The order of a depth-first walk: name by name.
+fn path_order(a: &[u8], b: &[u8]) -> Ordering {
+    a.split(|&byte| byte == b'/').cmp(b.split(|&byte| byte == b'/'))
+}
+
+struct Pair<'p, A: ?Sized, B: ?Sized> {
+    a: &'p A,
+    b: &'p B,
+    options: &'p CompareOptions,
+    /// Files with several names, by their number in `a`: the number in `b` and the first path.
+    partners: HashMap<NodeId, (NodeId, Vec<u8>)>,
+    /// The same the other way round.
+    back: HashMap<NodeId, (NodeId, Vec<u8>)>,
+    buffers: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl<A: Tree + ?Sized, B: Tree + ?Sized> Pair<'_, A, B> {
+    fn nodes(&mut self, in_a: &Visited, in_b: &Visited, found: &mut Vec<Difference>) -> Result<(), Error> {
+        let (a, b) = (&in_a.attr, &in_b.attr);
+        let mut report = |what| found.push(Difference::new(&in_a.path, what));
+        if a.kind != b.kind {
+            report(What::Kind { a: a.kind, b: b.kind });
+            return Ok(());
+        }
+        let known = match self.link(in_a, in_b) {
+            Link::New => false,
+            Link::Known => true,
+            Link::Differs(what) => {
+                report(what);
+                false
+            }
+        };
+        if known {
+            // The same two files as under an earlier name.
+            return Ok(());
+        }
+        // Symlinks have no modes of their own; what a source says about them is chance.
+        if a.mode != b.mode && a.kind != Kind::Symlink {
+            report(What::Mode { a: a.mode, b: b.mode });
+        }
+        if (a.uid, a.gid) != (b.uid, b.gid) && self.options.owners == CompareOwners::Count {
+            report(What::Owner { a: (a.uid, a.gid), b: (b.uid, b.gid) });
+        }
+        if let (Some(time_a), Some(time_b)) = (a.mtime, b.mtime) {
+            let differs = match self.options.mtime {
+                CompareMtime::Exact => time_a != time_b,
+                CompareMtime::Seconds => time_a.secs != time_b.secs,
+                CompareMtime::Ignore => false,
+            };
+            if differs {
+                report(What::Mtime { a: time_a, b: time_b });
+            }
+        }
+        if a.device != b.device {
+            report(What::Device { a: a.device, b: b.device });
+        }
+        if a.kind == Kind::Symlink {
+            let (link_a, link_b) = (self.a.read_link(in_a.node)?, self.b.read_link(in_b.node)?);
+            if link_a != link_b {
+                report(What::Target { a: link_a.into_owned(), b: link_b.into_owned() });
+            }
+        }
+        if a.kind == Kind::File {
+            if a.size != b.size {
+                report(What::Size { a: a.size, b: b.size });
+            } else if self.options.content == CompareContent::Read
+                && let Some(at) = self.content(in_a.node, in_b.node)?
+            {
+                report(What::Content { at });
+            }
+        }
+        self.xattrs(in_a.node, in_b.node, &mut report)
+    }
+
+    /// Whether files that share a number on one side share one on the other.
+    fn link(&mut self, in_a: &Visited, in_b: &Visited) -> Link {
+        let several = |attr: &Attr| attr.kind == Kind::File && attr.links > 1;
+        if !several(&in_a.attr) && !several(&in_b.attr) {
+            return Link::New;
+        }
+        let (to_b, to_a) = (self.partners.get(&in_a.node), self.back.get(&in_b.node));
+        let what = match (to_b, to_a) {
+            (Some((node, _)), Some(_)) if *node == in_b.node => return Link::Known,
+            (None, None) => None,
+            (first_a, first_b) => {
+                let first = |side: Option<&(NodeId, Vec<u8>)>| side.map(|(_, path)| path.clone());
+                Some(What::HardLink { a: first(first_a), b: first(first_b) })
+            }
+        };
+        self.partners.entry(in_a.node).or_insert_with(|| (in_b.node, in_a.path.clone()));
+        self.back.entry(in_b.node).or_insert_with(|| (in_a.node, in_b.path.clone()));
+        what.map_or(Link::New, Link::Differs)
+    }
+
+    /// Position of the first byte that differs.
+    fn content(&mut self, a: NodeId, b: NodeId) -> Result<Option<u64>, Error> {
+        let (buf_a, buf_b) = self.buffers.get_or_insert_with(|| (vec![0; BLOCK], vec![0; BLOCK]));
+        let mut at: u64 = 0;
+        loop {
+            self.options.cancel.check()?;
+            let (len_a, len_b) = (self.a.read_at(a, at, buf_a)?, self.b.read_at(b, at, buf_b)?);
+            let (block_a, block_b) = (buf_a.get(..len_a).unwrap_or_default(), buf_b.get(..len_b).unwrap_or_default());
+            if block_a != block_b {
+                let same = block_a.iter().zip(block_b).take_while(|(a, b)| a == b).count();
+                return Ok(Some(at.saturating_add(same as u64)));
+            }
+            if len_a < BLOCK {
+                return Ok(None);
+            }
+            at = at.saturating_add(len_a as u64);
+        }
+    }
+
+    fn xattrs(&self, a: NodeId, b: NodeId, report: &mut dyn FnMut(What)) -> Result<(), Error> {
+        let counts = |name: &[u8]| match self.options.xattrs {
+            CompareXattrs::All => true,
+            CompareXattrs::User => name.starts_with(b"user."),
+            CompareXattrs::Ignore => false,
+        };
+        if self.options.xattrs == CompareXattrs::Ignore {
+            return Ok(());
+        }
+        /// The value on each side.
+        type Sides = (Option<Vec<u8>>, Option<Vec<u8>>);
+        let mut all: BTreeMap<Vec<u8>, Sides> = BTreeMap::new();
+        self.a.xattrs(a, &mut |name, value| {
+            if counts(name) {
+                all.entry(name.to_vec()).or_default().0 = Some(value.to_vec());
+            }
+            ControlFlow::Continue(())
+        })?;
+        self.b.xattrs(b, &mut |name, value| {
+            if counts(name) {
+                all.entry(name.to_vec()).or_default().1 = Some(value.to_vec());
+            }
+            ControlFlow::Continue(())
+        })?;
+        for (name, (a, b)) in all {
+            if a != b {
+                report(What::Xattr { name, a, b });
+            }
+        }
+        Ok(())
+    }
+}
+
+enum Link {
+    /// Nothing is known about the two yet.
+    New,
+    /// They were compared under an earlier name.
+    Known,
+    Differs(What),
+}
+
+const BLOCK: usize = 1 << 20;

@@ -1,0 +1,96 @@
+//! Unpacking into a directory, and nowhere else.
+//!
+//! This is the one place of the workspace where it is decided which names may touch a host file system:
+//!
+//! - Everything is done relative to the open destination. A parent that is a symlink is refused, whoever made it.
+//! - A later entry replaces an earlier one by unlinking it; nothing is ever written through what is there already. A
+//!   directory that is not empty is replaced by nothing but a directory.
+//! - A hard link leads to a regular file of the same run, or is refused.
+//! - Files are made exclusively with mode 0600. Owners, attributes, modes and times are set through the descriptor that
+//!   was just opened, those of directories at the very end, deepest first.
+//! - Owners, set-id bits, devices and privileged attributes are left out unless the options ask for them, and reported.
+
+mod destination;
+mod lower;
+mod meta;
+mod options;
+mod summary;
+mod tar;
+mod unpack;
+
+use std::ops::ControlFlow;
+
+use hashbrown::HashMap;
+
+pub use self::{
+    destination::Destination,
+    options::{
+        Existing, ExtractDevices, ExtractOptions, ExtractOwners, ExtractSetId, ExtractWhiteouts, ExtractXattrs,
+        Progress, ProgressCallback,
+    },
+    summary::{Dropped, DroppedPart, Extracted},
+    tar::extract_tar,
+};
+use self::{meta::Meta, unpack::Unpacker};
+use crate::{Error, Kind, NodeId, SafePath, Tree, Walk, name::display};
+
+/// Unpacks `tree` into `destination`, which is created if it does not exist.
+///
+/// What was written stays there if an error ends the run.
+///
+/// # Errors
+///
+/// [`Error::Refused`] and [`Error::Name`] for what would reach outside, [`Error::Io`] with the path for what the host
+/// refuses, [`Error::Limit`] and [`Error::Cancelled`] as the options say, [`Error::Inconsistent`] for a file shorter than
+/// its attributes say, and those of the tree.
+pub fn extract<T: Tree + ?Sized>(
+    tree: &T,
+    destination: impl Into<Destination>,
+    options: &ExtractOptions,
+) -> Result<Extracted, Error> {
+    let mut unpacker = Unpacker::new(destination.into(), options)?;
+    let mut walk = Walk::new(tree).limits(options.limits.clone());
+    // First path of each file that has several.
+    let mut linked: HashMap<NodeId, SafePath> = HashMap::new();
+    while let Some(visit) = walk.advance()? {
+        let (node, attr) = (visit.node, visit.attr);
+        let path = SafePath::new(visit.path)?;
+        if path.as_bytes() != visit.path {
+            let reason = "a name in it is empty or `.`".to_owned();
+            return Err(Error::Refused { path: display(visit.path), reason });
+        }
+        if attr.kind == Kind::File && attr.links > 1 {
+            if let Some(first) = linked.get(&node) {
+                unpacker.hard_link(&path, first)?;
+                continue;
+            }
+            linked.insert(node, path.clone());
+        }
+        let mut xattrs = Vec::new();
+        tree.xattrs(node, &mut |name, value| {
+            xattrs.push((name.to_vec(), value.to_vec()));
+            ControlFlow::Continue(())
+        })?;
+        let meta = Meta { mode: attr.mode, uid: attr.uid, gid: attr.gid, mtime: attr.mtime, xattrs };
+        match attr.kind {
+            Kind::File => {
+                let mut at: u64 = 0;
+                let mut content = |buf: &mut [u8]| {
+                    let left = usize::try_from(attr.size.saturating_sub(at)).unwrap_or(usize::MAX).min(buf.len());
+                    let Some(buf) = buf.get_mut(..left).filter(|buf| !buf.is_empty()) else { return Ok(0) };
+                    let read = tree.read_at(node, at, buf)?;
+                    at = at.saturating_add(read as u64);
+                    Ok(read)
+                };
+                unpacker.file(&path, &meta, attr.size, &mut content)?;
+            }
+            Kind::Directory => unpacker.directory(&path, meta)?,
+            Kind::Symlink => unpacker.symlink(&path, &meta, &tree.read_link(node)?)?,
+            Kind::CharDevice | Kind::BlockDevice | Kind::Fifo => {
+                unpacker.special(&path, &meta, attr.kind, attr.device)?
+            }
+            Kind::Socket => unpacker.socket(&path),
+        }
+    }
+    unpacker.finish()
+}

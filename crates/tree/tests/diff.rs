@@ -1,0 +1,218 @@
+//! What comparisons report, line by line.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "tests"
+)]
+
+use std::ops::ControlFlow;
+
+use dunnage_tree::{
+    CompareContent, CompareMtime, CompareOptions, CompareOwners, CompareXattrs, Error, Limits, Mtime, compare,
+    compare_with,
+    tar::{self, EntryType, Header, TarTree},
+};
+
+/// A file named `f` with everything on it.
+fn base() -> Header {
+    let mut header = Header {
+        name: b"f".to_vec(),
+        mode: 0o644,
+        uid: 1,
+        gid: 2,
+        size: 5,
+        mtime: Some(Mtime { secs: 10, nanos: 5 }),
+        format: tar::Format::Pax,
+        ..Header::default()
+    };
+    header.pax.insert(b"SCHILY.xattr.user.a".to_vec(), b"1".to_vec());
+    header
+}
+
+fn tree(entries: &[(Header, &[u8])]) -> TarTree<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for (header, body) in entries {
+        let header = Header { size: body.len() as u64, ..header.clone() };
+        tar::encode_header(&header, &mut bytes).unwrap();
+        bytes.extend_from_slice(body);
+        bytes.resize(bytes.len() + tar::padding(header.size) as usize, 0);
+    }
+    bytes.extend_from_slice(&tar::END);
+    TarTree::open(bytes, &Limits::default()).unwrap()
+}
+
+fn named(name: &str, entry: EntryType, link: &str) -> Header {
+    Header { name: name.into(), entry, link: link.into(), mode: 0o755, ..Header::default() }
+}
+
+fn file(name: &str) -> Header {
+    named(name, EntryType::File, "")
+}
+
+#[track_caller]
+fn lines(a: &TarTree<Vec<u8>>, b: &TarTree<Vec<u8>>, options: &CompareOptions, expected: &[&str]) {
+    let found: Vec<_> = compare(a, b, options).unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(found, expected);
+}
+
+#[track_caller]
+fn check(a: &[(Header, &[u8])], b: &[(Header, &[u8])], expected: &[&str]) {
+    lines(&tree(a), &tree(b), &CompareOptions::default(), expected);
+    lines(&tree(a), &tree(a), &CompareOptions::default(), &[]);
+    lines(&tree(b), &tree(b), &CompareOptions::default(), &[]);
+}
+
+#[test]
+fn each_sort_of_difference_has_its_line() {
+    let one = |header: Header| vec![(header, b"hello".as_slice())];
+    let with = |change: fn(&mut Header)| {
+        let mut header = base();
+        change(&mut header);
+        one(header)
+    };
+    check(&one(base()), &one(base()), &[]);
+    check(&one(base()), &with(|header| header.mode = 0o4755), &["f: mode 0644 / 4755"]);
+    check(&one(base()), &with(|header| header.uid = -1), &["f: owner 1:2 / -1:2"]);
+    check(
+        &one(base()),
+        &with(|header| header.mtime = Some(Mtime { secs: 10, nanos: 6 })),
+        &["f: mtime 10.000000005 / 10.000000006"],
+    );
+    check(
+        &one(base()),
+        &with(|header| drop(header.pax.insert(b"SCHILY.xattr.user.a".to_vec(), b"2\n".to_vec()))),
+        &["f: xattr user.a \"1\" / \"2\\n\""],
+    );
+    check(&one(base()), &with(|header| header.pax.clear()), &["f: xattr user.a \"1\" / absent"]);
+    check(&one(base()), &[(base(), b"hello!")], &["f: size 5 / 6 bytes"]);
+    check(&one(base()), &[(base(), b"help!")], &["f: content from offset 0x3"]);
+    check(
+        &one(base()),
+        &[(Header { entry: EntryType::Fifo, pax: Default::default(), ..base() }, b"")],
+        &["f: file / fifo"],
+    );
+    check(
+        &[(named("l", EntryType::Symlink, "a"), b"")],
+        &[(named("l", EntryType::Symlink, "b"), b"")],
+        &["l: target `a` / `b`"],
+    );
+    check(
+        &[(Header { device: (1, 3), ..named("d", EntryType::CharDevice, "") }, b"")],
+        &[(Header { device: (1, 5), ..named("d", EntryType::CharDevice, "") }, b"")],
+        &["d: device 1:3 / 1:5"],
+    );
+    check(&[(Header { mode: 0o700, ..named("./", EntryType::Directory, "") }, b"")], &[], &["/: mode 0700 / 0755"]);
+}
+
+#[test]
+fn only_the_top_of_what_one_side_lacks_is_reported() {
+    let dir = |name: &str| named(name, EntryType::Directory, "");
+    check(
+        &[(file("a/b/c"), b""), (file("a.x"), b""), (dir("same/"), b""), (file("z"), b"")],
+        &[(file("a-"), b""), (dir("same/"), b""), (file("same/new"), b""), (file("zz"), b"")],
+        &[
+            "a: directory only in the first",
+            "a-: file only in the second",
+            "a.x: file only in the first",
+            "same/new: file only in the second",
+            "z: file only in the first",
+            "zz: file only in the second",
+        ],
+    );
+    check(
+        &[(file("x/a"), b""), (file("y"), b"")],
+        &[(file("x"), b""), (file("y/a"), b"")],
+        &["x: directory / file", "y: file / directory"],
+    );
+}
+
+#[test]
+fn order_is_that_of_names_not_of_paths_as_text() {
+    // As text, `a.b` comes between `a` and `a/b`.
+    check(&[(file("a/b"), b""), (file("a.b"), b"")], &[(file("a/b"), b""), (file("a.b"), b"")], &[]);
+    check(
+        &[(file("a/b"), b""), (file("a.b"), b"")],
+        &[(file("a/c"), b"")],
+        &["a/b: file only in the first", "a/c: file only in the second", "a.b: file only in the first"],
+    );
+}
+
+#[test]
+fn hard_links_have_to_pair_up() {
+    let hard = |name: &str, target: &str| (named(name, EntryType::HardLink, target), b"".as_slice());
+    let linked = [(file("a"), b"x".as_slice()), hard("b", "a"), hard("c", "a")];
+    check(&linked, &linked, &[]);
+    check(
+        &linked,
+        &[(file("a"), b"x"), hard("b", "a"), (file("c"), b"x")],
+        &["c: hard link to `a` / to nothing before it"],
+    );
+    check(
+        &[(file("a"), b"x"), hard("b", "a"), (file("c"), b"x"), hard("d", "c")],
+        &[(file("a"), b"x"), (file("b"), b"x"), hard("c", "a"), hard("d", "b")],
+        &[
+            "b: hard link to `a` / to nothing before it",
+            "c: hard link to nothing before it / to `a`",
+            "d: hard link to `c` / to `b`",
+        ],
+    );
+}
+
+#[test]
+fn large_files_are_compared_over_block_boundaries() {
+    let size = (3 << 20) + 17;
+    let body = vec![7; size];
+    for at in [0, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, (3 << 20) - 1, 3 << 20, size - 1] {
+        let mut other = body.clone();
+        other[at] = 8;
+        check(&[(file("f"), &body)], &[(file("f"), &other)], &[&format!("f: content from offset {at:#x}")]);
+    }
+}
+
+#[test]
+fn options_leave_things_out() {
+    let mut other = base();
+    (other.uid, other.mtime) = (9, Some(Mtime { secs: 10, nanos: 9 }));
+    other.pax.insert(b"SCHILY.xattr.trusted.x".to_vec(), b"1".to_vec());
+    let (a, b) = (tree(&[(base(), b"hello")]), tree(&[(other, b"jello")]));
+    let mut options = CompareOptions::default();
+    let all = [
+        "f: owner 1:2 / 9:2",
+        "f: mtime 10.000000005 / 10.000000009",
+        "f: content from offset 0x0",
+        "f: xattr trusted.x absent / \"1\"",
+    ];
+    lines(&a, &b, &options, &all);
+    options.mtime = CompareMtime::Seconds;
+    lines(&a, &b, &options, &[all[0], all[2], all[3]]);
+    options.owners = CompareOwners::Ignore;
+    lines(&a, &b, &options, &[all[2], all[3]]);
+    options.xattrs = CompareXattrs::User;
+    lines(&a, &b, &options, &[all[2]]);
+    options.content = CompareContent::SizeOnly;
+    lines(&a, &b, &options, &[]);
+}
+
+#[test]
+fn stopping_early_stops() {
+    let many: Vec<_> = (0..50).map(|number| (file(&format!("{number:02}")), b"".as_slice())).collect();
+    let (a, b) = (tree(&many), tree(&[]));
+    let mut options = CompareOptions::default();
+    for at_most in [0, 1, 3, 50, 99] {
+        options.at_most = Some(at_most);
+        assert_eq!(compare(&a, &b, &options).unwrap().len(), at_most.min(50));
+    }
+    let mut seen = 0;
+    compare_with(&a, &b, &CompareOptions::default(), &mut |_| {
+        seen += 1;
+        if seen == 7 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+    .unwrap();
+    assert_eq!(seen, 7);
+    options.cancel.cancel();
+    options.at_most = None;
+    assert!(matches!(compare(&a, &b, &options), Err(Error::Cancelled(_))));
+}
