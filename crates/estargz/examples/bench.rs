@@ -7,6 +7,7 @@
 
 use std::{error::Error, fs::File, time::Instant};
 
+use dunnage_digest::Cancel;
 use dunnage_estargz::{OpenOptions, Reader};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -19,10 +20,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             println!("{{\"seconds\": {}, \"toc_digest\": \"{}\"}}", start.elapsed().as_secs_f64(), reader.toc_digest());
         }
         ["verify", blob, threads] => {
-            let mut reader = Reader::open(File::open(blob)?, &OpenOptions::default())?;
+            let reader = Reader::open(File::open(blob)?, &OpenOptions::default())?;
             let digest = reader.toc_digest().clone();
             reader.verify_toc(&digest)?;
-            let verified = reader.verify(threads.parse()?, &mut |_| {})?;
+            let verified = reader.verify(threads.parse()?, &dunnage_digest::Cancel::new(), &|_| ())?;
             let seconds = start.elapsed().as_secs_f64();
             println!("{{\"seconds\": {seconds}, \"chunks\": {}, \"bytes\": {}}}", verified.chunks, verified.bytes);
         }

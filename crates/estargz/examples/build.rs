@@ -23,8 +23,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let build = Build { write, ..Build::default() };
     let sink = io::BufWriter::new(File::create(blob)?);
-    let (_, built) =
-        if tar == "-" { build.from_stream(io::stdin().lock(), sink)? } else { build.from_source(File::open(tar)?, sink)? };
+    let (_, built) = if tar == "-" {
+        build.from_stream(io::stdin().lock(), sink)?
+    } else {
+        build.from_source(File::open(tar)?, sink)?
+    };
     eprintln!("{:#?}", built.summary);
     Ok(())
 }

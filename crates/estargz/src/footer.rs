@@ -138,9 +138,18 @@ mod tests {
     #[test]
     fn known_footers_are_written_byte_for_byte() {
         for (toc, hex) in [
-            (0_u64, "1f8b08040000000000ff1a00534716003030303030303030303030303030303053544152475a010000ffff0000000000000000"),
-            (126, "1f8b08040000000000ff1a00534716003030303030303030303030303030376553544152475a010000ffff0000000000000000"),
-            (200_000, "1f8b08040000000000ff1a00534716003030303030303030303030333064343053544152475a010000ffff0000000000000000"),
+            (
+                0_u64,
+                "1f8b08040000000000ff1a00534716003030303030303030303030303030303053544152475a010000ffff0000000000000000",
+            ),
+            (
+                126,
+                "1f8b08040000000000ff1a00534716003030303030303030303030303030376553544152475a010000ffff0000000000000000",
+            ),
+            (
+                200_000,
+                "1f8b08040000000000ff1a00534716003030303030303030303030333064343053544152475a010000ffff0000000000000000",
+            ),
         ] {
             let mut wanted = [0; FOOTER_LEN];
             decode_hex(hex.as_bytes(), &mut wanted).unwrap();
@@ -167,13 +176,28 @@ mod tests {
 
     #[test]
     fn each_malformed_field_is_named_with_its_position() {
-        check(|b| b[0] = 0, r"malformed footer: gzip header at offset 0xfcd: expected `\x1f\x8b\x08\x04\x00\x00\x00\x00\x00\xff`, got `\x00\x8b\x08\x04\x00\x00\x00\x00\x00\xff`");
+        check(
+            |b| b[0] = 0,
+            r"malformed footer: gzip header at offset 0xfcd: expected `\x1f\x8b\x08\x04\x00\x00\x00\x00\x00\xff`, got `\x00\x8b\x08\x04\x00\x00\x00\x00\x00\xff`",
+        );
         check(|b| b[10] = 22, r"malformed footer: XLEN at offset 0xfd7: expected `\x1a\x00`, got `\x16\x00`");
-        check(|b| b[13] = b'H', r"malformed footer: subfield header at offset 0xfd9: expected `SG\x16\x00`, got `SH\x16\x00`");
-        check(|b| b[16] = b'-', "malformed footer: TOC offset at offset 0xfdd: expected 16 hex digits, got -00000000000007e");
-        check(|b| b[16] = b'f', "malformed footer: TOC offset at offset 0xfdd: expected at most 0xfcd, got 0xf00000000000007e");
+        check(
+            |b| b[13] = b'H',
+            r"malformed footer: subfield header at offset 0xfd9: expected `SG\x16\x00`, got `SH\x16\x00`",
+        );
+        check(
+            |b| b[16] = b'-',
+            "malformed footer: TOC offset at offset 0xfdd: expected 16 hex digits, got -00000000000007e",
+        );
+        check(
+            |b| b[16] = b'f',
+            "malformed footer: TOC offset at offset 0xfdd: expected at most 0xfcd, got 0xf00000000000007e",
+        );
         check(|b| b[37] = b'z', "malformed footer: magic at offset 0xfed: expected `STARGZ`, got `STARGz`");
-        check(|b| b[50] = 1, r"malformed footer: tail at offset 0xff3: expected `\x01\x00\x00\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00`, got `\x01\x00\x00\xff\xff\x00\x00\x00\x00\x00\x00\x00\x01`");
+        check(
+            |b| b[50] = 1,
+            r"malformed footer: tail at offset 0xff3: expected `\x01\x00\x00\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00`, got `\x01\x00\x00\xff\xff\x00\x00\x00\x00\x00\x00\x00\x01`",
+        );
         check(|b| b.truncate(50), "blob is too small: expected at least 51 bytes, got 50");
     }
 

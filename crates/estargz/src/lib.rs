@@ -9,6 +9,7 @@ mod footer;
 mod input;
 mod limits;
 mod pool;
+mod read;
 mod toc;
 mod write;
 
@@ -21,6 +22,10 @@ pub use crate::{
     error::Error,
     footer::{FOOTER_LEN, Footer, LEGACY_FOOTER_LEN, footer_bytes, parse_footer, parse_legacy_footer},
     limits::Limits,
+    read::{
+        Chunk, ChunkVerifier, Entry, FileReader, Landmarks, OpenOptions, Reader, Trust, Verified, Verifiers,
+        open_footer, unpack, unpack_with,
+    },
     toc::{TOC_TAR_NAME, Toc, TocEntry, TocType},
     write::{NonUtf8, Summary, WriteOptions, Writer},
 };

@@ -14,8 +14,15 @@ pub(crate) struct Ordered<J, O> {
 }
 
 enum Lane<J, O> {
-    Here { work: Work<J, O>, done: VecDeque<O> },
-    Threads { jobs: Option<Sender<(J, Sender<O>)>>, waiting: VecDeque<Receiver<O>>, threads: Vec<thread::JoinHandle<()>> },
+    Here {
+        work: Work<J, O>,
+        done: VecDeque<O>,
+    },
+    Threads {
+        jobs: Option<Sender<(J, Sender<O>)>>,
+        waiting: VecDeque<Receiver<O>>,
+        threads: Vec<thread::JoinHandle<()>>,
+    },
 }
 
 impl<J: Send + 'static, O: Send + 'static> Ordered<J, O> {

@@ -85,12 +85,12 @@ impl Build {
             }
         };
         if packing == Packing::Plain {
-            return self.from_tar(source, sink);
+            return self.plain(source, sink);
         }
         let mut spool = tempfile::tempfile().map_err(failed)?;
         let mut plain = decompressed(SourceCursor::new(source).map_err(failed)?)?;
         copy(&mut plain, &mut spool, self)?;
-        self.from_tar(spool, sink)
+        self.plain(spool, sink)
     }
 
     /// Builds from an input that can be read once, in memory that does not grow with the files' sizes.
@@ -126,7 +126,7 @@ impl Build {
         Ok((sink, Built { summary, missed: Vec::new() }))
     }
 
-    fn from_tar<R: ReadAt, W: Write>(&self, source: R, sink: W) -> Result<(W, Built), Error> {
+    fn plain<R: ReadAt, W: Write>(&self, source: R, sink: W) -> Result<(W, Built), Error> {
         let limits = &self.write.limits.tar;
         let mut plan = Plan::scan(&source, limits, &self.write.cancel)?;
         let (picked, missed) = plan.pick_all(&self.prioritized, self.missing)?;

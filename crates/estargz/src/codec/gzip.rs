@@ -119,7 +119,11 @@ impl Decompressor for GzipDecompressor {
         gzip_decoder()
     }
 
-    fn toc_json<'a>(&self, toc: Box<dyn Read + Send + 'a>, footer: &Footer) -> Result<Box<dyn Read + Send + 'a>, Error> {
+    fn toc_json<'a>(
+        &self,
+        toc: Box<dyn Read + Send + 'a>,
+        footer: &Footer,
+    ) -> Result<Box<dyn Read + Send + 'a>, Error> {
         Ok(Box::new(TocJson::open(toc, footer)?))
     }
 
@@ -141,7 +145,11 @@ impl Decompressor for LegacyGzipDecompressor {
         gzip_decoder()
     }
 
-    fn toc_json<'a>(&self, toc: Box<dyn Read + Send + 'a>, footer: &Footer) -> Result<Box<dyn Read + Send + 'a>, Error> {
+    fn toc_json<'a>(
+        &self,
+        toc: Box<dyn Read + Send + 'a>,
+        footer: &Footer,
+    ) -> Result<Box<dyn Read + Send + 'a>, Error> {
         GzipDecompressor.toc_json(toc, footer)
     }
 

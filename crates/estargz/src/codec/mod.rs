@@ -117,7 +117,8 @@ pub trait Decompressor: fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// [`Error::Malformed`] if what is there is no TOC.
-    fn toc_json<'a>(&self, toc: Box<dyn Read + Send + 'a>, footer: &Footer) -> Result<Box<dyn Read + Send + 'a>, Error>;
+    fn toc_json<'a>(&self, toc: Box<dyn Read + Send + 'a>, footer: &Footer)
+    -> Result<Box<dyn Read + Send + 'a>, Error>;
 
     /// Decompresses all streams of `payload`, one after the other.
     fn streams<'a>(&self, payload: Box<dyn Read + Send + 'a>) -> Box<dyn Read + Send + 'a>;

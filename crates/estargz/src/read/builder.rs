@@ -378,6 +378,10 @@ impl Builder {
         const RESOLVED: u32 = u32::MAX;
         const VISITING: u32 = u32::MAX - 1;
         for link in std::mem::take(&mut self.hard_links) {
+            // A later entry of the same name may have been something else.
+            if self.index.node(link).is_none_or(|node| node.kind != NodeKind::HardLink) {
+                continue;
+            }
             let mut chain = Vec::new();
             let mut row = link;
             let target = loop {
@@ -434,7 +438,8 @@ impl Builder {
     /// Sorts the rows under their directories and counts links.
     fn arrange_children(&mut self) -> Result<(), Error> {
         let index = &mut self.index;
-        let parents: Vec<(Row, Row)> = index.nodes.iter().zip(0..).skip(1).map(|(node, row)| (node.parent, row)).collect();
+        let parents: Vec<(Row, Row)> =
+            index.nodes.iter().zip(0..).skip(1).map(|(node, row)| (node.parent, row)).collect();
         for &(parent, row) in &parents {
             let is_dir = index.node(row).is_some_and(|node| node.kind == NodeKind::Directory);
             let parent_node = usize::try_from(parent).ok().and_then(|parent| index.nodes.get_mut(parent));

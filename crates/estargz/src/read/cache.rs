@@ -9,18 +9,21 @@ use std::{
 /// Bytes kept at most; a single chunk may be larger.
 const CAPACITY: usize = 32 << 20;
 
+/// Offset of the stream, and place in it.
+type Key = (u64, u64);
+
 /// Chunks by stream and place in it, the one used last at the back.
 #[derive(Default)]
 pub(super) struct ChunkCache(Mutex<Kept>);
 
 #[derive(Default)]
 struct Kept {
-    chunks: VecDeque<((u64, u64), Arc<[u8]>)>,
+    chunks: VecDeque<(Key, Arc<[u8]>)>,
     bytes: usize,
 }
 
 impl ChunkCache {
-    pub(super) fn get(&self, key: (u64, u64)) -> Option<Arc<[u8]>> {
+    pub(super) fn get(&self, key: Key) -> Option<Arc<[u8]>> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let at = kept.chunks.iter().rposition(|(known, _)| *known == key)?;
         let (key, chunk) = kept.chunks.remove(at)?;
@@ -28,7 +31,7 @@ impl ChunkCache {
         Some(chunk)
     }
 
-    pub(super) fn put(&self, key: (u64, u64), chunk: &Arc<[u8]>) {
+    pub(super) fn put(&self, key: Key, chunk: &Arc<[u8]>) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.chunks.iter().any(|(known, _)| *known == key) {
             return;

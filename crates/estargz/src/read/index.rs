@@ -89,8 +89,8 @@ pub(super) struct OwnerRow {
     pub(super) group: u32,
 }
 
-/// Extended attributes of one entry: name and value.
-pub(super) type Xattrs = Vec<(Box<[u8]>, Box<[u8]>)>;
+/// One extended attribute: name and value.
+pub(super) type Xattr = (Box<[u8]>, Box<[u8]>);
 
 #[derive(Debug, Default)]
 pub(super) struct Index {
@@ -98,7 +98,7 @@ pub(super) struct Index {
     pub(super) text: Vec<u8>,
     pub(super) children: Vec<Row>,
     pub(super) chunks: Vec<ChunkRow>,
-    pub(super) xattrs: Vec<Xattrs>,
+    pub(super) xattrs: Vec<Vec<Xattr>>,
     pub(super) owners: Vec<OwnerRow>,
     pub(super) owner_names: Vec<Box<[u8]>>,
     pub(super) digests: Vec<Digest>,
@@ -232,7 +232,7 @@ impl Index {
         }
     }
 
-    pub(super) fn xattrs(&self, node: &Node) -> &[(Box<[u8]>, Box<[u8]>)] {
+    pub(super) fn xattrs(&self, node: &Node) -> &[Xattr] {
         let at = node.xattrs.checked_sub(1).and_then(|at| usize::try_from(at).ok());
         at.and_then(|at| self.xattrs.get(at)).map(Vec::as_slice).unwrap_or_default()
     }

@@ -64,7 +64,8 @@ pub(super) struct Opened {
 pub(super) fn open<R: ReadAt + Sync>(source: &R, options: &OpenOptions) -> Result<Opened, Error> {
     let failed = |source| Error::Read { what: "the size of the blob", at: Offset::ZERO, source };
     let blob_len = source.size().map_err(failed)?;
-    let known: [Arc<dyn Decompressor>; 2] = [Arc::new(GzipDecompressor::new()), Arc::new(LegacyGzipDecompressor::new())];
+    let known: [Arc<dyn Decompressor>; 2] =
+        [Arc::new(GzipDecompressor::new()), Arc::new(LegacyGzipDecompressor::new())];
     let all = known.into_iter().chain(options.decompressors.iter().map(Arc::clone));
     let fitting: Vec<_> = all.filter(|known| known.footer_len() as u64 <= blob_len).collect();
     let tail_len = fitting.iter().map(|known| known.footer_len()).max();
@@ -151,16 +152,21 @@ fn read_beside(mut json: Box<dyn Read + Send + '_>, sink: &mut Sink, at: Offset)
             loop {
                 let mut block = used.try_recv().unwrap_or_default();
                 block.resize(BLOCK, 0);
-                let result = fill(&mut json, &mut block, at);
-                let filled = *result.as_ref().unwrap_or(&0);
-                block.truncate(filled);
-                hasher.update(&block);
-                len = len.saturating_add(filled as u64);
-                let ended = filled == 0;
-                let failed = result.is_err();
-                // If nobody takes it, the document was refused.
-                if (failed || !ended) && full.send(result.map(|_| block)).is_err() || ended {
-                    return (hasher.finish(), len);
+                match fill(&mut json, &mut block, at) {
+                    Ok(0) => return (hasher.finish(), len),
+                    Ok(filled) => {
+                        block.truncate(filled);
+                        hasher.update(&block);
+                        len = len.saturating_add(filled as u64);
+                        // If nobody takes it, the document was refused.
+                        if full.send(Ok(block)).is_err() {
+                            return (hasher.finish(), len);
+                        }
+                    }
+                    Err(error) => {
+                        let _ = full.send(Err(error));
+                        return (hasher.finish(), len);
+                    }
                 }
             }
         });
@@ -187,4 +193,3 @@ fn fill(json: &mut dyn Read, block: &mut [u8], at: Offset) -> Result<usize, Erro
     }
     Ok(filled)
 }
-

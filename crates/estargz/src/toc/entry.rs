@@ -6,11 +6,12 @@ use dunnage_digest::Digest;
 
 use super::{TocEntry, TocType};
 
+/// Extended attributes: name, and value without its base64.
+pub(crate) type XattrRefs<'a> = Vec<(Cow<'a, str>, Vec<u8>)>;
+
 /// The fields of [`TocEntry`], borrowed.
 #[derive(Debug, Default)]
 pub(crate) struct EntryRef<'a> {
-    /// Position of the entry in the document.
-    pub(crate) at: u64,
     pub(crate) name: Cow<'a, str>,
     pub(crate) kind: TocType,
     pub(crate) size: u64,
@@ -25,7 +26,7 @@ pub(crate) struct EntryRef<'a> {
     pub(crate) inner_offset: u64,
     pub(crate) dev_major: i64,
     pub(crate) dev_minor: i64,
-    pub(crate) xattrs: Vec<(Cow<'a, str>, Vec<u8>)>,
+    pub(crate) xattrs: XattrRefs<'a>,
     pub(crate) digest: Option<Digest>,
     pub(crate) chunk_offset: u64,
     pub(crate) chunk_size: u64,

@@ -57,7 +57,8 @@ impl TocType {
     }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let all = [Self::Reg, Self::Chunk, Self::Dir, Self::Symlink, Self::Hardlink, Self::Char, Self::Block, Self::Fifo];
+        let all =
+            [Self::Reg, Self::Chunk, Self::Dir, Self::Symlink, Self::Hardlink, Self::Char, Self::Block, Self::Fifo];
         all.into_iter().find(|kind| kind.as_str() == text)
     }
 }

@@ -11,6 +11,7 @@ use dunnage_digest::{Digest, Offset};
 
 use super::{
     EntryRef, TocType,
+    entry::XattrRefs,
     json::{Scanner, Stop},
 };
 use crate::{Error, Limits};
@@ -135,8 +136,7 @@ impl TocParser {
                 self.state = State::AfterMember;
             }
             State::FirstElement | State::Element => {
-                let at = self.base.saturating_add(scanner.pos as u64);
-                let mut entry = EntryRef { at, ..EntryRef::default() };
+                let mut entry = EntryRef::default();
                 self.entry(scanner, &mut entry)?;
                 self.entries = self.entries.saturating_add(1);
                 if self.entries > self.limits.entries {
@@ -257,9 +257,9 @@ impl TocParser {
         Ok(text)
     }
 
-    fn xattrs<'a>(&self, scanner: &mut Scanner<'a>) -> Result<Vec<(Cow<'a, str>, Vec<u8>)>, Stop> {
+    fn xattrs<'a>(&self, scanner: &mut Scanner<'a>) -> Result<XattrRefs<'a>, Stop> {
         scanner.expect(b'{', "an object of extended attributes")?;
-        let mut xattrs: Vec<(Cow<'a, str>, Vec<u8>)> = Vec::new();
+        let mut xattrs: XattrRefs<'a> = Vec::new();
         if scanner.peek()? == b'}' {
             scanner.expect(b'}', "`}`")?;
             return Ok(xattrs);
@@ -430,28 +430,88 @@ mod tests {
             ("null", "malformed TOC document at offset 0x0: expected an object, got `null`"),
             (r#"{"entries":[null]}"#, "malformed TOC document at offset 0xc: expected a TOC entry, got `null]}`"),
             (r#"{"entries":[{}]}"#, "malformed TOC document at offset 0xc: expected an entry with a type, got `{}]}`"),
-            (r#"{"entries":[{"type":"dirt"}]}"#, "malformed TOC document at offset 0x14: expected a known type, got `\"dirt\"}]}`"),
-            (r#"{"entries":[{"type":null}]}"#, "malformed TOC document at offset 0xd: expected a type, got `\"type\":null}]}`"),
-            (r#"{"entries":[{"Type":"reg"}]}"#, "malformed TOC document at offset 0xd: expected known keys exactly spelled, got `\"Type\":\"reg\"}]}`"),
-            ("{\"entries\":[{\"\u{17f}ize\":1}]}", "malformed TOC document at offset 0xd: expected known keys exactly spelled, got `\"ſize\":1}]}`"),
-            (r#"{"entries":[{"size":1,"size":2}]}"#, "malformed TOC document at offset 0x16: expected each known key once, got `\"size\":2}]}`"),
-            (r#"{"entries":[],"entries":[]}"#, "malformed TOC document at offset 0xe: expected each known key once, in lower case, got `\"entries\":[]}`"),
-            (r#"{"Version":1}"#, "malformed TOC document at offset 0x1: expected each known key once, in lower case, got `\"Version\":1}`"),
-            (r#"{"entries":[{"size":-1}]}"#, "malformed TOC document at offset 0x14: expected a number that is not negative, got `-1}]}`"),
-            (r#"{"entries":[{"size":1.0}]}"#, "malformed TOC document at offset 0x14: expected an integer of 64 bits, got `1.0}]}`"),
-            (r#"{"entries":[{"size":1e3}]}"#, "malformed TOC document at offset 0x14: expected an integer of 64 bits, got `1e3}]}`"),
-            (r#"{"entries":[{"size":01}]}"#, "malformed TOC document at offset 0x14: expected an integer of 64 bits, got `01}]}`"),
-            (r#"{"entries":[{"size":9223372036854775808}]}"#, "malformed TOC document at offset 0x14: expected an integer of 64 bits, got `9223372036854775808}]}`"),
-            (r#"{"entries":[{"size":"1"}]}"#, "malformed TOC document at offset 0x14: expected an integer of 64 bits, got `\"1\"}]}`"),
+            (
+                r#"{"entries":[{"type":"dirt"}]}"#,
+                "malformed TOC document at offset 0x14: expected a known type, got `\"dirt\"}]}`",
+            ),
+            (
+                r#"{"entries":[{"type":null}]}"#,
+                "malformed TOC document at offset 0xd: expected a type, got `\"type\":null}]}`",
+            ),
+            (
+                r#"{"entries":[{"Type":"reg"}]}"#,
+                "malformed TOC document at offset 0xd: expected known keys exactly spelled, got `\"Type\":\"reg\"}]}`",
+            ),
+            (
+                "{\"entries\":[{\"\u{17f}ize\":1}]}",
+                "malformed TOC document at offset 0xd: expected known keys exactly spelled, got `\"ſize\":1}]}`",
+            ),
+            (
+                r#"{"entries":[{"size":1,"size":2}]}"#,
+                "malformed TOC document at offset 0x16: expected each known key once, got `\"size\":2}]}`",
+            ),
+            (
+                r#"{"entries":[],"entries":[]}"#,
+                "malformed TOC document at offset 0xe: expected each known key once, in lower case, got `\"entries\":[]}`",
+            ),
+            (
+                r#"{"Version":1}"#,
+                "malformed TOC document at offset 0x1: expected each known key once, in lower case, got `\"Version\":1}`",
+            ),
+            (
+                r#"{"entries":[{"size":-1}]}"#,
+                "malformed TOC document at offset 0x14: expected a number that is not negative, got `-1}]}`",
+            ),
+            (
+                r#"{"entries":[{"size":1.0}]}"#,
+                "malformed TOC document at offset 0x14: expected an integer of 64 bits, got `1.0}]}`",
+            ),
+            (
+                r#"{"entries":[{"size":1e3}]}"#,
+                "malformed TOC document at offset 0x14: expected an integer of 64 bits, got `1e3}]}`",
+            ),
+            (
+                r#"{"entries":[{"size":01}]}"#,
+                "malformed TOC document at offset 0x14: expected an integer of 64 bits, got `01}]}`",
+            ),
+            (
+                r#"{"entries":[{"size":9223372036854775808}]}"#,
+                "malformed TOC document at offset 0x14: expected an integer of 64 bits, got `9223372036854775808}]}`",
+            ),
+            (
+                r#"{"entries":[{"size":"1"}]}"#,
+                "malformed TOC document at offset 0x14: expected an integer of 64 bits, got `\"1\"}]}`",
+            ),
             (r#"{"entries":[{"name":1}]}"#, "malformed TOC document at offset 0x14: expected a name, got `1}]}`"),
-            (r#"{"entries":[{"name":"\x"}]}"#, "malformed TOC document at offset 0x15: expected an escape, got `\\x\"}]}`"),
-            (r#"{"entries":[{"name":"\ud800x"}]}"#, "malformed TOC document at offset 0x15: expected a pair of surrogates, got `\\ud800x\"}]}`"),
-            ("{\"entries\":[{\"name\":\"\u{1}\"}]}", "malformed TOC document at offset 0x15: expected an escaped control character, got `�\"}]}`"),
-            (r#"{"entries":[{"xattrs":{"a":"="}}]}"#, "malformed TOC document at offset 0x17: expected a base64 value, got `\"a\":\"=\"}}]}`"),
-            (r#"{"entries":[{"xattrs":{"a":"","a":""}}]}"#, "malformed TOC document at offset 0x25: expected each extended attribute once, got `}]}`"),
+            (
+                r#"{"entries":[{"name":"\x"}]}"#,
+                "malformed TOC document at offset 0x15: expected an escape, got `\\x\"}]}`",
+            ),
+            (
+                r#"{"entries":[{"name":"\ud800x"}]}"#,
+                "malformed TOC document at offset 0x15: expected a pair of surrogates, got `\\ud800x\"}]}`",
+            ),
+            (
+                "{\"entries\":[{\"name\":\"\u{1}\"}]}",
+                "malformed TOC document at offset 0x15: expected an escaped control character, got `�\"}]}`",
+            ),
+            (
+                r#"{"entries":[{"xattrs":{"a":"="}}]}"#,
+                "malformed TOC document at offset 0x17: expected a base64 value, got `\"a\":\"=\"}}]}`",
+            ),
+            (
+                r#"{"entries":[{"xattrs":{"a":"","a":""}}]}"#,
+                "malformed TOC document at offset 0x25: expected each extended attribute once, got `}]}`",
+            ),
             (r#"{"entries":[{"digest":"sha1:00"}]}"#, "TOC entry 0 (``): unknown digest algorithm `sha1`"),
-            (r#"{"entries":[]"#, "malformed TOC document at offset 0xd: expected the rest of the document, got its end"),
-            (r#"{"entries":[]} {}"#, "malformed TOC document at offset 0xf: expected nothing after the document, got byte 0x7b"),
+            (
+                r#"{"entries":[]"#,
+                "malformed TOC document at offset 0xd: expected the rest of the document, got its end",
+            ),
+            (
+                r#"{"entries":[]} {}"#,
+                "malformed TOC document at offset 0xf: expected nothing after the document, got byte 0x7b",
+            ),
             (r#"{"entries":[],}"#, "malformed TOC document at offset 0xe: expected a key, got `}`"),
             ("", "malformed TOC document at offset 0x0: expected the rest of the document, got its end"),
         ] {

@@ -41,9 +41,7 @@ impl Batch {
 
     /// Bytes behind the content of the last stream.
     pub(super) fn tail(&self) -> usize {
-        self.streams.last().map_or(0, |last| {
-            self.data.len().saturating_sub(last.start).saturating_sub(last.payload)
-        })
+        self.streams.last().map_or(0, |last| self.data.len().saturating_sub(last.start).saturating_sub(last.payload))
     }
 }
 

@@ -57,7 +57,7 @@ enum Message {
 pub(super) struct Hashing(Lane);
 
 enum Lane {
-    Here { state: State, files: VecDeque<Digest> },
+    Here { state: Box<State>, files: VecDeque<Digest> },
     Thread { sender: Sender<Message>, files: Receiver<Digest>, thread: thread::JoinHandle<State>, buffer: Vec<u8> },
 }
 
@@ -72,8 +72,10 @@ impl Hashing {
             let mut state = State::new();
             for message in messages {
                 match message {
-                    // If nobody takes the digest, the writer is gone already.
-                    Message::Batch(batch) => state.batch(&batch, |digest| drop(done.send(digest))),
+                    Message::Batch(batch) => state.batch(&batch, |digest| {
+                        // If nobody takes the digest, the writer is gone already.
+                        let _ = done.send(digest);
+                    }),
                     Message::Bytes(bytes) => state.bytes(&bytes),
                 }
             }
@@ -84,7 +86,7 @@ impl Hashing {
         {
             return Self(Lane::Thread { sender, files, thread, buffer: Vec::new() });
         }
-        Self(Lane::Here { state: State::new(), files: VecDeque::new() })
+        Self(Lane::Here { state: Box::new(State::new()), files: VecDeque::new() })
     }
 
     /// Adds the next batch.
@@ -123,7 +125,7 @@ impl Hashing {
     /// The DiffID and the number of bytes it covers.
     pub(super) fn finish(self) -> Result<(Digest, u64), Error> {
         let state = match self.0 {
-            Lane::Here { state, .. } => state,
+            Lane::Here { state, .. } => *state,
             Lane::Thread { sender, thread, buffer, .. } => {
                 sender.send(Message::Bytes(buffer)).map_err(|_| Error::Worker)?;
                 drop(sender);

@@ -14,5 +14,4 @@ mod names;
 mod toc_log;
 mod writer;
 
-pub(crate) use self::names::text_of;
 pub use self::writer::{NonUtf8, Summary, WriteOptions, Writer};

@@ -111,7 +111,7 @@ pub struct Writer<W: Write> {
     non_utf8: NonUtf8,
     limits: Limits,
     cancel: Cancel,
-    pool: Ordered<Arc<Batch>, (Arc<Batch>, Result<Packed, Error>)>,
+    pool: Ordered<Arc<Batch>, Done>,
     hashing: Hashing,
     batch: Batch,
     /// Entries of the batch that is being filled, then of those in flight.
@@ -127,6 +127,9 @@ pub struct Writer<W: Write> {
     written: u64,
     failed: bool,
 }
+
+/// A batch that a worker is done with. The batch comes back so that its buffer can be used again.
+type Done = (Arc<Batch>, Result<Packed, Error>);
 
 /// A TOC entry that waits for its offset and digests.
 struct Pending {
@@ -383,10 +386,8 @@ impl<W: Write> Writer<W> {
                 return Err(unsupported(format!("type flag `{}`", flag.escape_ascii())));
             }
         };
-        let (is_link, is_device) = (
-            matches!(kind, TocType::Hardlink | TocType::Symlink),
-            matches!(kind, TocType::Char | TocType::Block),
-        );
+        let (is_link, is_device) =
+            (matches!(kind, TocType::Hardlink | TocType::Symlink), matches!(kind, TocType::Char | TocType::Block));
         Ok(TocEntry {
             name: text(name)?,
             kind,
@@ -400,7 +401,10 @@ impl<W: Write> Writer<W> {
             group_name: text(self.groups.new_name(header.gid, &header.group))?,
             dev_major: if is_device { header.device.0 } else { 0 },
             dev_minor: if is_device { header.device.1 } else { 0 },
-            xattrs: header.xattrs().map(|(name, value)| Ok((text(name)?, value.to_vec()))).collect::<Result<_, Error>>()?,
+            xattrs: header
+                .xattrs()
+                .map(|(name, value)| Ok((text(name)?, value.to_vec())))
+                .collect::<Result<_, Error>>()?,
             ..TocEntry::default()
         })
     }
@@ -501,10 +505,7 @@ fn is_toc(header: &Header) -> bool {
 }
 
 /// Reads what stands behind the end of a tar, so that a damaged end of its compression is noticed.
-fn drain<R: Read>(
-    entries: &mut tar::Reader<R>,
-    mut keep: impl FnMut(&[u8]) -> Result<(), Error>,
-) -> Result<(), Error> {
+fn drain<R: Read>(entries: &mut tar::Reader<R>, mut keep: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
     let mut block = vec![0; 64 << 10];
     loop {
         match entries.read_trailing(&mut block)? {

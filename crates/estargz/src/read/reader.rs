@@ -1,0 +1,379 @@
+//! A layer, opened: lookups, chunks, and reads of verified bytes.
+
+use std::{
+    fmt, io,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use dunnage_digest::{Digest, Mismatch, Offset, ReadAt};
+
+use super::{
+    cache::ChunkCache,
+    index::{DigestCell, Index, Location, Node, NodeKind, ROOT, Row},
+    open::{Landmarks, OpenOptions, Opened, Trust, open},
+};
+use crate::{
+    Decoder, Decompressor, Error, Footer, Limits, NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK, TocType, toc::clean_name,
+};
+
+/// A layer whose TOC has been loaded.
+///
+/// It is a [`Tree`](dunnage_tree::Tree), readable from any number of threads. What it hands out of files matches the
+/// digests of the TOC; whether the TOC itself is the one that was meant is for [`verify_toc`](Self::verify_toc) to say.
+pub struct Reader<R> {
+    source: R,
+    pub(super) index: Index,
+    footer: Footer,
+    decompressor: Arc<dyn Decompressor>,
+    toc_digest: Digest,
+    toc_len: u64,
+    limits: Limits,
+    pub(super) landmarks: Landmarks,
+    trust: Trust,
+    cache: ChunkCache,
+    /// Decoders that nobody uses at the moment.
+    decoders: Mutex<Vec<Box<dyn Decoder>>>,
+}
+
+impl<R: ReadAt + Sync> Reader<R> {
+    /// Finds, loads and checks the TOC: two or three reads, memory for the index alone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] if the source fails, [`Error::TooSmall`] and [`Error::NoFooter`] for what is no layer,
+    /// [`Error::Malformed`], [`Error::Entry`], [`Error::Inconsistent`], [`Error::Digest`] and [`Error::Version`] for a TOC
+    /// that cannot be one, [`Error::Limit`] beyond the limits. Never panics, whatever the bytes.
+    pub fn open(source: R, options: &OpenOptions) -> Result<Self, Error> {
+        let Opened { index, footer, decompressor, toc_digest, toc_len } = open(&source, options)?;
+        Ok(Self {
+            source,
+            index,
+            footer,
+            decompressor,
+            toc_digest,
+            toc_len,
+            limits: options.limits.clone(),
+            landmarks: options.landmarks,
+            trust: options.trust,
+            cache: ChunkCache::default(),
+            decoders: Mutex::default(),
+        })
+    }
+
+    /// A regular file, hard links followed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`], [`Error::NotRegular`].
+    pub fn open_file(&self, path: &str) -> Result<FileReader<'_, R>, Error> {
+        let row = self.index.lookup(&clean_name(path.as_bytes()));
+        let row = row.ok_or_else(|| Error::NotFound { name: path.to_owned() })?;
+        match self.index.node(row) {
+            Some(node) if node.kind == NodeKind::File => Ok(FileReader { reader: self, row, size: node.size }),
+            _ => Err(Error::NotRegular { name: path.to_owned() }),
+        }
+    }
+
+    /// Reads from a file at `at` until `buf` is full or the file ends.
+    pub(super) fn read_row(&self, row: Row, at: u64, buf: &mut [u8]) -> Result<usize, Error> {
+        let Some(node) = self.index.node(row) else { return Ok(0) };
+        let mut filled = 0_usize;
+        while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            let at = at.saturating_add(filled as u64);
+            let Some(chunk) = self.index.location_at(node, at) else { break };
+            let skip = usize::try_from(at.saturating_sub(chunk.at)).unwrap_or(usize::MAX);
+            let len = usize::try_from(chunk.size).unwrap_or(usize::MAX).saturating_sub(skip).min(rest.len());
+            let Some(to) = rest.get_mut(..len).filter(|to| !to.is_empty()) else { break };
+            self.read_chunk(row, &chunk, skip, to)?;
+            filled = filled.saturating_add(len);
+        }
+        Ok(filled)
+    }
+
+    /// Copies part of a chunk, after all of it has been verified.
+    fn read_chunk(&self, row: Row, chunk: &Location, skip: usize, to: &mut [u8]) -> Result<(), Error> {
+        let key = (chunk.offset, chunk.inner);
+        let copy = |content: &[u8], to: &mut [u8]| match content.get(skip..).and_then(|rest| rest.get(..to.len())) {
+            Some(content) => to.copy_from_slice(content),
+            None => to.fill(0),
+        };
+        if let Some(content) = self.cache.get(key).filter(|content| content.len() as u64 == chunk.size) {
+            copy(&content, to);
+            return Ok(());
+        }
+        if chunk.size > self.limits.chunk {
+            return Err(Error::Limit { what: "chunk", limit: self.limits.chunk, asked: chunk.size });
+        }
+        let mut input = Vec::new();
+        let mut decoder = self.decoder();
+        let start = Offset::new(chunk.offset);
+        let len = self.index.stream_end(chunk.offset).saturating_sub(chunk.offset);
+        self.read_raw(start, len, &mut input)?;
+        let content = decode(decoder.as_mut(), &input, chunk).map_err(|reason| self.corrupt(row, chunk, reason))?;
+        self.check(row, chunk, content)?;
+        copy(content, to);
+        // A read of the whole chunk is not followed by another one of it.
+        if (to.len() as u64) < chunk.size {
+            self.cache.put(key, &Arc::from(content));
+        }
+        self.decoders.lock().unwrap_or_else(PoisonError::into_inner).push(decoder);
+        Ok(())
+    }
+
+    /// Reads compressed bytes, growing the buffer with what arrives.
+    pub(super) fn read_raw(&self, at: Offset, len: u64, buf: &mut Vec<u8>) -> Result<(), Error> {
+        const STEP: u64 = 16 << 20;
+        buf.clear();
+        while (buf.len() as u64) < len {
+            let have = buf.len();
+            let step = usize::try_from(len.saturating_sub(have as u64).min(STEP)).unwrap_or(0);
+            buf.resize(have.saturating_add(step), 0);
+            let at = at.saturating_add(have as u64);
+            let result = self.source.read_exact_at(at, buf.get_mut(have..).unwrap_or_default());
+            result.map_err(|source| Error::Read { what: "a chunk", at, source })?;
+        }
+        Ok(())
+    }
+
+    /// The source of the blob.
+    pub fn source(&self) -> &R {
+        &self.source
+    }
+}
+
+impl<R> Reader<R> {
+    /// Digest of the TOC document as it was read.
+    pub const fn toc_digest(&self) -> &Digest {
+        &self.toc_digest
+    }
+
+    /// Bytes of the TOC document.
+    pub const fn toc_len(&self) -> u64 {
+        self.toc_len
+    }
+
+    /// Where the parts of the blob lie.
+    pub const fn footer(&self) -> &Footer {
+        &self.footer
+    }
+
+    /// TOC entries, further chunks of files included.
+    pub const fn entries(&self) -> u64 {
+        self.index.entries
+    }
+
+    /// Chunks with content.
+    pub const fn chunks(&self) -> u64 {
+        self.index.data_chunks
+    }
+
+    /// Compressed streams that hold content.
+    pub const fn streams(&self) -> usize {
+        self.index.streams.len()
+    }
+
+    /// Bytes of memory the index takes.
+    pub fn index_bytes(&self) -> usize {
+        self.index.memory()
+    }
+
+    /// The node at a path, hard links followed; the root for an empty path.
+    pub fn lookup(&self, path: &str) -> Option<Entry<'_>> {
+        let row = self.index.lookup(&clean_name(path.as_bytes()))?;
+        self.index.node(row).map(|node| Entry { index: &self.index, row, node })
+    }
+
+    /// The chunk of the regular file at `path` that holds the byte at `offset`; none behind its end.
+    pub fn chunk_for_offset(&self, path: &str, offset: u64) -> Option<Chunk> {
+        let entry = self.lookup(path)?;
+        self.index.location_at(entry.node, offset).map(|location| entry.chunk(&location))
+    }
+
+    pub(super) fn decoder(&self) -> Box<dyn Decoder> {
+        let idle = self.decoders.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        idle.unwrap_or_else(|| self.decompressor.decoder())
+    }
+
+    /// Whether a name in the root is a landmark that is not to be seen.
+    pub(super) fn is_hidden(&self, dir: Row, row: Row) -> bool {
+        let is_landmark =
+            |name: &[u8]| [PREFETCH_LANDMARK, NO_PREFETCH_LANDMARK].iter().any(|mark| name == mark.as_bytes());
+        self.landmarks == Landmarks::Hide
+            && dir == ROOT
+            && is_landmark(self.index.name(row))
+            && self.index.node(row).is_some_and(|node| node.kind == NodeKind::File)
+    }
+
+    /// Compares content with the digest of its chunk.
+    pub(super) fn check(&self, row: Row, chunk: &Location, content: &[u8]) -> Result<(), Error> {
+        let expected = match chunk.digest {
+            // The comparison for nearly every chunk, without going through the general digest.
+            DigestCell::Sha256(bytes) => Digest::sha256(bytes),
+            cell => match self.index.digest(cell) {
+                Some(digest) => digest,
+                None if self.trust == Trust::Unverified => return Ok(()),
+                None => return Err(Error::NoDigest { name: self.index.path(row), at: chunk.at }),
+            },
+        };
+        let got = Digest::of(expected.algorithm(), content);
+        Mismatch::check(&expected, &got).map_err(|source| Error::Mismatch {
+            what: format!("chunk at {} of `{}`, stored at offset {:#x}", chunk.at, self.index.path(row), chunk.offset),
+            source,
+        })
+    }
+
+    pub(super) fn corrupt(&self, row: Row, chunk: &Location, reason: String) -> Error {
+        Error::CorruptChunk { name: self.index.path(row), at: Offset::new(chunk.offset), reason }
+    }
+}
+
+/// Decodes a chunk out of the stream it lies in.
+fn decode<'d>(decoder: &'d mut dyn Decoder, input: &[u8], chunk: &Location) -> Result<&'d [u8], String> {
+    let place = |number: u64| usize::try_from(number).map_err(|_| "too large for this machine".to_owned());
+    let (want, inner) = (place(chunk.want())?, place(chunk.inner)?);
+    let stream = decoder.decode(input, want).map_err(|error| error.to_string())?;
+    stream.get(inner..want).ok_or_else(|| "the stream is too short".to_owned())
+}
+
+impl<R> fmt::Debug for Reader<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Reader");
+        out.field("toc_digest", &self.toc_digest).field("entries", &self.index.entries).finish_non_exhaustive()
+    }
+}
+
+/// A node of the layer.
+#[derive(Clone, Copy)]
+pub struct Entry<'a> {
+    index: &'a Index,
+    row: Row,
+    node: &'a Node,
+}
+
+impl<'a> Entry<'a> {
+    /// Its last name; empty for the root.
+    pub fn name(&self) -> &'a [u8] {
+        self.index.name(self.row)
+    }
+
+    /// What it is. Hard links have been followed, and chunks belong to their file, so it is never one of these.
+    pub const fn kind(&self) -> TocType {
+        match self.node.kind {
+            NodeKind::Directory => TocType::Dir,
+            NodeKind::File => TocType::Reg,
+            NodeKind::Symlink => TocType::Symlink,
+            NodeKind::HardLink => TocType::Hardlink,
+            NodeKind::Char => TocType::Char,
+            NodeKind::Block => TocType::Block,
+            NodeKind::Fifo => TocType::Fifo,
+        }
+    }
+
+    /// Bytes of a regular file.
+    pub const fn size(&self) -> u64 {
+        self.node.size
+    }
+
+    /// Permission, set-id and sticky bits.
+    pub const fn mode(&self) -> u32 {
+        self.node.mode & 0o7777
+    }
+
+    /// Names that lead to a file; 2 + child directories of a directory.
+    pub const fn links(&self) -> u32 {
+        self.node.links
+    }
+
+    /// Seconds since 1970; `None` if the TOC does not say.
+    pub const fn mtime(&self) -> Option<i64> {
+        self.node.mtime
+    }
+
+    /// Digest of a regular file.
+    pub fn digest(&self) -> Option<Digest> {
+        self.index.digest(self.node.digest)
+    }
+
+    /// Target of a symlink.
+    pub fn link_name(&self) -> Option<&'a [u8]> {
+        let span = super::index::Span { start: self.node.first, len: self.node.count };
+        (self.node.kind == NodeKind::Symlink).then(|| self.index.text(span))
+    }
+
+    /// Names in a directory with their nodes, hard links followed, in bytewise order; nothing for anything else.
+    pub fn children(&self) -> impl Iterator<Item = (&'a [u8], Entry<'a>)> {
+        let index = self.index;
+        index.children(self.node).iter().filter_map(move |&row| {
+            let target = index.target(row);
+            index.node(target).map(|node| (index.name(row), Entry { index, row: target, node }))
+        })
+    }
+
+    /// Chunks of a regular file, in order.
+    pub fn chunks(&self) -> impl Iterator<Item = Chunk> {
+        let entry = *self;
+        self.index.locations(self.node).map(move |location| entry.chunk(&location))
+    }
+
+    fn chunk(&self, location: &Location) -> Chunk {
+        Chunk {
+            offset: Offset::new(location.offset),
+            inner_offset: location.inner,
+            chunk_offset: location.at,
+            size: location.size,
+            stream_end: Offset::new(self.index.stream_end(location.offset)),
+            digest: self.index.digest(location.digest),
+        }
+    }
+}
+
+impl fmt::Debug for Entry<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Entry({}, {} bytes)", self.index.path(self.row), self.node.size)
+    }
+}
+
+/// A piece of a file: the unit of verification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Chunk {
+    /// Where in the blob its stream starts.
+    pub offset: Offset,
+    /// Bytes of the decompressed stream in front of it.
+    pub inner_offset: u64,
+    /// Where in the file it starts.
+    pub chunk_offset: u64,
+    /// Its bytes.
+    pub size: u64,
+    /// Where its stream ends at the latest: the range to fetch is `offset..stream_end`.
+    pub stream_end: Offset,
+    /// Its digest.
+    pub digest: Option<Digest>,
+}
+
+/// A regular file of a layer, by position. Every byte read has been verified.
+pub struct FileReader<'a, R> {
+    reader: &'a Reader<R>,
+    row: Row,
+    size: u64,
+}
+
+impl<R: ReadAt + Sync> ReadAt for FileReader<'_, R> {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.size)
+    }
+
+    fn read_exact_at(&self, at: Offset, buf: &mut [u8]) -> io::Result<()> {
+        let read = self.reader.read_row(self.row, at.get(), buf).map_err(|error| match error {
+            Error::Read { ref source, .. } => io::Error::new(source.kind(), error),
+            error => io::Error::new(io::ErrorKind::InvalidData, error),
+        })?;
+        if read < buf.len() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    }
+}
+
+impl<R> fmt::Debug for FileReader<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FileReader({} bytes)", self.size)
+    }
+}

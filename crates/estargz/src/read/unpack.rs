@@ -1,0 +1,76 @@
+//! A layer's tar stream, without the TOC.
+
+use std::io::Read;
+
+use dunnage_digest::{Cursor, Offset, ReadAt, Section};
+
+use crate::{Decompressor, Error, Footer, GzipDecompressor, LEGACY_FOOTER_LEN, LegacyGzipDecompressor};
+
+/// Finds the footer of a gzip layer, in its current form or that of stargz.
+///
+/// # Errors
+///
+/// [`Error::TooSmall`] below 47 bytes, [`Error::NoFooter`] with one reason a form, [`Error::Read`].
+pub fn open_footer<R: ReadAt + ?Sized>(source: &R) -> Result<Footer, Error> {
+    let mut reasons = Vec::new();
+    for known in [&GzipDecompressor::new() as &dyn Decompressor, &LegacyGzipDecompressor::new()] {
+        match read_footer(source, known) {
+            Ok(footer) => return Ok(footer),
+            Err(error @ Error::Read { .. }) => return Err(error),
+            Err(error @ Error::TooSmall { got, .. }) if got < LEGACY_FOOTER_LEN as u64 => {
+                let Error::TooSmall { got, .. } = error else { return Err(error) };
+                return Err(Error::TooSmall { expected: LEGACY_FOOTER_LEN as u64, got });
+            }
+            Err(error) => reasons.push(error.to_string()),
+        }
+    }
+    Err(Error::NoFooter { reasons })
+}
+
+/// The tar stream of a gzip layer: what was put in by a lossless writer, bit for bit; without an end marker otherwise.
+///
+/// # Errors
+///
+/// As [`open_footer`]; damage to the streams is an error of the reader.
+pub fn unpack<'a, R: ReadAt + Send + 'a>(source: R) -> Result<Box<dyn Read + Send + 'a>, Error> {
+    let footer = open_footer(&source)?;
+    streams(source, &footer, &GzipDecompressor::new())
+}
+
+/// The tar stream of a layer in any format.
+///
+/// # Errors
+///
+/// [`Error::TooSmall`] and those of the decompressor's footer.
+pub fn unpack_with<'a, R: ReadAt + Send + 'a>(
+    source: R,
+    decompressor: &dyn Decompressor,
+) -> Result<Box<dyn Read + Send + 'a>, Error> {
+    let footer = read_footer(&source, decompressor)?;
+    streams(source, &footer, decompressor)
+}
+
+fn streams<'a, R: ReadAt + Send + 'a>(
+    source: R,
+    footer: &Footer,
+    decompressor: &dyn Decompressor,
+) -> Result<Box<dyn Read + Send + 'a>, Error> {
+    if footer.payload_len == 0 {
+        // No stream at all decompresses to nothing.
+        return Ok(Box::new(std::io::empty()));
+    }
+    let failed = |source| Error::Read { what: "the payload", at: Offset::ZERO, source };
+    let payload = Cursor::new(Section::new(source, Offset::ZERO, footer.payload_len)).map_err(failed)?;
+    Ok(decompressor.streams(Box::new(payload)))
+}
+
+fn read_footer<R: ReadAt + ?Sized>(source: &R, decompressor: &dyn Decompressor) -> Result<Footer, Error> {
+    let failed = |source| Error::Read { what: "the footer", at: Offset::ZERO, source };
+    let blob_len = source.size().map_err(failed)?;
+    let footer_len = decompressor.footer_len();
+    let at = blob_len.checked_sub(footer_len as u64).map(Offset::new);
+    let at = at.ok_or(Error::TooSmall { expected: footer_len as u64, got: blob_len })?;
+    let mut bytes = vec![0; footer_len];
+    source.read_exact_at(at, &mut bytes).map_err(|source| Error::Read { what: "the footer", at, source })?;
+    decompressor.parse_footer(&bytes, blob_len)
+}
