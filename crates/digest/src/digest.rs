@@ -10,7 +10,7 @@
 
 use std::{cmp::Ordering, fmt, hash, str::FromStr};
 
-use crate::{Algorithm, Hasher, HexError, decode_hex, encode_hex};
+use crate::{Algorithm, Hasher, HexError, decode_hex, decode_lower_hex, encode_hex};
 
 /// An algorithm and a hash of its length. Parses and displays as `sha256:<64 hex digits>`.
 #[derive(Clone, Copy)]
@@ -117,17 +117,21 @@ impl Digest {
         decode_hex(id, &mut tag)?;
         let [tag] = tag;
         let algorithm = Algorithm::from_id(tag).ok_or(ParseDigestError::TaggedAlgorithm { got: tag })?;
-        Self::from_hex(algorithm, rest)
+        Self::from_hex(algorithm, rest, decode_hex)
     }
 
-    fn from_hex(algorithm: Algorithm, text: &[u8]) -> Result<Self, ParseDigestError> {
+    fn from_hex(
+        algorithm: Algorithm,
+        text: &[u8],
+        decode: fn(&[u8], &mut [u8]) -> Result<(), HexError>,
+    ) -> Result<Self, ParseDigestError> {
         let expected = algorithm.len();
         let mut bytes = [0; 64];
         let length = ParseDigestError::Length { algorithm, expected, got: text.len() / 2 };
         if text.len().is_multiple_of(2) && text.len() / 2 != expected {
             return Err(length);
         }
-        decode_hex(text, bytes.get_mut(..expected).ok_or(length)?)?;
+        decode(text, bytes.get_mut(..expected).ok_or(length)?)?;
         Ok(Self { algorithm, bytes })
     }
 }
@@ -140,10 +144,7 @@ impl FromStr for Digest {
         let (name, hex) = text.split_once(':').ok_or(ParseDigestError::Separator)?;
         let algorithm = Algorithm::from_name(name)
             .ok_or_else(|| ParseDigestError::Algorithm { got: name.chars().take(32).collect() })?;
-        if let Some(at) = hex.bytes().position(|byte| byte.is_ascii_uppercase()) {
-            return Err(HexError::Digit { at, got: hex.as_bytes().get(at).copied().unwrap_or(0) }.into());
-        }
-        Self::from_hex(algorithm, hex.as_bytes())
+        Self::from_hex(algorithm, hex.as_bytes(), decode_lower_hex)
     }
 }
 

@@ -20,6 +20,20 @@ pub enum HexError {
 ///
 /// [`HexError::Length`] for any other number of characters, [`HexError::Digit`] for the first that is no hex digit.
 pub fn decode_hex(text: &[u8], out: &mut [u8]) -> Result<(), HexError> {
+    decode(text, out, &VALUES)
+}
+
+/// As [`decode_hex`], for formats whose hex is lower case.
+///
+/// # Errors
+///
+/// As [`decode_hex`]; an upper-case digit is none.
+pub fn decode_lower_hex(text: &[u8], out: &mut [u8]) -> Result<(), HexError> {
+    decode(text, out, &LOWER_VALUES)
+}
+
+fn decode(text: &[u8], out: &mut [u8], values: &[u8; 256]) -> Result<(), HexError> {
+    let value = |digit: u8| values.get(usize::from(digit)).copied().unwrap_or(BAD);
     let expected = out.len().saturating_mul(2);
     if text.len() != expected {
         return Err(HexError::Length { expected, got: text.len() });
@@ -31,8 +45,8 @@ pub fn decode_hex(text: &[u8], out: &mut [u8]) -> Result<(), HexError> {
         bad |= high | low;
         *byte = high << 4 | low & 0x0f;
     }
-    if bad & 0x80 != 0 {
-        let at = text.iter().position(|&digit| value(digit) & 0x80 != 0).unwrap_or(0);
+    if bad & BAD != 0 {
+        let at = text.iter().position(|&digit| value(digit) & BAD != 0).unwrap_or(0);
         return Err(HexError::Digit { at, got: text.get(at).copied().unwrap_or(0) });
     }
     Ok(())
@@ -51,29 +65,32 @@ pub fn encode_hex_into(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0x0f)]));
 }
 
-/// Value of a hex digit, or 0x80 for anything else, so that one test after the loop finds every bad digit.
-fn value(digit: u8) -> u8 {
-    VALUES.get(usize::from(digit)).copied().unwrap_or(0x80)
-}
-
 fn digit(nibble: u8) -> u8 {
     DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0')
 }
 
 const DIGITS: [u8; 16] = *b"0123456789abcdef";
 
-#[expect(clippy::indexing_slicing, reason = "evaluated while compiling")]
-const VALUES: [u8; 256] = {
-    let mut values = [0x80; 256];
+/// What the tables hold for bytes that are no digits: one test after the loop finds them all.
+const BAD: u8 = 0x80;
+
+const VALUES: [u8; 256] = values(true);
+const LOWER_VALUES: [u8; 256] = values(false);
+
+#[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "evaluated while compiling")]
+const fn values(upper: bool) -> [u8; 256] {
+    let mut values = [BAD; 256];
     let mut nibble = 0_u8;
     while nibble < 16 {
         let lower = DIGITS[nibble as usize];
         values[lower as usize] = nibble;
-        values[lower.to_ascii_uppercase() as usize] = nibble;
+        if upper {
+            values[lower.to_ascii_uppercase() as usize] = nibble;
+        }
         nibble += 1;
     }
     values
-};
+}
 
 #[cfg(test)]
 mod tests {

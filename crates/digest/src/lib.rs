@@ -17,7 +17,7 @@ pub use crate::{
     cancel::{Cancel, Cancelled},
     digest::{DiffId, Digest, ParseDigestError},
     hasher::{Hasher, HashingReader, HashingWriter},
-    hex::{HexError, decode_hex, encode_hex, encode_hex_into},
+    hex::{HexError, decode_hex, decode_lower_hex, encode_hex, encode_hex_into},
     kind::ErrorKind,
     offset::Offset,
     read_at::{Cursor, ReadAt, Section},

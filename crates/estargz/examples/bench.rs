@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         ["verify", blob, threads] => {
             let reader = Reader::open(File::open(blob)?, &OpenOptions::default())?;
-            let digest = reader.toc_digest().clone();
+            let digest = *reader.toc_digest();
             reader.verify_toc(&digest)?;
             let verified = reader.verify(threads.parse()?, &dunnage_digest::Cancel::new(), &|_| ())?;
             let seconds = start.elapsed().as_secs_f64();

@@ -1,5 +1,7 @@
 //! Builds a layer from a tar: `build TAR BLOB [LEVEL] [THREADS] [zlib|libdeflate]`. A `-` reads the tar from a pipe.
 
+#![allow(clippy::print_stderr, reason = "a program that reports")]
+
 use std::{error::Error, fs::File, io, sync::Arc};
 
 use dunnage_estargz::{Build, Codec, GzipCompressor, Level, WriteOptions};

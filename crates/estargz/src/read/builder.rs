@@ -17,8 +17,8 @@ pub(super) struct Builder {
     index: Index,
     limits: Limits,
     hasher: DefaultHashBuilder,
-    /// Rows by parent and name.
-    names: HashTable<Row>,
+    /// Rows by parent and name, each with its hash: growing the table then touches nothing else.
+    names: HashTable<(u32, Row)>,
     /// The directory the last entry was in: nearly always that of the next one.
     last_dir: (Vec<u8>, Row),
     /// The entry that `chunk` entries may follow.
@@ -146,19 +146,28 @@ impl Builder {
 
     /// The row of a name in a directory, made as an implied directory if it is not there.
     fn child(&mut self, parent: Row, name: &[u8]) -> Result<Row, Error> {
-        let hash = self.hasher.hash_one((parent, name));
-        let index = &self.index;
-        let same = |&row: &Row| index.node(row).is_some_and(|node| node.parent == parent) && index.name(row) == name;
-        if let Some(&row) = self.names.find(hash, same) {
+        let hash = self.hash(parent, name);
+        if let Some(row) = self.existing(hash, parent, name) {
             return Ok(row);
         }
         let row = Row::try_from(self.index.nodes.len()).unwrap_or(Row::MAX);
         let name = self.text(name)?;
         self.index.nodes.push(Node { name, parent, mode: 0o755, ..Node::default() });
-        let (index, hasher) = (&self.index, &self.hasher);
-        let rehash = |&row: &Row| hasher.hash_one((index.node(row).map_or(ROOT, |node| node.parent), index.name(row)));
-        self.names.insert_unique(hash, row, rehash);
+        self.names.insert_unique(spread(hash), (hash, row), |&(hash, _)| spread(hash));
         Ok(row)
+    }
+
+    fn hash(&self, parent: Row, name: &[u8]) -> u32 {
+        let hash = self.hasher.hash_one((parent, name));
+        u32::try_from(hash >> 32).unwrap_or(0)
+    }
+
+    fn existing(&self, hash: u32, parent: Row, name: &[u8]) -> Option<Row> {
+        let index = &self.index;
+        let same = |&(known, row): &(u32, Row)| {
+            known == hash && index.node(row).is_some_and(|node| node.parent == parent) && index.name(row) == name
+        };
+        self.names.find(spread(hash), same).map(|&(_, row)| row)
     }
 
     fn text(&mut self, bytes: &[u8]) -> Result<Span, Error> {
@@ -428,9 +437,7 @@ impl Builder {
     fn find(&self, path: &[u8]) -> Option<Row> {
         let mut row = ROOT;
         for name in path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
-            let index = &self.index;
-            let same = |&at: &Row| index.node(at).is_some_and(|node| node.parent == row) && index.name(at) == name;
-            row = *self.names.find(self.hasher.hash_one((row, name)), same)?;
+            row = self.existing(self.hash(row, name), row, name)?;
         }
         Some(row)
     }
@@ -501,6 +508,11 @@ impl Builder {
     fn inconsistent(&self, row: Row, reason: &str) -> Error {
         Error::Inconsistent { entry: u64::from(row), name: self.index.path(row), reason: reason.to_owned() }
     }
+}
+
+/// A hash of 32 bits as one of 64: tables look at both ends of it.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// The number of an owner's name.

@@ -98,6 +98,22 @@ impl<'a> Scanner<'a> {
         Ok(key)
     }
 
+    /// Consumes `wanted` if the window goes on with exactly these bytes.
+    ///
+    /// For text that writers nearly always spell in one way; whatever else comes takes the grammar's way.
+    pub(super) fn literally(&mut self, wanted: &[u8]) -> bool {
+        let found = self.rest().starts_with(wanted);
+        if found {
+            self.advance(wanted.len());
+        }
+        found
+    }
+
+    /// The next `N` bytes, if the window has as many.
+    pub(super) fn ahead<const N: usize>(&self) -> Option<&'a [u8; N]> {
+        self.rest().first_chunk()
+    }
+
     /// A string; borrowed unless it holds escapes.
     pub(super) fn string(&mut self, expected: &'static str) -> Result<Cow<'a, str>, Stop> {
         if self.peek()? != b'"' {
@@ -136,7 +152,9 @@ impl<'a> Scanner<'a> {
     }
 
     fn utf8(&self, bytes: &'a [u8]) -> Result<&'a str, Stop> {
-        if let Some(at) = bytes.iter().position(|&byte| byte < 0x20) {
+        // Without an early end, the test for control characters runs on many bytes at once.
+        if bytes.iter().fold(false, |found, &byte| found | (byte < 0x20)) {
+            let at = bytes.iter().position(|&byte| byte < 0x20).unwrap_or(0);
             return Err(Stop::Bad { at: self.pos.saturating_add(at), expected: "an escaped control character" });
         }
         std::str::from_utf8(bytes)

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use dunnage_digest::{Digest, Offset};
+use dunnage_digest::{Digest, Offset, decode_lower_hex};
 
 use super::{
     EntryRef, TocType,
@@ -185,6 +185,7 @@ impl TocParser {
         let start = scanner.pos;
         scanner.expect(b'{', "a TOC entry")?;
         let mut seen = 0_u32;
+        let mut next = 0;
         let mut more = scanner.peek()? != b'}';
         if !more {
             scanner.expect(b'}', "`}`")?;
@@ -192,9 +193,18 @@ impl TocParser {
         while more {
             scanner.peek()?;
             let at = scanner.pos;
-            let key = scanner.key()?;
-            match KEYS.iter().position(|known| *known == key) {
+            let likely = usual_field(scanner, next);
+            let (key, field) = match likely {
+                Some(field) => (Cow::Borrowed(""), Some(field)),
+                None => {
+                    let key = scanner.key()?;
+                    let field = KEYS.iter().position(|known| *known == key);
+                    (key, field)
+                }
+            };
+            match field {
                 Some(field) => {
+                    next = field.saturating_add(1);
                     let bit = 1 << field;
                     if seen & bit != 0 {
                         return Err(Stop::Bad { at, expected: "each known key once" });
@@ -222,6 +232,7 @@ impl TocParser {
     fn field<'a>(&self, scanner: &mut Scanner<'a>, field: usize, entry: &mut EntryRef<'a>) -> Result<(), Stop> {
         match field {
             0 => entry.name = self.name(scanner, "a name")?,
+            1 if scanner.literally(b"\"reg\"") => entry.kind = TocType::Reg,
             1 => {
                 let at = scanner.pos;
                 let text = scanner.string("a type")?;
@@ -339,11 +350,28 @@ fn unsigned(scanner: &mut Scanner<'_>) -> Result<u64, Stop> {
 }
 
 fn digest(scanner: &mut Scanner<'_>) -> Result<Option<Digest>, Stop> {
+    // Nearly every digest takes this way; whatever it does not like is read by the grammar.
+    const USUAL: usize = 73;
+    if let Some(usual) = scanner.ahead::<USUAL>()
+        && let Some(hex) = usual.strip_prefix(b"\"sha256:").and_then(|rest| rest.strip_suffix(b"\""))
+    {
+        let mut bytes = [0; 32];
+        if decode_lower_hex(hex, &mut bytes).is_ok() {
+            scanner.literally(usual);
+            return Ok(Some(Digest::sha256(bytes)));
+        }
+    }
     let text = scanner.string("a digest")?;
     if text.is_empty() {
         return Ok(None);
     }
     Digest::parse_oci(&text).map(Some).map_err(Stop::Digest)
+}
+
+/// The field whose key comes next, if it is spelled as writers spell it and not before `next` in their order.
+fn usual_field(scanner: &mut Scanner<'_>, next: usize) -> Option<usize> {
+    let keys = USUAL_KEYS.iter().enumerate().skip(next);
+    keys.take(12).find_map(|(field, key)| scanner.literally(key).then_some(field))
 }
 
 /// Whether the reference, which ignores case, would take `key` for one of `known`. Two characters beyond ASCII fold to
@@ -378,6 +406,29 @@ const KEYS: [&str; 19] = [
     "chunkOffset",
     "chunkSize",
     "chunkDigest",
+];
+
+/// The same keys with the quotes, colon and space that writers put around them.
+const USUAL_KEYS: [&[u8]; 19] = [
+    b"\"name\": ",
+    b"\"type\": ",
+    b"\"size\": ",
+    b"\"modtime\": ",
+    b"\"linkName\": ",
+    b"\"mode\": ",
+    b"\"uid\": ",
+    b"\"gid\": ",
+    b"\"userName\": ",
+    b"\"groupName\": ",
+    b"\"offset\": ",
+    b"\"innerOffset\": ",
+    b"\"devMajor\": ",
+    b"\"devMinor\": ",
+    b"\"xattrs\": ",
+    b"\"digest\": ",
+    b"\"chunkOffset\": ",
+    b"\"chunkSize\": ",
+    b"\"chunkDigest\": ",
 ];
 
 /// Bit of `type` among the keys seen.
@@ -416,6 +467,9 @@ mod tests {
 
     #[test]
     fn documents_are_accepted_as_the_format_says() {
+        for (key, usual) in KEYS.iter().zip(USUAL_KEYS) {
+            assert_eq!(format!("\"{key}\": ").as_bytes(), usual);
+        }
         check(r#"{"version":1,"entries":null}"#, "0");
         check(r#"{"version":1,"entries":[]}"#, "0");
         check(&format!(r#" {{ "entries" : [ {REG} , {REG} ] , "version" : 1 }} "#), "2");

@@ -113,8 +113,9 @@ impl<R: Read> Reader<R> {
     ///
     /// # Errors
     ///
-    /// [`Error::Read`] if the source fails or ends inside an entry, [`Error::Malformed`] and [`Error::Unsupported`] for
-    /// what is not, or is no longer, read, [`Error::Limit`] beyond `limits`. Never panics, whatever the bytes.
+    /// [`Error::Read`] if the source fails or ends inside an entry, [`Error::Malformed`] for bytes that contradict the
+    /// format, [`Error::Unsupported`] for parts of files from other volumes and unknown versions of sparse files,
+    /// [`Error::Limit`] beyond the limits. Never panics, whatever the bytes.
     pub fn next_header(&mut self, header: &mut Header) -> Result<bool, Error> {
         match self.state {
             State::Entries => {}
