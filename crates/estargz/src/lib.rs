@@ -29,3 +29,9 @@ pub use crate::{
     toc::{TOC_TAR_NAME, Toc, TocEntry, TocType},
     write::{NonUtf8, Summary, WriteOptions, Writer},
 };
+
+/// Annotation of a layer's descriptor that holds the digest of its TOC.
+pub const TOC_DIGEST_ANNOTATION: &str = "containerd.io/snapshot/stargz/toc.digest";
+
+/// Annotation of a layer's descriptor that holds the bytes of its tar stream, in decimal.
+pub const UNCOMPRESSED_SIZE_ANNOTATION: &str = "io.containers.estargz.uncompressed-size";
