@@ -60,6 +60,7 @@ type generator struct {
 	seed       uint64
 	format     string
 	odd        bool
+	utf8       bool // of the odd names, only those that are UTF-8
 	xattrs     bool
 	duplicates bool
 	prefix     string
@@ -76,7 +77,7 @@ func cmdGenTar(fs *flag.FlagSet, args []string) (report, error) {
 	entries := fs.Int("entries", 100, "number of entries")
 	maxSize := fs.Int64("max-size", 65536, "greatest size of a regular file")
 	format := fs.String("format", "mixed", "ustar, pax, gnu or mixed")
-	naming := fs.String("names", "plain", "plain or odd")
+	naming := fs.String("names", "plain", "plain, odd, or odd-utf8")
 	xattrs := fs.Bool("xattrs", false, "give entries extended attributes")
 	duplicates := fs.Bool("duplicates", true, "repeat some names")
 	prefix := fs.String("prefix", "", "what every name starts with")
@@ -89,8 +90,10 @@ func cmdGenTar(fs *flag.FlagSet, args []string) (report, error) {
 	default:
 		return nil, fmt.Errorf("--format=%s: want ustar, pax, gnu or mixed", *format)
 	}
-	if *naming != "plain" && *naming != "odd" {
-		return nil, fmt.Errorf("--names=%s: want plain or odd", *naming)
+	switch *naming {
+	case "plain", "odd", "odd-utf8":
+	default:
+		return nil, fmt.Errorf("--names=%s: want plain, odd or odd-utf8", *naming)
 	}
 	if *entries < 0 || *maxSize < 0 {
 		return nil, errors.New("--entries and --max-size may not be negative")
@@ -102,7 +105,8 @@ func cmdGenTar(fs *flag.FlagSet, args []string) (report, error) {
 
 	start := time.Now()
 	g := &generator{
-		rng: rand.New(rand.NewPCG(*seed, 0)), seed: *seed, format: *format, odd: *naming == "odd",
+		rng: rand.New(rand.NewPCG(*seed, 0)), seed: *seed, format: *format,
+		odd: *naming != "plain", utf8: *naming == "odd-utf8",
 		xattrs: *xattrs, duplicates: *duplicates, prefix: *prefix, maxSize: *maxSize,
 		tw: tar.NewWriter(out), dirs: []string{*prefix},
 	}
@@ -241,7 +245,11 @@ func pick[T any](g *generator, of ...T) T { return of[g.rng.IntN(len(of))] }
 // stem is the variable part of a name.
 func (g *generator) stem() string {
 	if g.odd && g.rng.IntN(3) > 0 {
-		return pick(g, genOddStems...)
+		stem := pick(g, genOddStems...)
+		if g.utf8 {
+			stem = strings.ToValidUTF8(stem, "valid")
+		}
+		return stem
 	}
 	return pick(g, genPlainStems...)
 }

@@ -1,0 +1,51 @@
+//! Cases as data: the TOML files under tests/cases, and the files under fixtures/ that they name.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::de::DeserializeOwned;
+
+/// The root of the repository.
+#[must_use]
+pub fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
+
+/// Reads a case file, by its path below tests/cases. Panics if it is not what the test expects.
+#[must_use]
+pub fn cases<T: DeserializeOwned>(path: &str) -> T {
+    let path = root().join("tests/cases").join(path);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("`{}`: {error}", path.display()));
+    toml::from_str(&text).unwrap_or_else(|error| panic!("`{}`: {error}", path.display()))
+}
+
+/// Reads a fixture, by its path below fixtures/.
+#[must_use]
+pub fn fixture(path: &str) -> Vec<u8> {
+    let path = root().join("fixtures").join(path);
+    fs::read(&path).unwrap_or_else(|error| panic!("`{}`: {error}", path.display()))
+}
+
+/// The four prefixes that upstream's suite gives names.
+pub const PREFIXES: [&str; 4] = ["", "./", "/", "../"];
+
+/// How the input of a build is compressed.
+pub const PACKINGS: [&str; 3] = ["none", "gzip", "zstd"];
+
+/// Compresses an input. Panics on a packing that is none of [`PACKINGS`].
+#[must_use]
+pub fn pack(packing: &str, bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    match packing {
+        "none" => bytes.to_vec(),
+        "gzip" => {
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            gzip.write_all(bytes).and_then(|()| gzip.finish()).expect("gzip into memory")
+        }
+        "zstd" => zstd::encode_all(bytes, 1).expect("zstd into memory"),
+        other => panic!("no packing is called `{other}`"),
+    }
+}

@@ -1,0 +1,89 @@
+//! eStargz blobs by hand: gzip members of stored blocks, TOC members, footers.
+//!
+//! No compressor decides a byte here, so the blobs are the same wherever they are made. Specification: section 14.
+
+use crate::tarball::{Entry, Format, checksum, members, octal, pad};
+
+/// A gzip member that holds `data` in stored blocks.
+#[must_use]
+pub fn member(data: &[u8]) -> Vec<u8> {
+    let mut gzip = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+    if data.is_empty() {
+        gzip.extend_from_slice(&[1, 0, 0, 0xff, 0xff]);
+    }
+    let pieces = data.chunks(65_535);
+    let last = pieces.len().saturating_sub(1);
+    for (index, piece) in pieces.enumerate() {
+        let len = piece.len() as u16;
+        gzip.push(u8::from(index == last));
+        gzip.extend_from_slice(&len.to_le_bytes());
+        gzip.extend_from_slice(&(!len).to_le_bytes());
+        gzip.extend_from_slice(piece);
+    }
+    gzip.extend_from_slice(&crc32fast::hash(data).to_le_bytes());
+    gzip.extend_from_slice(&(data.len() as u32).to_le_bytes());
+    gzip
+}
+
+/// The header of a tar entry, and its content with padding.
+#[must_use]
+pub fn tar_entry(entry: &Entry) -> Vec<u8> {
+    members(Format::Ustar, std::slice::from_ref(entry))
+}
+
+/// The header of the TOC's tar entry, its JSON, padding and the end of the archive.
+#[must_use]
+pub fn toc_tar(json: &[u8]) -> Vec<u8> {
+    let mut entry = Entry::file("stargz.index.json", json);
+    entry.mode = 0;
+    let mut tar = tar_entry(&entry);
+    tar.extend_from_slice(&[0; 1024]);
+    tar
+}
+
+/// The 51-byte footer.
+#[must_use]
+pub fn footer(toc_at: u64) -> Vec<u8> {
+    footer_with(&[b"SG\x16\0".as_slice(), format!("{toc_at:016x}STARGZ").as_bytes()].concat())
+}
+
+/// The 47-byte footer of the older form.
+#[must_use]
+pub fn legacy_footer(toc_at: u64) -> Vec<u8> {
+    footer_with(format!("{toc_at:016x}STARGZ").as_bytes())
+}
+
+/// An empty gzip member with this extra field.
+#[must_use]
+pub fn footer_with(extra: &[u8]) -> Vec<u8> {
+    let mut gzip = vec![0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff];
+    gzip.extend_from_slice(&(extra.len() as u16).to_le_bytes());
+    gzip.extend_from_slice(extra);
+    gzip.extend_from_slice(&[1, 0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0]);
+    gzip
+}
+
+/// A blob of this payload (whole members) and TOC.
+#[must_use]
+pub fn blob(payload: &[u8], json: &[u8]) -> Vec<u8> {
+    [payload, &member(&toc_tar(json)), &footer(payload.len() as u64)].concat()
+}
+
+/// The header block alone of a regular file, as the vectors have it.
+#[must_use]
+pub fn header(name: &str, size: u64, mode: u64) -> Vec<u8> {
+    let mut entry = Entry::file(name, []);
+    entry.mode = mode;
+    let mut block: [u8; 512] = tar_entry(&entry).try_into().expect("one block");
+    octal(&mut block, 124, 12, size);
+    checksum(&mut block);
+    block.to_vec()
+}
+
+/// Content with the zero bytes up to the next block.
+#[must_use]
+pub fn padded(content: &[u8]) -> Vec<u8> {
+    let mut bytes = content.to_vec();
+    pad(&mut bytes);
+    bytes
+}

@@ -1,0 +1,92 @@
+//! Automation of the workspace: fixtures, conformance, benches, arrows, ci.
+//!
+//! The CI file only calls this, so a red build can be repeated at a desk. `cargo xtask --help` lists what there is.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::exhaustive_enums,
+    reason = "a tool for developers: it prints, and its numbers are its own"
+)]
+
+mod arrows;
+mod bench;
+mod ci;
+mod conformance;
+mod fixtures;
+mod inputs;
+mod measure;
+mod peers;
+mod workspace;
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// What `cargo xtask` takes.
+#[derive(Debug, Parser)]
+#[command(name = "xtask", about = "Automation of the dunnage workspace", disable_help_subcommand = true)]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Make the fixtures again and list them in fixtures/MANIFEST.toml.
+    Fixtures {
+        /// Change nothing; fail if any file differs from what its maker makes.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Check our readers and writers against themselves and, with --peers, against the reference implementations.
+    Conformance(conformance::Options),
+    /// Measure, alternating with the reference implementation.
+    Bench(bench::Options),
+    /// Check that dependencies point down only, and other rules of the house that a machine can check.
+    Arrows,
+    /// Everything that has to pass before a change goes in.
+    Ci(ci::Options),
+    /// Run a command and write its times and peak memory as JSON (used by bench).
+    #[command(hide = true)]
+    Measure {
+        /// Where the JSON goes.
+        #[arg(long)]
+        out: PathBuf,
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
+    /// Write a generated tar to standard output (used by bench).
+    #[command(hide = true)]
+    Stream {
+        /// Bytes of file content.
+        bytes: u64,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Args::parse().task) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Fixtures { check } => fixtures::run(check)?,
+        Task::Conformance(options) => conformance::run(&options)?,
+        Task::Bench(options) => bench::run(&options)?,
+        Task::Arrows => arrows::run()?,
+        Task::Ci(options) => ci::run(&options)?,
+        Task::Measure { out, command } => return measure::child(&out, &command),
+        Task::Stream { bytes } => inputs::stream(bytes, std::io::stdout().lock())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
