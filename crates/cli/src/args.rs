@@ -1,0 +1,380 @@
+//! What people type: the whole grammar of the command, from which help, completions and man pages are made.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+use dunnage_digest::Digest;
+
+/// Build, check, read, extract and compare container layers and file trees.
+///
+/// SOURCE is a path, or `-` for standard input. What it is shows in its content: a directory, a tar (plain, gzip or
+/// zstd), an eStargz layer or an older stargz layer.
+#[derive(Debug, Parser)]
+#[command(
+    name = "dunnage",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    after_help = EXIT_CODES,
+    after_long_help = EXIT_CODES
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  damage or a difference was found, the source is of a sort that is not read, or a path is not in it
+  2  the call is wrong
+  3  reading or writing failed
+  4  a remote party failed
+  5  a remote party refused who we are
+  6  a limit was exceeded; the message names the flag that raises it";
+
+/// What every command takes.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Everywhere")]
+pub(crate) struct Global {
+    /// Print JSON, each object with a `schema`; errors too
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Threads to use; 0 for as many as the machine has. No output depends on it
+    #[arg(long, global = true, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub(crate) threads: usize,
+    /// How to show progress, on standard error
+    #[arg(long, global = true, value_enum, value_name = "HOW", default_value_t)]
+    pub(crate) progress: ProgressMode,
+    /// Print no progress and no notes
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Most bytes of a layer's table of contents [default: 512M, compressed 150M]
+    #[arg(long, global = true, value_name = "BYTES", value_parser = parse_size)]
+    pub(crate) max_toc_bytes: Option<u64>,
+    /// Most entries of one source [default: 1048576, of a layer 8388608]
+    #[arg(long, global = true, value_name = "N", value_parser = parse_size)]
+    pub(crate) max_entries: Option<u64>,
+    /// Most bytes of all files of one source [default: 64G]
+    #[arg(long, global = true, value_name = "BYTES", value_parser = parse_size)]
+    pub(crate) max_unpacked: Option<u64>,
+    /// What the manifest says that a layer's table of contents hashes to, as `sha256:...`; anything else is refused
+    #[arg(long, global = true, value_name = "DIGEST", value_parser = parse_digest)]
+    pub(crate) toc_digest: Option<Digest>,
+    /// Also hand out content that the source has no digest for
+    #[arg(long, global = true)]
+    pub(crate) unverified: bool,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressMode {
+    /// A bar on a terminal, nothing elsewhere
+    #[default]
+    Auto,
+    /// A line every two seconds
+    Plain,
+    /// Nothing
+    None,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Say what a source is, and what is inside
+    Inspect(Inspect),
+    /// List files
+    Ls(Ls),
+    /// Write files to standard output
+    Cat(Cat),
+    /// Unpack into a directory, and nowhere else
+    ///
+    /// Everything belongs to the caller, and what could give somebody rights (owners, set-id bits, devices, privileged
+    /// attributes) is left out and reported, unless it is asked for.
+    Extract(Extract),
+    /// Compare two sources, file by file
+    ///
+    /// Ends with 1 if they differ. The root directory itself is compared only if both sources describe it.
+    Diff(Diff),
+    /// Check every digest that a source carries; read everything where it carries none
+    Verify(Verify),
+    /// Convert a directory, a tar or a layer into an eStargz layer or a tar
+    ///
+    /// DEST appears whole or not at all. The bytes depend on the input and the options alone, never on the number of
+    /// threads, nor on whether the input is a file or a pipe.
+    Convert(Convert),
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Write the man pages of all commands into a directory
+    Man {
+        /// The directory, which is made if it does not exist
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: PathBuf,
+    },
+}
+
+/// `dunnage inspect`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Inspect {
+    /// What to look at
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) source: PathBuf,
+    /// Also take the digests of the whole, which reads all of it
+    #[arg(long)]
+    pub(crate) digest: bool,
+}
+
+/// `dunnage ls`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Ls {
+    /// What to list
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) source: PathBuf,
+    /// Which directory or file in it
+    #[arg(default_value = "/", hide_default_value = true)]
+    pub(crate) path: OsString,
+    /// Show mode, links, owner, group, size or device, time (UTC) and link target
+    #[arg(short, long)]
+    pub(crate) long: bool,
+    /// Go into directories; names are then paths
+    #[arg(short = 'R', long)]
+    pub(crate) recursive: bool,
+}
+
+/// `dunnage cat`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Cat {
+    /// Where the files are
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) source: PathBuf,
+    /// Which files; symlinks are followed within the source
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<OsString>,
+}
+
+/// `dunnage extract`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Extract {
+    /// What to unpack
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) source: PathBuf,
+    /// Where to: a directory that is empty, or made
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub(crate) dest: PathBuf,
+    /// Keep owners and groups; needs privilege
+    #[arg(long)]
+    pub(crate) owners: bool,
+    /// Make device nodes; needs privilege
+    #[arg(long)]
+    pub(crate) devices: bool,
+    /// Keep set-user-id and set-group-id bits
+    #[arg(long)]
+    pub(crate) set_id: bool,
+    /// Keep attributes named `trusted.*` and `security.*`; needs privilege
+    #[arg(long)]
+    pub(crate) privileged_xattrs: bool,
+    /// Unpack into a directory that holds something, and replace what has the same name
+    #[arg(long)]
+    pub(crate) into_existing: bool,
+    /// What names that begin with `.wh.` mean
+    #[arg(long, value_enum, value_name = "HOW", default_value_t)]
+    pub(crate) whiteouts: Whiteouts,
+}
+
+/// What `.wh.` names mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Whiteouts {
+    /// They are ordinary names
+    #[default]
+    Keep,
+    /// They remove what the directory held before
+    Apply,
+}
+
+/// `dunnage diff`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Diff {
+    /// The first source
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) a: PathBuf,
+    /// The second source
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) b: PathBuf,
+    /// Do not compare times of last change
+    #[arg(long)]
+    pub(crate) ignore_mtime: bool,
+    /// Compare times to the nanosecond; most formats hold whole seconds
+    #[arg(long, conflicts_with = "ignore_mtime")]
+    pub(crate) exact_mtime: bool,
+    /// Do not compare owners and groups
+    #[arg(long)]
+    pub(crate) ignore_owner: bool,
+    /// Stop after so many differences
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max: Option<u64>,
+}
+
+/// `dunnage verify`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Verify {
+    /// What to check
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) source: PathBuf,
+    /// Also unpack the layer and compare it with its table of contents, entry by entry
+    #[arg(long)]
+    pub(crate) deep: bool,
+}
+
+/// `dunnage convert`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Convert {
+    /// What to convert
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) source: PathBuf,
+    /// Where to write; `-` for standard output
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) dest: PathBuf,
+    /// What to make
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) to: Target,
+    /// How hard to compress, 0 to 12
+    #[arg(long, value_name = "N", default_value_t = 6, allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-2..=12))]
+    pub(crate) level: i32,
+    /// Bytes of a file that are compressed together, and can be fetched alone [default: 4M]
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub(crate) chunk_size: Option<u64>,
+    /// What compresses; the bytes depend on it
+    #[arg(long, value_enum, value_name = "CODEC", default_value_t)]
+    pub(crate) codec: CodecName,
+    /// A file to put in front, where it is fetched first; can be given many times
+    #[arg(long, value_name = "FILE")]
+    pub(crate) prioritize: Vec<String>,
+    /// A list of files to put in front, one a line
+    #[arg(long, value_name = "LIST", value_hint = ValueHint::FilePath)]
+    pub(crate) prioritize_from: Option<PathBuf>,
+    /// Go on if a file to put in front is not there
+    #[arg(long)]
+    pub(crate) allow_missing: bool,
+    /// Keep the tar bit for bit, so that unpacking the layer gives it back
+    #[arg(long, conflicts_with_all = ["prioritize", "prioritize_from", "duplicates"])]
+    pub(crate) lossless: bool,
+    /// What to do with a name that comes up again
+    #[arg(long, value_enum, value_name = "HOW", default_value_t)]
+    pub(crate) duplicates: Duplicates,
+    /// What to do with names that are not UTF-8, which a layer cannot hold
+    #[arg(long, value_enum, value_name = "HOW", default_value_t)]
+    pub(crate) non_utf8: NonUtf8Names,
+    /// Print only the annotations for the layer's descriptor, as `name=value`
+    #[arg(long)]
+    pub(crate) annotations: bool,
+    /// Fail if DEST exists
+    #[arg(long)]
+    pub(crate) no_clobber: bool,
+}
+
+/// What a conversion makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Target {
+    /// A layer that can be pulled lazily
+    Estargz,
+    /// An uncompressed tar; of a layer, without what its format added (with --lossless, exactly what it unpacks to)
+    Tar,
+}
+
+/// What compresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CodecName {
+    /// Smaller and faster
+    #[default]
+    Libdeflate,
+    /// Pure Rust; stops at level 9
+    Zlib,
+}
+
+/// What happens to names that come up again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Duplicates {
+    /// The last entry counts, as when the tar is unpacked
+    #[default]
+    Replace,
+    /// All entries stay; the layer gets no landmark
+    Keep,
+    /// The conversion fails
+    Refuse,
+}
+
+/// What happens to names that are not UTF-8.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NonUtf8Names {
+    /// The conversion fails
+    #[default]
+    Refuse,
+    /// Each such byte becomes U+FFFD, as the reference does it
+    Replace,
+}
+
+/// A number of bytes: `4194304`, `4M`, `4MiB`, `4MB`. Letters alone count in 1024s, as those with `i` do.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("expected a number such as 1048576, 4M or 2GiB, got `{text}`");
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits).ok_or_else(wrong)?;
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let factor: u64 = match unit {
+        "" | "B" => 1,
+        "K" | "k" | "KiB" => 1 << 10,
+        "M" | "MiB" => 1 << 20,
+        "G" | "GiB" => 1 << 30,
+        "T" | "TiB" => 1 << 40,
+        "kB" | "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(factor).ok_or_else(|| format!("`{text}` is more than 2^64 bytes"))
+}
+
+fn parse_digest(text: &str) -> Result<Digest, String> {
+    Digest::parse_oci(text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_are_read_in_both_ways_of_counting() {
+        for (text, wanted) in [
+            ("0", Some(0)),
+            ("4096", Some(4096)),
+            ("4K", Some(4096)),
+            ("4KiB", Some(4096)),
+            ("4kB", Some(4000)),
+            ("2G", Some(2 << 30)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("16777216T", None),
+            ("", None),
+            ("K", None),
+            ("-1", None),
+            ("1.5M", None),
+            ("4 M", None),
+            ("4µ", None),
+        ] {
+            assert_eq!(parse_size(text).ok(), wanted, "{text}");
+        }
+    }
+}

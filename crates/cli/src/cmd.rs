@@ -1,0 +1,29 @@
+//! The commands, one file each.
+
+mod cat;
+mod convert;
+mod diff;
+mod docs;
+mod extract;
+mod inspect;
+mod ls;
+mod verify;
+
+use anyhow::Result;
+
+use crate::{args::Command, context::Context, exit::Exit};
+
+/// Runs a command; the code to end with if nothing failed.
+pub(crate) fn run(context: &Context, command: Command) -> Result<Exit> {
+    match command {
+        Command::Inspect(args) => inspect::run(context, &args),
+        Command::Ls(args) => ls::run(context, &args),
+        Command::Cat(args) => cat::run(context, &args),
+        Command::Extract(args) => extract::run(context, &args),
+        Command::Diff(args) => diff::run(context, &args),
+        Command::Verify(args) => verify::run(context, &args),
+        Command::Convert(args) => convert::run(context, args),
+        Command::Completions { shell } => docs::completions(shell),
+        Command::Man { dir } => docs::man(&dir),
+    }
+}

@@ -1,0 +1,114 @@
+//! Into an eStargz layer.
+//!
+//! A plain tar is read in place. Everything else flows through once, in memory that does not grow with it; if a name then
+//! comes up again, which takes a second look at the input, the input is unpacked into a temporary file and read from there.
+
+use std::{io::BufRead, sync::Arc};
+
+use anyhow::{Context as _, Result};
+use dunnage_estargz::{Build, Built, Codec, Error, GzipCompressor, Level, Missing, NonUtf8, WriteOptions, Writer};
+
+use super::report::Made;
+use crate::{
+    args::{CodecName, Convert, Duplicates, NonUtf8Names},
+    context::{Context, usage},
+    exit::Failure,
+    progress::Progress,
+    sink::Sink,
+    source::{Source, keep, name_of},
+};
+
+pub(super) fn make(context: &Context, args: &Convert, source: &dyn Source, sink: Sink) -> Result<(Sink, Made)> {
+    let prioritized = prioritized(args)?;
+    if !prioritized.is_empty() && args.duplicates != Duplicates::Replace {
+        let message = "files can be put in front only if repeated names are replaced";
+        return Err(usage(message, "leave --duplicates out"));
+    }
+    let missing = if args.allow_missing { Missing::Report } else { Missing::Refuse };
+    let build = Build { write: write_options(context, args)?, prioritized, missing };
+    let name = sink.name().to_owned();
+    let failed = || format!("cannot convert {} into {name}", name_of(&args.source));
+    let (sink, made) = run(context, args, source, &build, sink).with_context(failed)?;
+    Ok((sink, made))
+}
+
+fn run(context: &Context, args: &Convert, source: &dyn Source, build: &Build, mut sink: Sink) -> Result<(Sink, Made)> {
+    let progress = Progress::start(context, "convert", source.tar_total());
+    if args.lossless || args.duplicates == Duplicates::Keep {
+        let mut writer = Writer::new(sink, &build.write)?;
+        let tar = source.tar(&progress)?;
+        if args.lossless {
+            writer.append_tar_lossless(tar)?
+        } else {
+            writer.append_tar(tar)?
+        }
+        let (sink, summary) = writer.finish()?;
+        return Ok((sink, Made::Layer { summary: Box::new(summary), missed: Vec::new() }));
+    }
+    let refuse = args.duplicates == Duplicates::Refuse;
+    if let Some(blob) = source.blob().filter(|_| source.is_plain_tar() && !refuse) {
+        return Ok(made(build.from_source(progress.watch(blob), sink)?));
+    }
+    let can_read_again = source.blob().is_some();
+    let from_file = |progress: &Progress, sink| -> Result<(Sink, Made)> {
+        let tar = keep(source.tar(progress)?, context.tree_limits().unpacked).context("cannot unpack the input")?;
+        Ok(made(build.from_source(tar, sink)?))
+    };
+    // What is on standard output cannot be taken back, so the second look has to come first.
+    if !build.prioritized.is_empty() || (can_read_again && !refuse && !sink.can_restart()) {
+        return from_file(&progress, sink);
+    }
+    let result = build.from_stream(source.tar(&progress)?, &mut sink);
+    match result {
+        Ok((_, built)) => Ok(made((sink, built))),
+        Err(Error::Duplicate { .. }) if can_read_again && !refuse => {
+            drop(progress);
+            sink.restart()?;
+            from_file(&Progress::start(context, "convert", source.tar_total()), sink)
+        }
+        Err(error @ Error::Duplicate { .. }) if refuse => {
+            Err(Failure::new(error.kind(), "a name comes up again").caused_by(error).hint(REPLACE).into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+const REPLACE: &str = "--duplicates replace lets the last entry count, as unpacking does";
+
+fn made((sink, built): (Sink, Built)) -> (Sink, Made) {
+    (sink, Made::Layer { summary: Box::new(built.summary), missed: built.missed })
+}
+
+fn write_options(context: &Context, args: &Convert) -> Result<WriteOptions> {
+    let codec = match args.codec {
+        CodecName::Libdeflate => Codec::Libdeflate,
+        CodecName::Zlib => Codec::Zlib,
+    };
+    Ok(WriteOptions {
+        chunk_size: args.chunk_size.unwrap_or_default(),
+        compressor: Arc::new(GzipCompressor::new(codec, Level::new(args.level)?)),
+        threads: context.threads,
+        non_utf8: match args.non_utf8 {
+            NonUtf8Names::Refuse => NonUtf8::Refuse,
+            NonUtf8Names::Replace => NonUtf8::Replace,
+        },
+        limits: context.limits.clone(),
+        ..WriteOptions::default()
+    })
+}
+
+/// Files named one by one, then those of the list.
+fn prioritized(args: &Convert) -> Result<Vec<String>> {
+    let mut files = args.prioritize.clone();
+    if let Some(list) = &args.prioritize_from {
+        let failed = || format!("cannot read the list `{}`", list.display());
+        let lines = std::io::BufReader::new(std::fs::File::open(list).with_context(failed)?);
+        for line in lines.lines() {
+            let line = line.with_context(failed)?;
+            if !line.is_empty() {
+                files.push(line);
+            }
+        }
+    }
+    Ok(files)
+}

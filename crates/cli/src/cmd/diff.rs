@@ -1,0 +1,99 @@
+//! `dunnage diff`: two sources, file by file.
+
+use std::{io::Write, ops::ControlFlow};
+
+use anyhow::{Context as _, Result};
+use dunnage_tree::{CompareMtime, CompareOptions, CompareOwners, Difference, Tree, What, compare_with};
+use serde::Serialize;
+
+use crate::{
+    args::Diff,
+    context::{Context, usage},
+    exit::Exit,
+    print::{JsonName, Out, schema},
+    source::{self, Access, is_stdin, name_of},
+};
+
+pub(super) fn run(context: &Context, args: &Diff) -> Result<Exit> {
+    if is_stdin(&args.a) && is_stdin(&args.b) {
+        return Err(usage("standard input cannot be both sources", "name a file for one of them"));
+    }
+    let source_a = source::open(context, &args.a, Access::Random)?;
+    let source_b = source::open(context, &args.b, Access::Random)?;
+    let a = source_a.tree().with_context(|| format!("cannot read {}", name_of(&args.a)))?;
+    let b = source_b.tree().with_context(|| format!("cannot read {}", name_of(&args.b)))?;
+    let root_counts = describes_root(&a)? && describes_root(&b)?;
+    let mut options = CompareOptions::default();
+    options.mtime = match (args.ignore_mtime, args.exact_mtime) {
+        (true, _) => CompareMtime::Ignore,
+        (false, true) => CompareMtime::Exact,
+        (false, false) => CompareMtime::Seconds,
+    };
+    if args.ignore_owner {
+        options.owners = CompareOwners::Ignore;
+    }
+    options.limits = context.tree_limits().clone();
+    let mut out = Out::stdout()?;
+    let (mut found, mut failed) = (0_u64, None);
+    let most = args.max.unwrap_or(u64::MAX);
+    let compared = compare_with(&a, &b, &options, &mut |difference| {
+        if difference.path.is_empty() && !root_counts {
+            return ControlFlow::Continue(());
+        }
+        found = found.saturating_add(1);
+        let written = if context.json { out.json(&Line::new(&difference)) } else { writeln!(out, "{difference}") };
+        if let Err(error) = written {
+            failed = Some(error);
+            return ControlFlow::Break(());
+        }
+        if found < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    let compared = compared.with_context(|| format!("cannot compare {} and {}", name_of(&args.a), name_of(&args.b)));
+    // What was found until then is worth having.
+    out.finish()?;
+    compared?;
+    Ok(if found == 0 { Exit::DONE } else { Exit::FOUND })
+}
+
+/// Archives and layers need no entry for their root; what they then say about it is made up.
+fn describes_root(tree: &dyn Tree) -> Result<bool> {
+    Ok(tree.attr(tree.root())?.mtime.is_some())
+}
+
+/// A difference as JSON.
+#[derive(Serialize)]
+struct Line {
+    schema: String,
+    #[serde(flatten)]
+    path: JsonName,
+    what: &'static str,
+    text: String,
+}
+
+impl Line {
+    fn new(difference: &Difference) -> Self {
+        Self {
+            schema: schema("diff"),
+            path: JsonName { key: "path", name: difference.path.clone() },
+            what: match difference.what {
+                What::OnlyInA { .. } => "only-in-a",
+                What::OnlyInB { .. } => "only-in-b",
+                What::Kind { .. } => "kind",
+                What::Mode { .. } => "mode",
+                What::Owner { .. } => "owner",
+                What::Mtime { .. } => "mtime",
+                What::Size { .. } => "size",
+                What::Content { .. } => "content",
+                What::Target { .. } => "target",
+                What::Device { .. } => "device",
+                What::Xattr { .. } => "xattr",
+                What::HardLink { .. } => "hard-link",
+                _ => "other",
+            },
+            text: difference.to_string(),
+        }
+    }
+}

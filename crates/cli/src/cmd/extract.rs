@@ -1,0 +1,150 @@
+//! `dunnage extract`: into a directory, and nowhere else.
+
+use std::{fmt, sync::Arc, time::Instant};
+
+use anyhow::{Context as _, Result};
+use dunnage_tree::{
+    Existing, ExtractDevices, ExtractOptions, ExtractOwners, ExtractSetId, ExtractWhiteouts, ExtractXattrs, Extracted,
+    extract, extract_tar,
+};
+use serde::Serialize;
+
+use crate::{
+    args::{Extract, Whiteouts},
+    context::{Context, usage},
+    exit::Exit,
+    print::{Out, bytes, count, counted, rate, schema},
+    progress::Progress,
+    source::{self, Access, name_of},
+};
+
+pub(super) fn run(context: &Context, args: &Extract) -> Result<Exit> {
+    if !args.into_existing && std::fs::read_dir(&args.dest).is_ok_and(|mut dir| dir.next().is_some()) {
+        let hint = "choose another directory, or let --into-existing replace what has the same name";
+        return Err(usage(format!("`{}` is not empty", args.dest.display()), hint));
+    }
+    let source = source::open(context, &args.source, Access::OnceUnlessLayer)?;
+    let start = Instant::now();
+    let failed = || format!("cannot extract {}", name_of(&args.source));
+    // An archive is applied as it comes, without a copy of it; a layer is read through its table of contents, each chunk
+    // checked.
+    let done = if source.is_archive() {
+        let progress = Progress::start(context, "extract", source.tar_total());
+        let mut tar = source.tar(&progress).with_context(failed)?;
+        let done = extract_tar(&mut tar, &args.dest, &options(context, args)).with_context(failed)?;
+        // Whether the compression was sound shows at its end.
+        std::io::copy(&mut tar, &mut std::io::sink()).with_context(failed)?;
+        done
+    } else {
+        let progress = Arc::new(Progress::start(context, "extract", None));
+        let mut options = options(context, args);
+        let seen = Arc::clone(&progress);
+        options.on_progress = Some(Arc::new(move |now| seen.set(now.bytes)));
+        extract(&source.tree().with_context(failed)?, &args.dest, &options).with_context(failed)?
+    };
+    let seconds = start.elapsed().as_secs_f64();
+    for dropped in done.dropped.iter().take(SHOWN) {
+        context.note(&dropped.to_string());
+    }
+    let hidden = done.dropped_total.saturating_sub(SHOWN as u64);
+    if hidden > 0 {
+        context.note(&format!("{} left out as well", counted(hidden, "more part was", "more parts were")));
+    }
+    let mut out = Out::stdout()?;
+    out.either(context, &Report::new(args, &done, seconds))?;
+    out.finish()?;
+    Ok(Exit::DONE)
+}
+
+/// Parts left out that are named one by one.
+const SHOWN: usize = 10;
+
+fn options(context: &Context, args: &Extract) -> ExtractOptions {
+    let mut options = ExtractOptions::default();
+    if args.owners {
+        options.owners = ExtractOwners::Keep;
+    }
+    if args.devices {
+        options.devices = ExtractDevices::Make;
+    }
+    if args.set_id {
+        options.set_id = ExtractSetId::Keep;
+    }
+    if args.privileged_xattrs {
+        options.privileged_xattrs = ExtractXattrs::Keep;
+    }
+    if args.into_existing {
+        options.existing = Existing::Extend;
+    }
+    if args.whiteouts == Whiteouts::Apply {
+        options.whiteouts = ExtractWhiteouts::Apply;
+    }
+    options.limits = context.tree_limits().clone();
+    options
+}
+
+#[derive(Serialize)]
+struct Report {
+    schema: String,
+    dest: String,
+    files: u64,
+    directories: u64,
+    symlinks: u64,
+    hard_links: u64,
+    devices: u64,
+    fifos: u64,
+    whiteouts: u64,
+    bytes: u64,
+    owners_dropped: u64,
+    /// The first thousand.
+    dropped: Vec<String>,
+    dropped_total: u64,
+    seconds: f64,
+    bytes_per_second: u64,
+}
+
+impl Report {
+    fn new(args: &Extract, done: &Extracted, seconds: f64) -> Self {
+        Self {
+            schema: schema("extract"),
+            dest: args.dest.display().to_string(),
+            files: done.files,
+            directories: done.directories,
+            symlinks: done.symlinks,
+            hard_links: done.hard_links,
+            devices: done.devices,
+            fifos: done.fifos,
+            whiteouts: done.whiteouts,
+            bytes: done.bytes,
+            owners_dropped: done.owners_dropped,
+            dropped: done.dropped.iter().map(ToString::to_string).collect(),
+            dropped_total: done.dropped_total,
+            seconds,
+            bytes_per_second: rate(done.bytes, seconds),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.dest, counted(self.files, "file", "files"))?;
+        for (number, one, many) in [
+            (self.directories, "directory", "directories"),
+            (self.symlinks, "symlink", "symlinks"),
+            (self.hard_links, "hard link", "hard links"),
+            (self.devices, "device", "devices"),
+            (self.fifos, "fifo", "fifos"),
+            (self.whiteouts, "whiteout applied", "whiteouts applied"),
+        ] {
+            if number > 0 {
+                write!(f, ", {}", counted(number, one, many))?;
+            }
+        }
+        let per_second = bytes(self.bytes_per_second);
+        writeln!(f, "; {} in {:.2} s ({per_second}/s)", bytes(self.bytes), self.seconds)?;
+        if self.owners_dropped > 0 {
+            writeln!(f, "{} belong to you, --owners keeps their owners", count(self.owners_dropped))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,190 @@
+//! `dunnage inspect`: what a source is, and what is inside.
+
+use std::{collections::BTreeMap, fmt};
+
+use anyhow::{Context as _, Result};
+use dunnage_digest::{Hasher, HashingReader, ReadAt};
+use dunnage_estargz::{NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK};
+use dunnage_tree::{Kind, Tree, Walk};
+use serde::Serialize;
+
+use crate::{
+    args::Inspect,
+    context::Context,
+    exit::Exit,
+    print::{Out, bytes, count, counted, row, schema},
+    progress::Progress,
+    source::{self, Access, Layer, Source, name_of, title},
+};
+
+pub(super) fn run(context: &Context, args: &Inspect) -> Result<Exit> {
+    let source = source::open(context, &args.source, Access::Random)?;
+    let failed = || format!("cannot read {}", name_of(&args.source));
+    let digests = if args.digest { digests(context, source.as_ref()).with_context(failed)? } else { None };
+    let page = Page {
+        schema: schema("inspect"),
+        source: title(&args.source),
+        format: source.format(),
+        size: source.blob().map(ReadAt::size).transpose()?,
+        digests,
+        content: Content::of(context, &source.tree().with_context(failed)?).with_context(failed)?,
+        layer: source.layer().map(Facts::of),
+    };
+    let mut out = Out::stdout()?;
+    out.either(context, &page)?;
+    out.finish()?;
+    Ok(Exit::DONE)
+}
+
+/// Digests of the whole, as stored and decompressed; nothing for what is no one blob.
+fn digests(context: &Context, source: &dyn Source) -> Result<Option<Digests>> {
+    let Some(blob) = source.blob() else { return Ok(None) };
+    let size = ReadAt::size(blob)?;
+    let progress = Progress::start(context, "digest", Some(size.saturating_mul(2)));
+    let all = |reader| -> Result<_> {
+        let mut reader = HashingReader::new(reader, Hasher::sha256());
+        std::io::copy(&mut reader, &mut std::io::sink())?;
+        let (_, digest, len) = reader.finish();
+        Ok((digest.to_string(), len))
+    };
+    let (blob_digest, _) = all(source::stored(blob, &progress)?)?;
+    let (diff_id, unpacked) = all(source::unpacked(blob, &progress)?)?;
+    Ok(Some(Digests { blob: blob_digest, diff_id, unpacked }))
+}
+
+#[derive(Serialize)]
+struct Page {
+    schema: String,
+    source: String,
+    format: &'static str,
+    /// Bytes of the blob.
+    size: Option<u64>,
+    digests: Option<Digests>,
+    content: Content,
+    layer: Option<Facts>,
+}
+
+#[derive(Serialize)]
+struct Digests {
+    blob: String,
+    diff_id: String,
+    /// Bytes of the blob, decompressed.
+    unpacked: u64,
+}
+
+/// What the tree consists of.
+#[derive(Default, Serialize)]
+struct Content {
+    entries: u64,
+    /// By kind; further names of one file count as hard links.
+    kinds: BTreeMap<&'static str, u64>,
+    bytes: u64,
+    largest: u64,
+}
+
+impl Content {
+    fn of(context: &Context, tree: &dyn Tree) -> Result<Self> {
+        let mut content = Self::default();
+        let mut linked = std::collections::HashSet::new();
+        let mut walk = Walk::new(tree).limits(context.tree_limits().clone());
+        while let Some(visit) = walk.advance()? {
+            if visit.path.is_empty() {
+                continue;
+            }
+            let kind = match visit.attr.kind {
+                Kind::File if visit.attr.links > 1 && !linked.insert(visit.node) => "hard_links",
+                Kind::File => {
+                    content.bytes = content.bytes.saturating_add(visit.attr.size);
+                    content.largest = content.largest.max(visit.attr.size);
+                    "files"
+                }
+                Kind::Directory => "directories",
+                Kind::Symlink => "symlinks",
+                Kind::CharDevice => "character_devices",
+                Kind::BlockDevice => "block_devices",
+                Kind::Fifo => "fifos",
+                Kind::Socket => "sockets",
+            };
+            content.entries = content.entries.saturating_add(1);
+            let number = content.kinds.entry(kind).or_default();
+            *number = number.saturating_add(1);
+        }
+        Ok(content)
+    }
+}
+
+/// `1 hard link`, `2 directories`.
+fn named(kind: &str, number: u64) -> String {
+    let many = kind.replace('_', " ");
+    let one = match many.strip_suffix("ies") {
+        Some(stem) => format!("{stem}y"),
+        None => many.strip_suffix('s').unwrap_or(&many).to_owned(),
+    };
+    counted(number, &one, &many)
+}
+
+/// What a layer says about itself.
+#[derive(Serialize)]
+struct Facts {
+    toc_digest: String,
+    toc_entries: u64,
+    /// Bytes of the TOC, decompressed.
+    toc_bytes: u64,
+    chunks: u64,
+    streams: u64,
+    landmark: Option<&'static str>,
+    /// Bytes in front of the landmark that are worth fetching first.
+    prefetch_bytes: Option<u64>,
+    payload_size: u64,
+    toc_size: u64,
+    footer_size: u64,
+}
+
+impl Facts {
+    fn of(layer: &Layer) -> Self {
+        let (reader, footer) = (&layer.reader, layer.reader.footer());
+        let landmarks = [PREFETCH_LANDMARK, NO_PREFETCH_LANDMARK];
+        let landmark = landmarks.into_iter().find(|name| reader.lookup(name).is_some());
+        let prefetch = reader.chunk_for_offset(PREFETCH_LANDMARK, 0).map(|chunk| chunk.offset.get());
+        Self {
+            toc_digest: reader.toc_digest().to_string(),
+            toc_entries: reader.entries(),
+            toc_bytes: reader.toc_len(),
+            chunks: reader.chunks(),
+            streams: reader.streams() as u64,
+            landmark,
+            prefetch_bytes: prefetch.or_else(|| landmark.map(|_| 0)),
+            payload_size: footer.payload_len,
+            toc_size: footer.toc_len,
+            footer_size: footer.footer_len,
+        }
+    }
+}
+
+impl fmt::Display for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}: {}", self.source, self.format)?;
+        if let Some(size) = self.size {
+            row(f, "size", format_args!("{} ({} bytes)", bytes(size), count(size)))?;
+        }
+        if let Some(digests) = &self.digests {
+            row(f, "blob", &digests.blob)?;
+            row(f, "diff id", &digests.diff_id)?;
+            row(f, "unpacked", format_args!("{} ({} bytes)", bytes(digests.unpacked), count(digests.unpacked)))?;
+        }
+        let kinds: Vec<String> = self.content.kinds.iter().map(|(kind, number)| named(kind, *number)).collect();
+        row(f, "entries", format_args!("{} ({})", count(self.content.entries), kinds.join(", ")))?;
+        let (all, largest) = (bytes(self.content.bytes), bytes(self.content.largest));
+        row(f, "content", format_args!("{all}, largest file {largest}"))?;
+        let Some(layer) = &self.layer else { return Ok(()) };
+        row(f, "toc digest", &layer.toc_digest)?;
+        row(f, "toc", format_args!("{} entries, {}", count(layer.toc_entries), bytes(layer.toc_bytes)))?;
+        row(f, "chunks", format_args!("{} in {} streams", count(layer.chunks), count(layer.streams)))?;
+        match (layer.landmark, layer.prefetch_bytes) {
+            (Some(name), Some(prefetch)) => row(f, "prefetch", format_args!("{} ({name})", bytes(prefetch)))?,
+            _ => row(f, "prefetch", "no landmark")?,
+        }
+        let (payload, toc) = (bytes(layer.payload_size), bytes(layer.toc_size));
+        row(f, "layout", format_args!("payload {payload}, toc {toc}, footer {} bytes", layer.footer_size))
+    }
+}

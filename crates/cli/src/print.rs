@@ -1,0 +1,117 @@
+//! What is shown: text for people, JSON with a schema for programs.
+
+mod mode;
+mod name;
+mod time;
+
+use std::{
+    fmt,
+    fs::File,
+    io::{self, BufWriter, IsTerminal, Write},
+    os::fd::AsFd,
+};
+
+use serde::Serialize;
+
+pub(crate) use self::{
+    mode::mode,
+    name::{JsonName, printable},
+    time::utc,
+};
+use crate::context::Context;
+
+/// The value of `schema` in each JSON object: what it is, and the version of its shape.
+pub(crate) fn schema(what: &str) -> String {
+    format!("dunnage.{what}/1")
+}
+
+/// Where results go.
+pub(crate) struct Out {
+    name: &'static str,
+    to: BufWriter<File>,
+    /// Whether people look at it directly.
+    pub(crate) is_terminal: bool,
+}
+
+impl Out {
+    pub(crate) fn stdout() -> io::Result<Self> {
+        let to = BufWriter::with_capacity(64 << 10, stdout_file()?);
+        Ok(Self { name: "standard output", to, is_terminal: io::stdout().is_terminal() })
+    }
+
+    /// Standard output, or standard error if the former carries data.
+    pub(crate) fn beside_data(data_on_stdout: bool) -> io::Result<Self> {
+        if !data_on_stdout {
+            return Self::stdout();
+        }
+        let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+        Ok(Self { name: "standard error", to: BufWriter::new(stderr), is_terminal: io::stderr().is_terminal() })
+    }
+
+    /// One JSON object on a line of its own.
+    pub(crate) fn json<T: Serialize>(&mut self, value: &T) -> io::Result<()> {
+        serde_json::to_writer(&mut *self, value)?;
+        self.write_all(b"\n")
+    }
+
+    /// The JSON form if that was asked for, else the text.
+    pub(crate) fn either<T: Serialize + fmt::Display>(&mut self, context: &Context, value: &T) -> io::Result<()> {
+        if context.json { self.json(value) } else { write!(self, "{value}") }
+    }
+
+    /// Has to be called at the end: what fails while a value is dropped is seen by nobody.
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        Write::flush(&mut self)
+    }
+
+    /// The error with the name of what could not be written.
+    fn named(&self, error: io::Error) -> io::Error {
+        io::Error::new(error.kind(), format!("cannot write to {}: {error}", self.name))
+    }
+}
+
+impl Write for Out {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.to.write(buf).map_err(|error| self.named(error))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush().map_err(|error| self.named(error))
+    }
+}
+
+/// Standard output without the line buffer of the standard library.
+pub(crate) fn stdout_file() -> io::Result<File> {
+    Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+}
+
+/// A line of a page: a word, and what it stands for.
+pub(crate) fn row(f: &mut fmt::Formatter<'_>, label: &str, value: impl fmt::Display) -> fmt::Result {
+    writeln!(f, "  {label:<14}{value}")
+}
+
+/// A number of bytes for people: `65.40 MB`.
+pub(crate) fn bytes(bytes: u64) -> impl fmt::Display {
+    indicatif::DecimalBytes(bytes)
+}
+
+/// A number for people: `200,000`.
+pub(crate) fn count(count: u64) -> impl fmt::Display {
+    indicatif::HumanCount(count)
+}
+
+/// A number and the noun it counts: `1 file`, `2 files`.
+pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { one } else { many })
+}
+
+/// Bytes in one second, whole numbers being exact enough.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rate for people; the cast saturates"
+)]
+pub(crate) fn rate(bytes: u64, seconds: f64) -> u64 {
+    if seconds > 0.0 { (bytes as f64 / seconds) as u64 } else { 0 }
+}

@@ -1,0 +1,130 @@
+//! `inspect`, `ls`, `cat`, and the pages made from the grammar.
+
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::run::{Here, Ran, names};
+
+const FORMS: [(&str, &str); 5] = [
+    ("tree", "directory"),
+    ("tree.tar", "tar"),
+    ("tree.tar.gz", "tar, gzip"),
+    ("tree.tar.zst", "tar, zstd"),
+    ("layer.esgz", "eStargz layer"),
+];
+
+#[test]
+fn each_form_is_recognised_by_its_content_and_shows_the_same_files() {
+    let here = Here::with_all_forms();
+    let wanted = "big\nbin\nbin/tool\nempty\netc\netc/hard\netc/motd\netc/motd.link\nout\n";
+    for (source, format) in FORMS {
+        let page = here.ok(&format!("inspect {source}"));
+        assert!(page.out.starts_with(&format!("{source}: {format}\n")), "{}", page.out);
+        let page = here.json(&format!("inspect {source}"));
+        assert_eq!(page["schema"], "dunnage.inspect/1");
+        assert_eq!(page["format"], format);
+        let kinds = json!({"directories": 3, "files": 3, "hard_links": 1, "symlinks": 2});
+        assert_eq!(page["content"]["kinds"], kinds, "{source}");
+        assert_eq!(page["content"]["bytes"], 300_016, "{source}");
+        assert_eq!(here.ok(&format!("ls -R {source}")).out, wanted, "{source}");
+        assert_eq!(here.ok(&format!("cat {source} etc/motd.link bin/tool")).out, "hello\n#!/bin/sh\n", "{source}");
+        if source == "tree" {
+            continue;
+        }
+        // What comes out of a pipe or a redirection is what the file is.
+        let bytes = here.read(source);
+        assert_eq!(here.piped("ls -R -", &bytes).out, wanted, "{source}");
+        let redirected = here.command("ls -R -").stdin(std::fs::File::open(here.path(source)).unwrap()).output();
+        assert_eq!(Ran::from(redirected.unwrap()).out, wanted, "{source}");
+    }
+}
+
+#[test]
+fn a_layer_tells_its_digests_and_parts() {
+    let here = Here::with_all_forms();
+    let made = here.json("convert tree.tar again.esgz --to estargz --chunk-size 64K --prioritize etc/motd");
+    let page = here.json("inspect again.esgz --digest");
+    assert_eq!(page["digests"]["blob"], made["blob"]);
+    assert_eq!(page["digests"]["diff_id"], made["diff_id"]);
+    assert_eq!(page["digests"]["unpacked"], made["uncompressed_size"]);
+    assert_eq!(page["layer"]["toc_digest"], made["toc_digest"]);
+    assert_eq!(page["layer"]["landmark"], ".prefetch.landmark");
+    assert_eq!(page["layer"]["footer_size"], 51);
+    // 300 000 bytes in chunks of 64 KiB, two small files and the landmark.
+    assert_eq!(page["layer"]["chunks"], 5 + 2 + 1);
+    let text = here.ok("inspect again.esgz").out;
+    assert!(text.contains("toc digest    sha256:") && text.contains("(.prefetch.landmark)"), "{text}");
+    assert_eq!(here.json("inspect tree --digest")["digests"], Value::Null);
+}
+
+#[test]
+fn long_listings_are_laid_out_as_ls_does() {
+    let here = Here::with_all_forms();
+    let out = here.ok("ls -l layer.esgz etc").out;
+    let lines: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines.len(), 3);
+    assert_eq!((lines[0][0], lines[0][1], lines[0][4], lines[0][6]), ("-rw-r--r--", "2", "6", "hard"));
+    assert_eq!(&lines[2][6..], ["motd.link", "->", "motd"]);
+    assert!(lines[2][0].starts_with('l') && lines[0][5].ends_with('Z'));
+    // A symlink is listed itself if looked at closely, and followed otherwise.
+    assert_eq!(here.ok("ls -l layer.esgz etc/motd.link").out.split_whitespace().nth(6), Some("etc/motd.link"));
+    assert_eq!(here.ok("ls layer.esgz etc/motd.link").out, "etc/motd.link\n");
+    assert_eq!(here.ok("ls layer.esgz /bin/").out, "tool\n");
+}
+
+#[test]
+fn json_listings_have_one_object_a_line_and_keep_names_that_are_no_text() {
+    let here = Here::new();
+    here.tar("odd.tar", &[(b"bad\xff", "x"), (b"two\nlines", "yy")]);
+    let out = here.ok("ls odd.tar --json").out;
+    let rows: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 2);
+    assert_eq!(rows[0]["schema"], "dunnage.ls/1");
+    assert_eq!(rows[0]["path_base64"], "YmFk/w==");
+    assert_eq!((&rows[1]["path"], &rows[1]["path_base64"]), (&json!("two\nlines"), &Value::Null));
+    assert_eq!((&rows[1]["size"], &rows[1]["mode"], &rows[1]["kind"]), (&json!(2), &json!(0o644), &json!("file")));
+    // A pipe gets the bytes as they are.
+    assert_eq!(here.ok("ls odd.tar").bytes, b"bad\xff\ntwo\nlines\n");
+}
+
+#[test]
+fn cat_stays_inside_and_prints_nothing_if_a_path_is_missing() {
+    let here = Here::with_all_forms();
+    for (source, _) in FORMS {
+        here.run(&format!("cat {source} out")).failed(1, &["no such file: `out`", "`dunnage ls -R SOURCE`"]);
+        let ran = here.run(&format!("cat {source} etc/motd nowhere"));
+        ran.failed(1, &[source, "`nowhere`"]);
+        assert_eq!(ran.out, "");
+        here.run(&format!("cat {source} etc")).failed(2, &["expected a file, got a directory"]);
+        assert_eq!(here.ok(&format!("cat {source} big")).bytes, here.read("tree/big"));
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let here = Here::with_all_forms();
+    for args in
+        ["ls -R -l layer.esgz", "cat layer.esgz big", "convert tree - --to tar", "convert tree.tar - --to estargz"]
+    {
+        let mut child = here.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let ran = Ran::from(child.wait_with_output().unwrap());
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{args}");
+    }
+}
+
+#[test]
+fn completions_and_man_pages_are_made_for_every_command() {
+    let here = Here::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        assert!(here.ok(&format!("completions {shell}")).out.contains("convert"), "{shell}");
+    }
+    here.ok("man pages/of/it");
+    let pages = names(&here.path("pages/of/it"));
+    for command in ["", "-inspect", "-ls", "-cat", "-extract", "-diff", "-verify", "-convert", "-completions", "-man"] {
+        assert!(pages.contains(&format!("dunnage{command}.1")), "{pages:?}");
+    }
+    assert!(here.ok("--help").out.contains("Exit codes:"));
+    assert!(here.ok("--version").out.starts_with("dunnage "));
+}
