@@ -20,10 +20,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             println!("{{\"seconds\": {}, \"toc_digest\": \"{}\"}}", start.elapsed().as_secs_f64(), reader.toc_digest());
         }
         ["verify", blob, threads] => {
-            let reader = Reader::open(File::open(blob)?, &OpenOptions::default())?;
-            let digest = *reader.toc_digest();
-            reader.verify_toc(&digest)?;
-            let verified = reader.verify(threads.parse()?, &dunnage_digest::Cancel::new(), &|_| ())?;
+            let threads = threads.parse()?;
+            let reader = Reader::open(File::open(blob)?, &OpenOptions { threads, ..OpenOptions::default() })?;
+            reader.verify_toc(reader.toc_digest())?;
+            let verified = reader.verify(threads, &Cancel::new(), &|_| ())?;
             let seconds = start.elapsed().as_secs_f64();
             println!("{{\"seconds\": {seconds}, \"chunks\": {}, \"bytes\": {}}}", verified.chunks, verified.bytes);
         }

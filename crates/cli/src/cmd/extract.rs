@@ -13,7 +13,7 @@ use crate::{
     args::{Extract, Whiteouts},
     context::{Context, usage},
     exit::Exit,
-    print::{Out, bytes, count, counted, rate, schema},
+    print::{Out, bytes, counted, rate, schema},
     progress::Progress,
     source::{self, Access, name_of},
 };
@@ -143,7 +143,8 @@ impl fmt::Display for Report {
         let per_second = bytes(self.bytes_per_second);
         writeln!(f, "; {} in {:.2} s ({per_second}/s)", bytes(self.bytes), self.seconds)?;
         if self.owners_dropped > 0 {
-            writeln!(f, "{} belong to you, --owners keeps their owners", count(self.owners_dropped))?;
+            let entries = counted(self.owners_dropped, "entry belongs", "entries belong");
+            writeln!(f, "{entries} to you now, --owners keeps the owners of the source")?;
         }
         Ok(())
     }

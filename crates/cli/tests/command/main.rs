@@ -1,5 +1,14 @@
 //! The built command, as people and scripts call it: every command in both forms of output, every class of exit code, pipes.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "tests, and their helpers"
+)]
+
 mod convert;
 mod errors;
 mod read;

@@ -6,7 +6,7 @@ use std::{
     io::{self, Write},
 };
 
-use dunnage_estargz::Summary;
+use dunnage_estargz::{Summary, TOC_DIGEST_ANNOTATION, UNCOMPRESSED_SIZE_ANNOTATION};
 use serde::Serialize;
 
 use crate::{
@@ -55,8 +55,8 @@ impl Made {
                 report.uncompressed_size = summary.uncompressed_len;
                 report.payload_size = Some(summary.payload_len);
                 report.entries = Some(summary.entries);
-                report.annotations.insert(TOC_DIGEST, summary.toc_digest.to_string());
-                report.annotations.insert(UNCOMPRESSED_SIZE, summary.uncompressed_len.to_string());
+                report.annotations.insert(TOC_DIGEST_ANNOTATION, summary.toc_digest.to_string());
+                report.annotations.insert(UNCOMPRESSED_SIZE_ANNOTATION, summary.uncompressed_len.to_string());
                 report.toc_digest = Some(summary.toc_digest.to_string());
                 report.missed = missed;
             }
@@ -71,11 +71,6 @@ impl Made {
         report
     }
 }
-
-/// Annotation that a lazy puller checks the TOC against.
-const TOC_DIGEST: &str = "containerd.io/snapshot/stargz/toc.digest";
-/// Annotation that tells how much the layer unpacks to.
-const UNCOMPRESSED_SIZE: &str = "io.containers.estargz.uncompressed-size";
 
 /// What is told at the end.
 #[derive(Serialize)]
