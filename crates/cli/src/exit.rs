@@ -20,6 +20,7 @@ use std::{
 };
 
 use dunnage_digest::{ErrorKind, Mismatch};
+use dunnage_estargz::CorruptStream;
 use serde::Serialize;
 
 use crate::{context::Context, print::schema};
@@ -158,7 +159,8 @@ fn kind(chain: &[Cause<'_>]) -> ErrorKind {
         let layer = || error.downcast_ref::<dunnage_estargz::Error>().map(dunnage_estargz::Error::kind);
         let tree = || error.downcast_ref::<dunnage_tree::Error>().map(dunnage_tree::Error::kind);
         let mismatch = || error.downcast_ref::<Mismatch>().map(|_| ErrorKind::Integrity);
-        failure.or_else(layer).or_else(tree).or_else(mismatch)
+        let stream = || error.downcast_ref::<CorruptStream>().map(|_| ErrorKind::Malformed);
+        failure.or_else(layer).or_else(tree).or_else(mismatch).or_else(stream)
     });
     known.unwrap_or(ErrorKind::Io)
 }

@@ -10,7 +10,6 @@
 //! Each format is a [`Source`], and commands know no other.
 
 mod archive;
-mod compression;
 mod directory;
 mod layer;
 
@@ -23,14 +22,11 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use dunnage_digest::{Cursor, ErrorKind};
+use dunnage_estargz::Packing;
 use dunnage_tree::Tree;
 
 pub(crate) use self::layer::Layer;
-use self::{
-    archive::Archive,
-    compression::{Packing, decompressed},
-    directory::Directory,
-};
+use self::{archive::Archive, directory::Directory};
 use crate::{context::Context, exit::Failure, progress::Progress, sink::without_path};
 
 /// Something that commands can work on.
@@ -178,5 +174,5 @@ pub(crate) fn stored<'p>(blob: &'p File, progress: &'p Progress) -> io::Result<B
 /// The bytes of a blob without its compression, all of them, counted as they are stored.
 pub(crate) fn unpacked<'p>(blob: &'p File, progress: &'p Progress) -> io::Result<Box<dyn Read + 'p>> {
     let (packing, whole) = Packing::peek(progress.watch(Cursor::new(blob)?))?;
-    decompressed(packing, whole)
+    packing.decompressed(whole)
 }

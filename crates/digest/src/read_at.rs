@@ -196,7 +196,8 @@ mod tests {
         check(*bytes);
         check(bytes.as_slice());
         check(bytes.to_vec());
-        check(&bytes.to_vec());
+        let vector = bytes.to_vec();
+        check(&vector);
         check(Arc::new(bytes.to_vec()));
         check(Box::new(bytes.to_vec()) as Box<dyn ReadAt>);
         let path = std::env::temp_dir().join(format!("dunnage-read-at-{}", std::process::id()));

@@ -31,8 +31,8 @@ pub enum Error {
     #[error("TOC entry {entry} (`{name}`): expected {expected}, got {got}")]
     Entry { entry: u64, name: String, expected: String, got: String },
     /// Two TOC entries contradict each other.
-    #[error("inconsistent TOC at entry {entry} (`{name}`): {reason}")]
-    Inconsistent { entry: u64, name: String, reason: String },
+    #[error("inconsistent TOC at `{name}`: {reason}")]
+    Inconsistent { name: String, reason: String },
     /// The TOC is in a version this crate does not read.
     #[error("unsupported TOC version {got}: this crate reads version 1")]
     Version { got: i64 },
@@ -49,8 +49,8 @@ pub enum Error {
     #[error("no digest for the content of `{name}` at {at}: the TOC cannot be verified")]
     NoDigest { name: String, at: u64 },
     /// A digest in the TOC is not one.
-    #[error("TOC entry {entry} (`{name}`): {source}")]
-    Digest { entry: u64, name: String, source: ParseDigestError },
+    #[error("TOC entry {entry}: {problem}")]
+    Digest { entry: u64, problem: ParseDigestError },
     /// The layer has no such path.
     #[error("no such file in the layer: `{name}`")]
     NotFound { name: String },

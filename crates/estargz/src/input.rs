@@ -1,51 +1,80 @@
-//! Inputs of a build: a tar, plain or compressed, told apart by its first bytes.
+//! Inputs that are compressed as a whole, told apart by their first bytes.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Chain, Cursor, Read};
 
-use crate::Error;
+use crate::CorruptStream;
 
 /// How an input is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Packing {
+#[expect(clippy::exhaustive_enums, reason = "closed: whoever tells formats apart wants to know of a new one")]
+pub enum Packing {
+    /// Not at all.
     Plain,
+    /// gzip, in any number of members.
     Gzip,
+    /// zstd, in any number of frames.
     Zstd,
 }
 
-impl Packing {
-    /// Tells from the first four bytes. A zstd stream may start with a skippable frame.
-    pub(crate) const fn detect(head: &[u8]) -> Self {
-        match head {
-            [0x1f, 0x8b, 8, ..] => Self::Gzip,
-            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
-            _ => Self::Plain,
-        }
-    }
-}
+/// An input from its first byte on, though some of it was read.
+pub type Whole<R> = Chain<Cursor<Vec<u8>>, R>;
 
 /// Bytes of the buffer in front of a decoder.
 const BUFFER: usize = 256 << 10;
 
-/// The input without its compression. Empty gzip members are stepped over one by one, whatever their number.
-pub(crate) fn decompressed<'a, R: Read + 'a>(input: R) -> Result<Box<dyn Read + 'a>, Error> {
-    let failed = |source: io::Error| Error::Input { source };
-    let mut input = BufReader::with_capacity(BUFFER, input);
-    let mut head = Vec::new();
-    // One read may bring fewer bytes than there are.
-    while head.len() < 4 {
-        let more = input.fill_buf().map_err(failed)?;
-        if more.is_empty() {
-            break;
-        }
-        let len = more.len().min(4_usize.saturating_sub(head.len()));
-        head.extend_from_slice(more.get(..len).unwrap_or_default());
-        input.consume(len);
+impl Packing {
+    /// Tells from the first four bytes, and gives them back in front of the others.
+    ///
+    /// # Errors
+    ///
+    /// Those of `input`.
+    pub fn peek<R: Read>(mut input: R) -> io::Result<(Self, Whole<R>)> {
+        let mut head = Vec::with_capacity(4);
+        input.by_ref().take(4).read_to_end(&mut head)?;
+        let packing = match head.as_slice() {
+            [0x1f, 0x8b, 8, ..] => Self::Gzip,
+            // A zstd stream may start with a skippable frame.
+            [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => Self::Zstd,
+            _ => Self::Plain,
+        };
+        Ok((packing, Cursor::new(head).chain(input)))
     }
-    let packing = Packing::detect(&head);
-    let whole = io::Cursor::new(head).chain(input);
-    Ok(match packing {
-        Packing::Plain => Box::new(whole),
-        Packing::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(whole)),
-        Packing::Zstd => Box::new(zstd::Decoder::with_buffer(whole).map_err(failed)?),
-    })
+
+    /// `input` without this compression. Damage is an error of kind [`io::ErrorKind::InvalidData`] that carries a
+    /// [`CorruptStream`]; empty members and frames are stepped over one by one, whatever their number.
+    ///
+    /// # Errors
+    ///
+    /// If no decoder can be had.
+    pub fn decompressed<'a, R: Read + 'a>(self, input: R) -> io::Result<Box<dyn Read + 'a>> {
+        let input = BufReader::with_capacity(BUFFER, input);
+        Ok(match self {
+            Self::Plain => Box::new(input),
+            Self::Gzip => Box::new(Decoded(flate2::bufread::MultiGzDecoder::new(input))),
+            Self::Zstd => Box::new(Decoded(zstd::Decoder::with_buffer(input)?)),
+        })
+    }
+}
+
+/// What comes out of a decoder. Decoders report damage in kinds of their own; what is no failure of the operating system
+/// is damage.
+#[derive(Debug)]
+pub(crate) struct Decoded<R>(pub(crate) R);
+
+impl<R: Read> Read for Decoded<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buf).map_err(|error| {
+            let is_ours = error.get_ref().is_some_and(|inner| inner.is::<dunnage_tree::Error>());
+            if error.raw_os_error().is_some() || error.kind() == io::ErrorKind::Interrupted || is_ours {
+                return error;
+            }
+            io::Error::new(io::ErrorKind::InvalidData, CorruptStream(error.to_string()))
+        })
+    }
+}
+
+/// `input` without whatever compression it has.
+pub(crate) fn decompressed<'a, R: Read + 'a>(input: R) -> io::Result<Box<dyn Read + 'a>> {
+    let (packing, whole) = Packing::peek(input)?;
+    packing.decompressed(whole)
 }

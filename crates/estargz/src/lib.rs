@@ -21,6 +21,7 @@ pub use crate::{
     },
     error::Error,
     footer::{FOOTER_LEN, Footer, LEGACY_FOOTER_LEN, footer_bytes, parse_footer, parse_legacy_footer},
+    input::{Packing, Whole},
     limits::Limits,
     read::{
         Chunk, ChunkVerifier, Entry, FileReader, Landmarks, OpenOptions, Reader, Trust, Verified, Verifiers,

@@ -63,7 +63,12 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Read { source, .. } if source.kind() == io::ErrorKind::UnexpectedEof => ErrorKind::Malformed,
+            // A source that ends too early, or a decoder in front of it that found damage.
+            Self::Read { source, .. }
+                if matches!(source.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) =>
+            {
+                ErrorKind::Malformed
+            }
             Self::Read { .. } | Self::Io { .. } => ErrorKind::Io,
             Self::Malformed { .. } | Self::Name(_) | Self::Refused { .. } => ErrorKind::Malformed,
             Self::Unsupported { .. } | Self::Header { .. } => ErrorKind::Unsupported,

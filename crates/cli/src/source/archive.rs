@@ -8,16 +8,13 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use dunnage_digest::{Cursor, ErrorKind, ReadAt};
+use dunnage_estargz::Packing;
 use dunnage_tree::{
     Limits, Tree,
     tar::{self, Header, TarTree},
 };
 
-use super::{
-    Source,
-    compression::{Packing, decompressed},
-    keep,
-};
+use super::{Source, keep};
 use crate::{context::Context, exit::Failure, progress::Progress};
 
 /// A tar, plain or compressed.
@@ -38,7 +35,7 @@ impl Archive {
     pub(super) fn detect(context: &Context, file: File) -> Result<Self> {
         let (packing, _) = Packing::peek(Cursor::new(&file)?)?;
         let limits = context.tree_limits().clone();
-        let mut first = tar::Reader::new(decompressed(packing, Cursor::new(&file)?)?, limits.clone());
+        let mut first = tar::Reader::new(packing.decompressed(Cursor::new(&file)?)?, limits.clone());
         let begins = first.next_header(&mut Header::default());
         drop(first);
         match begins {
@@ -93,7 +90,7 @@ impl Source for Archive {
                 stream.context("the stream was read already")?
             }
         };
-        Ok(decompressed(self.packing, progress.watch(packed))?)
+        Ok(self.packing.decompressed(progress.watch(packed))?)
     }
 
     fn tar_total(&self) -> Option<u64> {

@@ -7,7 +7,7 @@ use dunnage_digest::{ErrorKind, ReadAt};
 use dunnage_estargz::{LEGACY_FOOTER_LEN, Reader, open_footer, unpack};
 use dunnage_tree::Tree;
 
-use super::{Source, compression::Decoded};
+use super::Source;
 use crate::{context::Context, progress::Progress};
 
 /// A layer with a table of contents.
@@ -50,8 +50,7 @@ impl Source for Layer {
     }
 
     fn tar<'s>(&'s self, progress: &'s Progress) -> Result<Box<dyn Read + 's>> {
-        let tar = unpack(progress.watch(self.reader.source()))?;
-        Ok(Box::new(Decoded(tar)))
+        Ok(unpack(progress.watch(self.reader.source()))?)
     }
 
     fn tar_total(&self) -> Option<u64> {

@@ -75,20 +75,12 @@ impl Build {
     /// among them; otherwise as [`Writer::append_tar`].
     pub fn from_source<R: ReadAt, W: Write>(&self, source: R, sink: W) -> Result<(W, Built), Error> {
         let failed = |source: io::Error| Error::Input { source };
-        let size = source.size().map_err(failed)?;
-        let mut head = [0; 4];
-        let packing = match size {
-            0..4 => Packing::Plain,
-            _ => {
-                source.read_exact_at(Offset::ZERO, &mut head).map_err(failed)?;
-                Packing::detect(&head)
-            }
-        };
+        let (packing, whole) = Packing::peek(SourceCursor::new(&source).map_err(failed)?).map_err(failed)?;
         if packing == Packing::Plain {
             return self.plain(source, sink);
         }
         let mut spool = tempfile::tempfile().map_err(failed)?;
-        let mut plain = decompressed(SourceCursor::new(source).map_err(failed)?)?;
+        let mut plain = packing.decompressed(whole).map_err(failed)?;
         copy(&mut plain, &mut spool, self)?;
         self.plain(spool, sink)
     }
@@ -107,9 +99,10 @@ impl Build {
             let what = "prioritized files need an input that can be read twice: a file instead of a pipe";
             return Err(Error::Misuse(what.to_owned()));
         }
+        let input = decompressed(input).map_err(|source| Error::Input { source })?;
         let mut writer = Writer::new(sink, &self.write)?;
         append_landmark(&mut writer, NO_PREFETCH_LANDMARK)?;
-        let mut entries = tar::Reader::new(decompressed(input)?, self.write.limits.tar.clone());
+        let mut entries = tar::Reader::new(input, self.write.limits.tar.clone());
         let mut header = Header::default();
         let mut names = NameSet::default();
         while entries.next_header(&mut header)? {

@@ -123,7 +123,7 @@ impl Plan {
                 Fate::Visiting => {
                     let name = path.escape_ascii().to_string();
                     let reason = "hard links lead in a circle".to_owned();
-                    return Err(Error::Inconsistent { entry: u64::from(number), name, reason });
+                    return Err(Error::Inconsistent { name, reason });
                 }
                 Fate::Left => self.set(number, Fate::Visiting),
             }

@@ -13,7 +13,9 @@ use super::{
     deflate::{Deflater, Inflater, gzip_header},
     toc_member::{TocJson, write_toc_member},
 };
-use crate::{Error, FOOTER_LEN, Footer, LEGACY_FOOTER_LEN, footer_bytes, parse_footer, parse_legacy_footer};
+use crate::{
+    Error, FOOTER_LEN, Footer, LEGACY_FOOTER_LEN, footer_bytes, input::Decoded, parse_footer, parse_legacy_footer,
+};
 
 /// Which implementation of deflate compresses. Bytes differ between them; any gzip reader reads both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -159,7 +161,7 @@ impl Decompressor for LegacyGzipDecompressor {
 }
 
 pub(crate) fn gzip_streams<'a>(payload: Box<dyn Read + Send + 'a>) -> Box<dyn Read + Send + 'a> {
-    Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(256 << 10, payload)))
+    Box::new(Decoded(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(256 << 10, payload))))
 }
 
 #[cfg(not(feature = "libdeflate"))]

@@ -454,7 +454,7 @@ impl Builder {
             if parent_node.kind != NodeKind::Directory {
                 let name = index.path(row);
                 let reason = "it lies in something that is no directory".to_owned();
-                return Err(Error::Inconsistent { entry: u64::from(row), name, reason });
+                return Err(Error::Inconsistent { name, reason });
             }
             parent_node.count = parent_node.count.saturating_add(1);
             parent_node.links = parent_node.links.saturating_add(u32::from(is_dir));
@@ -506,7 +506,7 @@ impl Builder {
     }
 
     fn inconsistent(&self, row: Row, reason: &str) -> Error {
-        Error::Inconsistent { entry: u64::from(row), name: self.index.path(row), reason: reason.to_owned() }
+        Error::Inconsistent { name: self.index.path(row), reason: reason.to_owned() }
     }
 }
 

@@ -79,7 +79,7 @@ impl<R> Reader<R> {
             let &[(first, _, end, _), (second, start, _, row)] = pair else { continue };
             if first == second && start < end {
                 let reason = format!("its chunk at offset {second:#x} shares bytes with another one");
-                return Err(Error::Inconsistent { entry: u64::from(row), name: self.index.path(row), reason });
+                return Err(Error::Inconsistent { name: self.index.path(row), reason });
             }
         }
         Ok(())

@@ -319,7 +319,7 @@ impl TocParser {
                 Error::Malformed { part: "TOC document", at: position(at), expected: expected.to_owned(), got }
             }
             Stop::Limit { what, limit, asked } => Error::Limit { what, limit, asked },
-            Stop::Digest(source) => Error::Digest { entry: self.entries, name: String::new(), source },
+            Stop::Digest(problem) => Error::Digest { entry: self.entries, problem },
             Stop::More => Error::Misuse("the window ended".to_owned()),
         }
     }
@@ -557,7 +557,7 @@ mod tests {
                 r#"{"entries":[{"xattrs":{"a":"","a":""}}]}"#,
                 "malformed TOC document at offset 0x25: expected each extended attribute once, got `}]}`",
             ),
-            (r#"{"entries":[{"digest":"sha1:00"}]}"#, "TOC entry 0 (``): unknown digest algorithm `sha1`"),
+            (r#"{"entries":[{"digest":"sha1:00"}]}"#, "TOC entry 0: unknown digest algorithm `sha1`"),
             (
                 r#"{"entries":[]"#,
                 "malformed TOC document at offset 0xd: expected the rest of the document, got its end",

@@ -198,7 +198,7 @@ impl<W: Write> Writer<W> {
     /// [`Error::Tar`] for an input that is no tar, [`Error::Unsupported`] for entries a TOC cannot describe,
     /// [`Error::Write`] if the sink fails, [`Error::Cancelled`].
     pub fn append_tar<R: Read>(&mut self, tar: R) -> Result<(), Error> {
-        let mut entries = tar::Reader::new(decompressed(tar)?, self.limits.tar.clone());
+        let mut entries = tar::Reader::new(unpacked(tar)?, self.limits.tar.clone());
         let mut header = Header::default();
         while entries.next_header(&mut header)? {
             self.append_entry(&header, &mut entries)?;
@@ -214,7 +214,7 @@ impl<W: Write> Writer<W> {
     /// As [`append_tar`](Self::append_tar); also [`Error::Unsupported`] for an input that has a TOC already, and for
     /// sparse files.
     pub fn append_tar_lossless<R: Read>(&mut self, tar: R) -> Result<(), Error> {
-        let mut entries = tar::Reader::new(decompressed(tar)?, self.limits.tar.clone()).keep_raw(true);
+        let mut entries = tar::Reader::new(unpacked(tar)?, self.limits.tar.clone()).keep_raw(true);
         let mut header = Header::default();
         while entries.next_header(&mut header)? {
             let refused = |reason: &str| {
@@ -502,6 +502,10 @@ impl<W: Write> Write for Tail<'_, W> {
 
 fn is_toc(header: &Header) -> bool {
     clean_name(&header.name) == TOC_TAR_NAME.as_bytes()
+}
+
+fn unpacked<'a, R: Read + 'a>(tar: R) -> Result<Box<dyn Read + 'a>, Error> {
+    decompressed(tar).map_err(|source| Error::Input { source })
 }
 
 /// Reads what stands behind the end of a tar, so that a damaged end of its compression is noticed.
