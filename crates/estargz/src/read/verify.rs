@@ -5,11 +5,11 @@
 
 use std::{
     ops::Range,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    thread,
 };
 
 use dunnage_digest::{Cancel, Digest, Hasher, Mismatch, Offset, ReadAt};
-use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::{
     Chunk, Reader,
@@ -27,6 +27,16 @@ pub struct Verified {
     pub chunks: u64,
     /// Bytes of content.
     pub bytes: u64,
+}
+
+impl Verified {
+    const fn and(self, other: Self) -> Self {
+        Self {
+            files: self.files.saturating_add(other.files),
+            chunks: self.chunks.saturating_add(other.chunks),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
 }
 
 impl<R> Reader<R> {
@@ -101,28 +111,31 @@ impl<R: ReadAt + Sync> Reader<R> {
         let files = self.files_in_blob_order();
         let jobs = self.jobs(&files);
         let done = AtomicU64::new(0);
-        let run = |worker: &mut Worker, job: &Range<usize>| {
-            cancel.check()?;
-            let rows = files.get(job.clone()).unwrap_or_default();
-            let verified = worker.run(self, rows)?;
-            let before = done.fetch_add(verified.bytes, Ordering::Relaxed);
-            progress(before.saturating_add(verified.bytes));
-            Ok(verified)
+        let next = AtomicUsize::new(0);
+        // Each thread takes the largest job that is left, so that none of them is last with a long one.
+        let work = || {
+            let mut worker = Worker::new(self.decoder());
+            let mut sum = Verified::default();
+            while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                cancel.check()?;
+                let verified = worker.run(self, files.get(job.clone()).unwrap_or_default())?;
+                let before = done.fetch_add(verified.bytes, Ordering::Relaxed);
+                progress(before.saturating_add(verified.bytes));
+                sum = sum.and(verified);
+            }
+            Ok::<_, Error>(sum)
         };
-        let start = || Worker::new(self.decoder());
-        let results: Result<Vec<Verified>, Error> = if threads == 1 {
-            let mut worker = start();
-            jobs.iter().map(|job| run(&mut worker, job)).collect()
-        } else {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|_| Error::Worker)?;
-            pool.install(|| jobs.par_iter().map_init(start, run).collect())
+        let threads = match threads {
+            0 => thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
         };
-        let sum = |all: Verified, one: Verified| Verified {
-            files: all.files.saturating_add(one.files),
-            chunks: all.chunks.saturating_add(one.chunks),
-            bytes: all.bytes.saturating_add(one.bytes),
-        };
-        Ok(results?.into_iter().fold(Verified::default(), sum))
+        thread::scope(|scope| {
+            let others: Vec<_> = (1..threads.min(jobs.len())).map(|_| scope.spawn(work)).collect();
+            let mine = work();
+            // Whichever thread failed, the others run out of jobs by themselves; the first error in order is told.
+            let results = others.into_iter().map(|thread| thread.join().map_err(|_| Error::Worker)?);
+            [mine].into_iter().chain(results).try_fold(Verified::default(), |sum, result| Ok(sum.and(result?)))
+        })
     }
 
     fn files_in_blob_order(&self) -> Vec<Row> {
@@ -139,7 +152,7 @@ impl<R: ReadAt + Sync> Reader<R> {
         files
     }
 
-    /// Cuts the files into runs of about a megabyte, never inside a shared stream.
+    /// Cuts the files into runs of about a megabyte, never inside a shared stream; the largest first.
     fn jobs(&self, files: &[Row]) -> Vec<Range<usize>> {
         const JOB: u64 = 1 << 20;
         let mut jobs = Vec::new();
@@ -148,15 +161,18 @@ impl<R: ReadAt + Sync> Reader<R> {
             let Some(node) = self.index.node(row) else { continue };
             let mut chunks = self.index.locations(node);
             let first = chunks.next().map(|chunk| chunk.offset);
-            if bytes >= JOB && first != last {
-                jobs.push(start..at);
+            // A file of several jobs' size gets one to itself.
+            if (bytes >= JOB || (bytes > 0 && node.size >= JOB)) && first != last {
+                jobs.push((bytes, start..at));
                 (start, bytes) = (at, 0);
             }
             bytes = bytes.saturating_add(node.size);
             last = chunks.last().map(|chunk| chunk.offset).or(first);
         }
-        jobs.push(start..files.len());
-        jobs
+        jobs.push((bytes, start..files.len()));
+        // Stable, so jobs of one size stay in the order of the blob.
+        jobs.sort_by_key(|(bytes, _)| std::cmp::Reverse(bytes / JOB));
+        jobs.into_iter().map(|(_, files)| files).collect()
     }
 }
 
