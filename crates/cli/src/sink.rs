@@ -11,6 +11,8 @@ use std::{
         unix::fs::{FileTypeExt, PermissionsExt},
     },
     path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
 };
 
 use anyhow::{Context as _, Result};
@@ -30,6 +32,9 @@ pub(crate) struct Sink {
     place: Option<Place>,
     file: File,
     temporary: Option<tempfile::TempPath>,
+    /// Bytes written since the last flush was asked for.
+    unflushed: usize,
+    flusher: Option<Flusher>,
 }
 
 #[derive(Debug)]
@@ -54,7 +59,7 @@ impl Sink {
                 return Err(usage("standard output is a terminal", "redirect it, or name a file"));
             }
             let file = stdout_file()?;
-            return Ok(Self { name: "standard output".to_owned(), place: None, file, temporary: None });
+            return Ok(Self::new("standard output".to_owned(), None, file, None));
         }
         let name = format!("`{}`", dest.display());
         let failed = || format!("cannot create {name}");
@@ -65,7 +70,7 @@ impl Sink {
             Ok(_) if clobber == Clobber::Refuse => return Err(exists(&name)),
             Ok(found) if found.file_type().is_char_device() || found.file_type().is_fifo() => {
                 let file = File::options().write(true).open(dest).with_context(failed)?;
-                return Ok(Self { name, place: None, file, temporary: None });
+                return Ok(Self::new(name, None, file, None));
             }
             Ok(_) => std::fs::canonicalize(dest).with_context(failed)?,
             Err(_) => dest.to_owned(),
@@ -84,7 +89,11 @@ impl Sink {
             }
             Err(error) => return Err(io::Error::from(error)).with_context(failed),
         };
-        Ok(Self { name, place: Some(Place { dir, path, clobber }), file, temporary })
+        Ok(Self::new(name, Some(Place { dir, path, clobber }), file, temporary))
+    }
+
+    const fn new(name: String, place: Option<Place>, file: File, temporary: Option<tempfile::TempPath>) -> Self {
+        Self { name, place, file, temporary, unflushed: 0, flusher: None }
     }
 
     /// How the sink is called in messages.
@@ -105,9 +114,10 @@ impl Sink {
 
     /// Makes the file appear under its name, durably.
     pub(crate) fn commit(self) -> Result<()> {
-        let Self { name, place, file, temporary } = self;
+        let Self { name, place, file, temporary, flusher, .. } = self;
         let Some(place) = place else { return Ok(()) };
         let failed = || format!("cannot write {name}");
+        flusher.map_or(Ok(()), Flusher::finish).with_context(failed)?;
         file.sync_all().with_context(failed)?;
         let named = match temporary {
             Some(named) => Some(named),
@@ -142,11 +152,54 @@ impl Sink {
 
 impl Write for Sink {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.file.write(buf)
+        let len = self.file.write(buf)?;
+        self.unflushed = self.unflushed.saturating_add(len);
+        if self.unflushed >= FLUSH && self.place.is_some() {
+            self.unflushed = 0;
+            if self.flusher.is_none() {
+                self.flusher = Flusher::start(&self.file);
+            }
+            if let Some(flusher) = &self.flusher {
+                flusher.ask();
+            }
+        }
+        Ok(len)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
+    }
+}
+
+/// A flush is asked for once so many bytes were written.
+const FLUSH: usize = 8 << 20;
+
+/// Brings a file to disk while it is still being written, so that little is left to wait for at the end.
+#[derive(Debug)]
+struct Flusher {
+    asks: mpsc::SyncSender<()>,
+    thread: thread::JoinHandle<io::Result<()>>,
+}
+
+impl Flusher {
+    /// Nothing if there is no thread to be had: then all is flushed at the end.
+    fn start(file: &File) -> Option<Self> {
+        let file = file.try_clone().ok()?;
+        let (asks, asked) = mpsc::sync_channel(1);
+        // The kernel tells a failed flush once. It must not be lost here, or the last flush would seem to succeed.
+        let work = move || asked.into_iter().try_for_each(|()| file.sync_data());
+        let thread = thread::Builder::new().name("dunnage-flush".to_owned()).spawn(work).ok()?;
+        Some(Self { asks, thread })
+    }
+
+    fn ask(&self) {
+        // If one is waiting already, it will flush these bytes too. If the thread failed, the end will tell.
+        let _ = self.asks.try_send(());
+    }
+
+    fn finish(self) -> io::Result<()> {
+        drop(self.asks);
+        self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the flushing thread died")))
     }
 }
 
