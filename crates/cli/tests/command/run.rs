@@ -72,10 +72,17 @@ impl Here {
         Ran::from(self.command(args).stdin(Stdio::null()).output().unwrap())
     }
 
+    /// Gives a directory the time of `tree`: the tars made of that have no entry for the root, so what is extracted from
+    /// them keeps the time at which it was made.
+    pub(crate) fn date_root(&self, dir: &str) {
+        let time = fs::metadata(self.path("tree")).unwrap().modified().unwrap();
+        fs::File::open(self.path(dir)).unwrap().set_modified(time).unwrap();
+    }
+
     /// Runs it, and it has to end well.
     pub(crate) fn ok(&self, args: &str) -> Ran {
         let ran = self.run(args);
-        assert_eq!(ran.code, 0, "{args}: {}", ran.err);
+        assert_eq!(ran.code, 0, "{args}: {}{}", ran.err, ran.out);
         ran
     }
 

@@ -102,10 +102,12 @@ fn what_is_extracted_is_what_was_there() {
             (&report["files"], &report["hard_links"], &report["bytes"]),
             (&json!(3), &json!(1), &json!(300_016))
         );
+        here.date_root(&format!("out{at}"));
         assert_eq!(here.ok(&format!("diff tree out{at} --ignore-owner")).out, "", "{source}");
         if source != "tree" {
             let ran = here.piped(&format!("extract - piped{at}"), &here.read(source));
             assert!(ran.out.starts_with(&format!("piped{at}: 3 files")), "{}{}", ran.out, ran.err);
+            here.date_root(&format!("piped{at}"));
             assert_eq!(here.ok(&format!("diff tree piped{at} --ignore-owner")).out, "", "{source} from a pipe");
         }
     }
