@@ -7,8 +7,8 @@ use std::{
 
 use dunnage_digest::{Algorithm, Cancel, Digest, ReadAt};
 use dunnage_estargz::{
-    Build, Built, Codec, Error, GzipCompressor, Landmarks, Level, Limits, Missing, NonUtf8, OpenOptions, Reader,
-    Summary, Toc, Verified, WriteOptions, Writer,
+    Build, Built, Codec, Error, ExternalTocDecompressor, Format, GzipCompressor, Landmarks, Level, Limits, Missing,
+    NonUtf8, OpenOptions, Reader, Summary, Toc, Verified, WriteOptions, Writer, find_footer,
 };
 
 use crate::stored;
@@ -56,7 +56,16 @@ pub fn append_lossless<R: Read>(input: R, write: &WriteOptions) -> Result<(Vec<u
 
 /// Opens a blob; landmarks are part of the tree, as they are for the reference.
 pub fn open<R: ReadAt + Send + Sync>(blob: R) -> Result<Reader<R>, Error> {
-    Reader::open(blob, &OpenOptions { landmarks: Landmarks::Show, threads: 1, ..OpenOptions::default() })
+    open_with(blob, None)
+}
+
+/// Opens a blob whose compressed TOC may be stored elsewhere.
+pub fn open_with<R: ReadAt + Send + Sync>(blob: R, external_toc: Option<Vec<u8>>) -> Result<Reader<R>, Error> {
+    let mut options = OpenOptions { landmarks: Landmarks::Show, threads: 1, ..OpenOptions::default() };
+    if let Some(toc) = external_toc {
+        options.decompressors.push(Arc::new(ExternalTocDecompressor::new(move || Ok(toc.clone()))));
+    }
+    Reader::open(blob, &options)
 }
 
 /// Opens a blob, demands this TOC digest and checks every chunk.
@@ -88,11 +97,24 @@ pub fn toc_offset(blob: &[u8]) -> usize {
     usize::from_str_radix(digits, 16).expect("a footer holds hex digits")
 }
 
-/// The TOC document, as stored. Not by the reader under test.
+/// The TOC document in a blob, as stored. Not by the reader under test, but for the place of it.
 #[must_use]
 pub fn toc_json(blob: &[u8]) -> Vec<u8> {
+    let footer = find_footer(&blob).expect("a footer");
+    match footer.format {
+        Format::Estargz | Format::Stargz => toc_member_json(&blob[toc_offset(blob)..]),
+        _ => {
+            let at = footer.toc_at().get() as usize;
+            zstd::decode_all(&blob[at..at + footer.toc_len() as usize]).expect("the TOC frame decompresses")
+        }
+    }
+}
+
+/// The TOC document in a gzip member. Not by the reader under test.
+#[must_use]
+pub fn toc_member_json(member: &[u8]) -> Vec<u8> {
     let mut tar = Vec::new();
-    flate2::bufread::GzDecoder::new(&blob[toc_offset(blob)..]).read_to_end(&mut tar).expect("the TOC member inflates");
+    flate2::bufread::GzDecoder::new(member).read_to_end(&mut tar).expect("the TOC member inflates");
     let entries = crate::tarview::entries(&tar);
     assert_eq!(entries.len(), 1, "the TOC member holds one entry");
     entries.into_iter().next().expect("one entry").content
@@ -109,10 +131,17 @@ pub fn with_toc(blob: &[u8], json: &[u8]) -> Vec<u8> {
     stored::blob(&blob[..toc_offset(blob)], json)
 }
 
-/// Everything that an unaware runtime sees: all members, decompressed one after the other. Not by the code under test.
+/// Everything that an unaware runtime sees: all members or frames, decompressed one after the other. Not by the code
+/// under test.
 pub fn inflate<R: Read>(blob: R) -> io::Result<Vec<u8>> {
     let mut all = Vec::new();
-    flate2::bufread::MultiGzDecoder::new(io::BufReader::with_capacity(1 << 20, blob)).read_to_end(&mut all)?;
+    let mut blob = io::BufReader::with_capacity(1 << 20, blob);
+    let is_gzip = io::BufRead::fill_buf(&mut blob)?.starts_with(&[0x1f, 0x8b]);
+    if is_gzip {
+        flate2::bufread::MultiGzDecoder::new(blob).read_to_end(&mut all)?;
+    } else {
+        zstd::Decoder::with_buffer(blob)?.read_to_end(&mut all)?;
+    }
     Ok(all)
 }
 

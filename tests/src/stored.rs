@@ -1,4 +1,4 @@
-//! eStargz blobs by hand: gzip members of stored blocks, TOC members, footers.
+//! Layers by hand: gzip members of stored blocks, zstd frames of raw blocks, TOCs, footers.
 //!
 //! No compressor decides a byte here, so the blobs are the same wherever they are made. Specification: section 14.
 
@@ -61,6 +61,51 @@ pub fn footer_with(extra: &[u8]) -> Vec<u8> {
     gzip.extend_from_slice(extra);
     gzip.extend_from_slice(&[1, 0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0]);
     gzip
+}
+
+/// The 46-byte footer of a blob whose TOC is stored elsewhere.
+#[must_use]
+pub fn external_footer() -> Vec<u8> {
+    footer_with(b"SG\x11\0STARGZEXTERNALTOC")
+}
+
+/// A zstd frame that holds `data`, at most 65 791 bytes of it, in one raw block, without a checksum.
+#[must_use]
+pub fn frame(data: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd];
+    match u8::try_from(data.len()) {
+        Ok(len) => frame.extend_from_slice(&[0x20, len]),
+        Err(_) => {
+            let len = u16::try_from(data.len() - 256).expect("at most 65 791 bytes");
+            frame.push(0x60);
+            frame.extend_from_slice(&len.to_le_bytes());
+        }
+    }
+    let block = 1 | (data.len() as u32) << 3;
+    frame.extend_from_slice(&block.to_le_bytes()[..3]);
+    frame.extend_from_slice(data);
+    frame
+}
+
+/// A skippable zstd frame.
+#[must_use]
+pub fn skippable(content: &[u8]) -> Vec<u8> {
+    [&[0x50, 0x2a, 0x4d, 0x18], (content.len() as u32).to_le_bytes().as_slice(), content].concat()
+}
+
+/// The 40-byte footer of zstd:chunked, without its frame.
+#[must_use]
+pub fn zstd_footer(toc_at: u64, toc_len: u64, json_len: u64) -> Vec<u8> {
+    let numbers = [toc_at, toc_len, json_len, 1].map(u64::to_le_bytes).concat();
+    [numbers.as_slice(), b"GnUlInUx"].concat()
+}
+
+/// A zstd:chunked blob of this payload (whole frames) and TOC.
+#[must_use]
+pub fn zstd_blob(payload: &[u8], json: &[u8]) -> Vec<u8> {
+    let toc = frame(json);
+    let footer = zstd_footer(payload.len() as u64 + 8, toc.len() as u64, json.len() as u64);
+    [payload, &skippable(&toc), &skippable(&footer)].concat()
 }
 
 /// A blob of this payload (whole members) and TOC.

@@ -9,7 +9,8 @@ use dunnage_conformance::{
     dump::{dump, sum},
     layer,
 };
-use dunnage_estargz::{Limits, Toc, open_footer};
+use dunnage_digest::Cancel;
+use dunnage_estargz::{Limits, Toc, find_footer};
 use dunnage_tree::{Follow, Tree as _, resolve};
 use serde::Deserialize;
 
@@ -23,6 +24,9 @@ struct Cases {
 struct Case {
     name: String,
     input: String,
+    /// Where the compressed TOC is stored, if not in the blob.
+    external: Option<String>,
+    format: String,
     toc_offset: u64,
     footer_len: u64,
     toc_digest: String,
@@ -58,17 +62,24 @@ fn vectors_are_read_as_the_specification_says() {
     for case in &cases.case {
         let what = &case.name;
         let blob = fixture(&case.input);
-        let footer = open_footer(blob.as_slice()).unwrap();
-        assert_eq!(footer.toc.get(), case.toc_offset, "{what}");
+        let footer = find_footer(&blob).unwrap();
+        assert_eq!(footer.format.name(), case.format, "{what}");
+        assert_eq!(footer.toc_at().get(), case.toc_offset, "{what}");
         assert_eq!(footer.footer_len, case.footer_len, "{what}");
 
-        let reader = layer::open(blob.as_slice()).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let external = case.external.as_deref().map(fixture);
+        let reader =
+            layer::open_with(blob.as_slice(), external.clone()).unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(reader.toc_digest().to_string(), case.toc_digest, "{what}");
-        layer::verify(blob.as_slice(), reader.toc_digest(), 2).unwrap_or_else(|error| panic!("{what}: {error}"));
+        reader.verify_toc(&case.toc_digest.parse().unwrap()).unwrap();
+        reader.verify(2, &Cancel::new(), &|_| ()).unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(layer::sha256(&layer::inflate(blob.as_slice()).unwrap()).to_string(), case.diff_id, "{what}");
         assert_eq!(layer::sha256(&layer::unpack(blob.as_slice()).unwrap()).to_string(), case.unpacked, "{what}");
 
-        let json = layer::toc_json(&blob);
+        let json = match &external {
+            Some(toc) => layer::toc_member_json(toc),
+            None => layer::toc_json(&blob),
+        };
         let toc = Toc::parse(&json, &Limits::default()).unwrap();
         assert_eq!(toc.to_json(), json, "TOC of {what}, encoded again");
         dump(&reader, &toc, true).unwrap();

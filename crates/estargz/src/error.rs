@@ -24,9 +24,15 @@ pub enum Error {
     /// The bytes contradict the format.
     #[error("malformed {part} at offset {at}: expected {expected}, got {got}")]
     Malformed { part: &'static str, at: Offset, expected: String, got: String },
-    /// No decompressor recognised the footer; one reason each.
-    #[error("no known footer: {}", .reasons.join("; "))]
+    /// No format has such a footer; a reason for each that begins like this one.
+    #[error("no known footer: {}", none_of(.reasons))]
     NoFooter { reasons: Vec<String> },
+    /// The footer says that the TOC is stored elsewhere, and it was not given.
+    #[error("the TOC is stored outside of the blob, and was not given")]
+    ExternalToc,
+    /// Several things are wrong at once.
+    #[error("{} error(s) occurred:{}", .errors.len(), listed(.errors))]
+    Several { errors: Vec<Error> },
     /// A TOC entry contradicts the format, another entry, or the blob.
     #[error("TOC entry {entry} (`{name}`): expected {expected}, got {got}")]
     Entry { entry: u64, name: String, expected: String, got: String },
@@ -99,7 +105,8 @@ impl Error {
             Self::Limit { .. } => ErrorKind::LimitExceeded,
             Self::Mismatch { .. } | Self::CorruptChunk { .. } => ErrorKind::Integrity,
             Self::NoDigest { .. } => ErrorKind::Unauthenticated,
-            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::NotFound { .. } | Self::ExternalToc => ErrorKind::NotFound,
+            Self::Several { errors } => errors.first().map_or(ErrorKind::Misuse, Self::kind),
             Self::NotRegular { .. } | Self::Misuse(_) => ErrorKind::Misuse,
             Self::Duplicate { .. } => ErrorKind::Conflict,
             Self::Tar(error) => error.kind(),
@@ -108,11 +115,46 @@ impl Error {
     }
 }
 
+/// Joins errors as the reference's `errorutil.Aggregate` does: none for none, a single one as it is, and several as one
+/// whose text lists them, each on a line of its own.
+#[must_use]
+pub fn aggregate(errors: Vec<Error>) -> Option<Error> {
+    match errors.len() {
+        0 | 1 => errors.into_iter().next(),
+        _ => Some(Error::Several { errors }),
+    }
+}
+
+fn none_of(reasons: &[String]) -> String {
+    match reasons {
+        [] => "the last bytes are not those of eStargz, stargz or zstd:chunked".to_owned(),
+        reasons => reasons.join("; "),
+    }
+}
+
+fn listed(errors: &[Error]) -> String {
+    errors.iter().map(|error| format!("\n\t* {error}")).collect()
+}
+
 impl From<Error> for dunnage_tree::Error {
     fn from(error: Error) -> Self {
         match error {
             Error::Tar(error) => error,
             error => Self::Source { kind: error.kind(), source: Box::new(error) },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_joined_as_the_reference_joins_them() {
+        let error = |text: &str| Error::Misuse(text.to_owned());
+        assert!(aggregate(Vec::new()).is_none());
+        assert_eq!(aggregate(vec![error("foo")]).unwrap().to_string(), "foo");
+        let three = aggregate(vec![error("foo"), error("bar"), error("baz")]).unwrap();
+        assert_eq!(three.to_string(), "3 error(s) occurred:\n\t* foo\n\t* bar\n\t* baz");
     }
 }

@@ -16,23 +16,47 @@ mod write;
 pub use crate::{
     build::{Build, Built, LANDMARK_CONTENT, Missing, NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK},
     codec::{
-        Codec, Compressor, CorruptStream, Decoder, Decompressor, Encoder, End, GzipCompressor, GzipDecompressor,
-        LegacyGzipDecompressor, Level, TocSource, TocWritten,
+        Codec, Compressor, CorruptStream, Covers, Decoder, Decompressor, Encoder, End, ExternalTocCompressor,
+        ExternalTocDecompressor, Gauge, GzipCompressor, GzipDecompressor, LegacyGzipDecompressor, Level,
+        StorageDecompressor, TocSource, TocWritten, ZstdCompressor, ZstdDecompressor, ZstdLevel,
     },
-    error::Error,
-    footer::{FOOTER_LEN, Footer, LEGACY_FOOTER_LEN, footer_bytes, parse_footer, parse_legacy_footer},
+    error::{Error, aggregate},
+    footer::{
+        EXTERNAL_FOOTER_LEN, FOOTER_LEN, Footer, Format, LEGACY_FOOTER_LEN, STORAGE_FOOTER_LEN, TocPlace,
+        ZSTD_FOOTER_LEN, external_footer_bytes, footer_bytes, parse_external_footer, parse_footer, parse_legacy_footer,
+        parse_storage_footer, parse_zstd_footer,
+    },
     input::{Packing, Whole},
     limits::Limits,
     read::{
-        Chunk, ChunkVerifier, Entry, FileReader, Landmarks, OpenOptions, Reader, Trust, Verified, Verifiers,
-        open_footer, unpack, unpack_with,
+        Chunk, ChunkVerifier, Entry, FileReader, Hook, Landmarks, OpenOptions, PreRead, PreReader, Reader, Telemetry,
+        Trust, TrustedReader, Verified, Verifiers, find_footer, open_footer, unpack, unpack_with,
     },
     toc::{TOC_TAR_NAME, Toc, TocEntry, TocType},
-    write::{NonUtf8, Summary, WriteOptions, Writer},
+    write::{NonUtf8, Proof, Streams, Summary, WriteOptions, Writer},
 };
 
 /// Annotation of a layer's descriptor that holds the digest of its TOC.
 pub const TOC_DIGEST_ANNOTATION: &str = "containerd.io/snapshot/stargz/toc.digest";
+
+/// Annotation of a zstd:chunked layer's descriptor that holds the digest of its TOC as it is stored.
+pub const MANIFEST_CHECKSUM_ANNOTATION: &str = "io.containers.zstd-chunked.manifest-checksum";
+
+/// Annotation of a zstd:chunked layer's descriptor that says where its TOC is: offset, length, length uncompressed, kind.
+pub const MANIFEST_POSITION_ANNOTATION: &str = "io.containers.zstd-chunked.manifest-position";
+
+/// The same as [`MANIFEST_CHECKSUM_ANNOTATION`] for layers in the form of containers/storage.
+pub const STORAGE_CHECKSUM_ANNOTATION: &str = "io.github.containers.zstd-chunked.manifest-checksum";
+
+/// The same as [`MANIFEST_POSITION_ANNOTATION`] for layers in the form of containers/storage.
+pub const STORAGE_POSITION_ANNOTATION: &str = "io.github.containers.zstd-chunked.manifest-position";
+
+/// Annotation of a layer's descriptor in the form of containers/storage that says where its tar headers are: offset,
+/// length, length uncompressed.
+pub const STORAGE_TAR_SPLIT_ANNOTATION: &str = "io.github.containers.zstd-chunked.tarsplit-position";
+
+/// Annotation of a layer in a TOC image: the digest of the eStargz layer whose TOC it is.
+pub const LAYER_DIGEST_ANNOTATION: &str = "containerd.io/snapshot/stargz/layer.digest";
 
 /// Annotation of a layer's descriptor that holds the bytes of its tar stream, in decimal.
 pub const UNCOMPRESSED_SIZE_ANNOTATION: &str = "io.containers.estargz.uncompressed-size";

@@ -155,7 +155,7 @@ impl Facts {
             landmark,
             prefetch_bytes: prefetch.or_else(|| landmark.map(|_| 0)),
             payload_size: footer.payload_len,
-            toc_size: footer.toc_len,
+            toc_size: footer.toc_len(),
             footer_size: footer.footer_len,
         }
     }

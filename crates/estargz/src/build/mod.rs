@@ -160,6 +160,7 @@ fn is_ours(header: &Header) -> bool {
 fn append_landmark<W: Write>(writer: &mut Writer<W>, name: &str) -> Result<(), Error> {
     let header =
         Header { name: name.into(), entry: EntryType::File, size: 1, format: Format::Unknown, ..Header::default() };
+    writer.start_fresh();
     writer.append_entry(&header, &mut Cursor::new([LANDMARK_CONTENT]))
 }
 

@@ -4,7 +4,7 @@
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-use super::{CorruptStream, Level};
+use super::{CorruptStream, Gauge, Level};
 use crate::Error;
 
 /// Bytes that fit in front of every compressed input: deflate never grows by more.
@@ -60,6 +60,34 @@ impl Deflater {
             }
             out.reserve(4096);
         }
+    }
+}
+
+/// Compresses with zlib-rs, flushing at each step, and counts what comes out: header, blocks and flush markers.
+pub(super) struct DeflateGauge {
+    deflater: Deflater,
+    scratch: Vec<u8>,
+    total: u64,
+}
+
+impl DeflateGauge {
+    pub(super) fn new(level: Level) -> Self {
+        Self { deflater: Deflater::new(level), scratch: Vec::new(), total: 0 }
+    }
+}
+
+impl Gauge for DeflateGauge {
+    fn start(&mut self) -> Result<(), Error> {
+        self.deflater.0.reset();
+        self.total = gzip_header(Level::DEFAULT).len() as u64;
+        Ok(())
+    }
+
+    fn add(&mut self, input: &[u8]) -> Result<u64, Error> {
+        self.scratch.clear();
+        self.deflater.run(input, &mut self.scratch, FlushCompress::Sync)?;
+        self.total = self.total.saturating_add(self.scratch.len() as u64);
+        Ok(self.total)
     }
 }
 

@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::{
-    Compressor, CorruptStream, Decoder, Decompressor, Encoder, End, Level, TocWritten,
-    deflate::{Deflater, Inflater, gzip_header},
+    Compressor, CorruptStream, Decoder, Decompressor, Encoder, End, Gauge, Level, TocWritten,
+    deflate::{DeflateGauge, Deflater, Inflater, gzip_header},
     toc_member::{TocJson, write_toc_member},
 };
 use crate::{
@@ -42,6 +42,16 @@ impl GzipCompressor {
     pub const fn new(codec: Codec, level: Level) -> Self {
         Self { codec, level }
     }
+
+    /// Writes the TOC as one member, the last of the blob or one that is stored elsewhere.
+    pub(super) fn write_toc(
+        &self,
+        end: &End<'_>,
+        diff: &mut dyn FnMut(&[u8]),
+        out: &mut dyn Write,
+    ) -> Result<TocWritten, Error> {
+        write_toc_member(self.level, end, diff, out)
+    }
 }
 
 impl Compressor for GzipCompressor {
@@ -59,9 +69,13 @@ impl Compressor for GzipCompressor {
         diff: &mut dyn FnMut(&[u8]),
         out: &mut dyn Write,
     ) -> Result<TocWritten, Error> {
-        let written = write_toc_member(self.level, end, diff, out)?;
+        let written = self.write_toc(end, diff, out)?;
         out.write_all(&footer_bytes(end.payload_len.into())).map_err(|source| Error::Write { source })?;
         Ok(written)
+    }
+
+    fn gauge(&self) -> Result<Option<Box<dyn Gauge>>, Error> {
+        Ok(Some(Box::new(DeflateGauge::new(self.level))))
     }
 }
 
@@ -108,69 +122,52 @@ impl LegacyGzipDecompressor {
     }
 }
 
-impl Decompressor for GzipDecompressor {
-    fn footer_len(&self) -> usize {
-        FOOTER_LEN
-    }
+/// Gzip members are the same behind any footer; only the footer differs.
+macro_rules! decompresses_gzip {
+    ($decompressor:ty, $footer_len:expr, $parse_footer:path) => {
+        impl Decompressor for $decompressor {
+            fn footer_len(&self) -> usize {
+                $footer_len
+            }
 
-    fn parse_footer(&self, bytes: &[u8], blob_len: u64) -> Result<Footer, Error> {
-        parse_footer(bytes, blob_len)
-    }
+            fn parse_footer(&self, bytes: &[u8], blob_len: u64) -> Result<Footer, Error> {
+                $parse_footer(bytes, blob_len)
+            }
 
-    fn decoder(&self) -> Box<dyn Decoder> {
-        gzip_decoder()
-    }
+            fn decoder(&self) -> Box<dyn Decoder> {
+                gzip_decoder()
+            }
 
-    fn toc_json<'a>(
-        &self,
-        toc: Box<dyn Read + Send + 'a>,
-        footer: &Footer,
-    ) -> Result<Box<dyn Read + Send + 'a>, Error> {
-        Ok(Box::new(TocJson::open(toc, footer)?))
-    }
+            fn toc_json<'a>(
+                &self,
+                toc: Option<Box<dyn Read + Send + 'a>>,
+                footer: &Footer,
+            ) -> Result<Box<dyn Read + Send + 'a>, Error> {
+                let toc = toc.ok_or(Error::ExternalToc)?;
+                Ok(Box::new(TocJson::open(toc, footer.toc_at(), footer.toc_len())?))
+            }
 
-    fn streams<'a>(&self, payload: Box<dyn Read + Send + 'a>) -> Box<dyn Read + Send + 'a> {
-        gzip_streams(payload)
-    }
+            fn streams<'a>(&self, payload: Box<dyn Read + Send + 'a>) -> Box<dyn Read + Send + 'a> {
+                gzip_streams(payload)
+            }
+        }
+    };
 }
 
-impl Decompressor for LegacyGzipDecompressor {
-    fn footer_len(&self) -> usize {
-        LEGACY_FOOTER_LEN
-    }
-
-    fn parse_footer(&self, bytes: &[u8], blob_len: u64) -> Result<Footer, Error> {
-        parse_legacy_footer(bytes, blob_len)
-    }
-
-    fn decoder(&self) -> Box<dyn Decoder> {
-        gzip_decoder()
-    }
-
-    fn toc_json<'a>(
-        &self,
-        toc: Box<dyn Read + Send + 'a>,
-        footer: &Footer,
-    ) -> Result<Box<dyn Read + Send + 'a>, Error> {
-        GzipDecompressor.toc_json(toc, footer)
-    }
-
-    fn streams<'a>(&self, payload: Box<dyn Read + Send + 'a>) -> Box<dyn Read + Send + 'a> {
-        gzip_streams(payload)
-    }
-}
+decompresses_gzip!(GzipDecompressor, FOOTER_LEN, parse_footer);
+decompresses_gzip!(LegacyGzipDecompressor, LEGACY_FOOTER_LEN, parse_legacy_footer);
 
 pub(crate) fn gzip_streams<'a>(payload: Box<dyn Read + Send + 'a>) -> Box<dyn Read + Send + 'a> {
     Box::new(Decoded(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(256 << 10, payload))))
 }
 
 #[cfg(not(feature = "libdeflate"))]
-fn gzip_decoder() -> Box<dyn Decoder> {
+pub(super) fn gzip_decoder() -> Box<dyn Decoder> {
     Box::new(ZlibDecoder::new())
 }
 
 #[cfg(feature = "libdeflate")]
-fn gzip_decoder() -> Box<dyn Decoder> {
+pub(super) fn gzip_decoder() -> Box<dyn Decoder> {
     Box::new(libdeflate::LibdeflateDecoder::new())
 }
 

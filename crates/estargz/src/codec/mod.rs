@@ -4,11 +4,14 @@
 //! job of its own, so encoders never see half a stream; reading decodes the front of one stream into memory.
 
 mod deflate;
+mod external;
 mod gzip;
 mod level;
 mod toc_member;
+mod zstd;
 
 use std::{
+    collections::BTreeMap,
     fmt,
     io::{Read, Write},
 };
@@ -16,10 +19,12 @@ use std::{
 use dunnage_digest::Digest;
 
 pub use self::{
+    external::{ExternalTocCompressor, ExternalTocDecompressor},
     gzip::{Codec, GzipCompressor, GzipDecompressor, LegacyGzipDecompressor},
     level::Level,
+    zstd::{StorageDecompressor, ZstdCompressor, ZstdDecompressor, ZstdLevel},
 };
-use crate::{Error, Footer};
+use crate::{Error, Footer, TOC_DIGEST_ANNOTATION};
 
 /// Compresses streams and writes what stands behind them.
 pub trait Compressor: fmt::Debug + Send + Sync {
@@ -43,6 +48,32 @@ pub trait Compressor: fmt::Debug + Send + Sync {
         diff: &mut dyn FnMut(&[u8]),
         out: &mut dyn Write,
     ) -> Result<TocWritten, Error>;
+
+    /// A gauge for streams that are cut by their compressed size; none if such streams cannot be written.
+    ///
+    /// # Errors
+    ///
+    /// Those of the codec.
+    fn gauge(&self) -> Result<Option<Box<dyn Gauge>>, Error> {
+        Ok(None)
+    }
+}
+
+/// Says how long a stream has become while it grows.
+pub trait Gauge: Send {
+    /// Begins a stream.
+    ///
+    /// # Errors
+    ///
+    /// Those of the codec.
+    fn start(&mut self) -> Result<(), Error>;
+
+    /// Adds bytes to the stream, and says how many compressed bytes it has by now, with nothing held back.
+    ///
+    /// # Errors
+    ///
+    /// Those of the codec.
+    fn add(&mut self, input: &[u8]) -> Result<u64, Error>;
 }
 
 /// Compresses whole streams.
@@ -90,10 +121,23 @@ pub trait TocSource {
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "third-party compressors build it")]
 pub struct TocWritten {
-    /// Digest of the document, uncompressed.
+    /// Digest by which the TOC is known: in nearly all formats that of the document, uncompressed.
     pub toc_digest: Digest,
     /// Bytes that went to `diff`.
     pub diff_len: u64,
+    /// What the layer's descriptor has to say about the TOC, by the names of annotations.
+    pub annotations: BTreeMap<&'static str, String>,
+    /// The compressed TOC, if it is to be stored elsewhere.
+    pub external_toc: Option<Vec<u8>>,
+}
+
+impl TocWritten {
+    /// A TOC in the blob, known by this digest, of which `diff_len` bytes went to the tar stream.
+    #[must_use]
+    pub fn new(toc_digest: Digest, diff_len: u64) -> Self {
+        let annotations = BTreeMap::from([(TOC_DIGEST_ANNOTATION, toc_digest.to_string())]);
+        Self { toc_digest, diff_len, annotations, external_toc: None }
+    }
 }
 
 /// Finds the TOC and decompresses streams.
@@ -112,16 +156,34 @@ pub trait Decompressor: fmt::Debug + Send + Sync {
     fn decoder(&self) -> Box<dyn Decoder>;
 
     /// Turns the compressed TOC into its document. The reader fails unless the document is followed by nothing but what
-    /// the format puts there.
+    /// the format puts there. `toc` is `None` if the footer says that the TOC is stored elsewhere.
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] if what is there is no TOC.
-    fn toc_json<'a>(&self, toc: Box<dyn Read + Send + 'a>, footer: &Footer)
-    -> Result<Box<dyn Read + Send + 'a>, Error>;
+    /// [`Error::Malformed`] if what is there is no TOC, [`Error::ExternalToc`] if it is elsewhere and cannot be had.
+    fn toc_json<'a>(
+        &self,
+        toc: Option<Box<dyn Read + Send + 'a>>,
+        footer: &Footer,
+    ) -> Result<Box<dyn Read + Send + 'a>, Error>;
+
+    /// Of what the TOC's digest is taken.
+    fn toc_digest_covers(&self) -> Covers {
+        Covers::Document
+    }
 
     /// Decompresses all streams of `payload`, one after the other.
     fn streams<'a>(&self, payload: Box<dyn Read + Send + 'a>) -> Box<dyn Read + Send + 'a>;
+}
+
+/// Of what the digest of a TOC is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "closed: before or after compression")]
+pub enum Covers {
+    /// Of the document.
+    Document,
+    /// Of its bytes as they are stored.
+    Stored,
 }
 
 /// Decodes the front of single streams.

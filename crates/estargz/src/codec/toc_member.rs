@@ -27,7 +27,7 @@ use super::{
     End, Level, TocWritten,
     deflate::{Deflater, gzip_header},
 };
-use crate::{Error, Footer, TOC_TAR_NAME, pool::Ordered};
+use crate::{Error, TOC_TAR_NAME, pool::Ordered};
 
 /// Bytes of one block before compression.
 const BLOCK: usize = 1 << 20;
@@ -90,7 +90,7 @@ pub(super) fn write_toc_member(
     member.push([0; 512].get(..padding).unwrap_or_default())?;
     member.push(&[0; 1024])?;
     let diff_len = member.finish()?;
-    Ok(TocWritten { toc_digest: hasher.finish(), diff_len })
+    Ok(TocWritten::new(hasher.finish(), diff_len))
 }
 
 struct Member<'a> {
@@ -157,14 +157,17 @@ impl Member<'_> {
 /// Reads the document out of a TOC member, and fails at its end if anything else is there.
 pub(super) struct TocJson<'a> {
     tar: tar::Reader<flate2::bufread::GzDecoder<Counted<'a>>>,
-    footer: Footer,
+    /// Where the member starts, and how long it has to be.
+    at: Offset,
+    len: u64,
     /// Bytes of the member that were used.
     taken: Arc<AtomicU64>,
     ended: bool,
 }
 
 impl<'a> TocJson<'a> {
-    pub(super) fn open(toc: Box<dyn Read + Send + 'a>, footer: &Footer) -> Result<Self, Error> {
+    /// The document in a member of `len` bytes at `at` in its blob.
+    pub(super) fn open(toc: Box<dyn Read + Send + 'a>, at: Offset, len: u64) -> Result<Self, Error> {
         let taken = Arc::new(AtomicU64::new(0));
         let inner = BufReader::with_capacity(64 << 10, toc);
         let gzip = flate2::bufread::GzDecoder::new(Counted { inner, taken: Arc::clone(&taken) });
@@ -174,13 +177,13 @@ impl<'a> TocJson<'a> {
         let found = tar.next_header(&mut header);
         let malformed = |got: String| Error::Malformed {
             part: "TOC member",
-            at: footer.toc,
+            at,
             expected: format!("a regular file `{TOC_TAR_NAME}`"),
             got,
         };
         match found {
             Ok(true) if header.name == TOC_TAR_NAME.as_bytes() && header.entry == EntryType::File => {
-                Ok(Self { tar, footer: *footer, taken, ended: false })
+                Ok(Self { tar, at, len, taken, ended: false })
             }
             Ok(true) => Err(malformed(format!("`{}`", header.name.escape_ascii()))),
             Ok(false) => Err(malformed("an empty archive".to_owned())),
@@ -208,9 +211,8 @@ impl<'a> TocJson<'a> {
             }
         }
         let used = self.taken.load(Ordering::Relaxed);
-        if used != self.footer.toc_len {
-            let at = self.footer.toc.saturating_add(used);
-            let end = Offset::new(self.footer.toc.get()).saturating_add(self.footer.toc_len);
+        if used != self.len {
+            let (at, end) = (self.at.saturating_add(used), self.at.saturating_add(self.len));
             return Err(invalid(format!("the TOC member ends at offset {at}, the footer starts at {end}")));
         }
         Ok(())

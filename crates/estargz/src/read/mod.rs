@@ -4,14 +4,20 @@ mod builder;
 mod cache;
 mod index;
 mod open;
+mod pre_read;
 mod reader;
+mod telemetry;
 mod tree;
+mod trusted;
 mod unpack;
 mod verify;
 
 pub use self::{
     open::{Landmarks, OpenOptions, Trust},
+    pre_read::{PreRead, PreReader},
     reader::{Chunk, Entry, FileReader, Reader},
-    unpack::{open_footer, unpack, unpack_with},
+    telemetry::{Hook, Telemetry},
+    trusted::TrustedReader,
+    unpack::{find_footer, open_footer, unpack, unpack_with},
     verify::{ChunkVerifier, Verified, Verifiers},
 };

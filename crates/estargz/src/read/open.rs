@@ -2,14 +2,20 @@
 //!
 //! Inflating and hashing run on one thread, parsing and indexing on another; the document itself is never in memory.
 
-use std::{io::Read, sync::Arc, thread};
+use std::{
+    io::{self, Read},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Instant,
+};
 
 use crossbeam_channel::bounded;
 use dunnage_digest::{Cursor, Digest, Hasher, Offset, ReadAt, Section};
 
-use super::{builder::Builder, index::Index};
+use super::{builder::Builder, index::Index, telemetry::Telemetry};
 use crate::{
-    Decompressor, Error, Footer, GzipDecompressor, LEGACY_FOOTER_LEN, LegacyGzipDecompressor, Limits,
+    Covers, Decompressor, EXTERNAL_FOOTER_LEN, Error, ExternalTocDecompressor, Footer, GzipDecompressor,
+    LegacyGzipDecompressor, Limits, StorageDecompressor, TocPlace, ZstdDecompressor,
     toc::{Progress, TocParser},
 };
 
@@ -47,8 +53,13 @@ pub struct OpenOptions {
     pub landmarks: Landmarks,
     /// Which content is handed out. Default: only what matches a digest.
     pub trust: Trust,
-    /// Further formats, tried after gzip and legacy gzip.
+    /// Further formats, tried after those of this crate; [`ExternalTocDecompressor`] for a TOC that is stored elsewhere.
     pub decompressors: Vec<Arc<dyn Decompressor>>,
+    /// Where the compressed TOC starts, if the caller knows: TOC and footer then arrive in one read. A wrong place costs
+    /// that read, no more.
+    pub toc_offset: Option<Offset>,
+    /// Who wants to know how long the steps take.
+    pub telemetry: Telemetry,
 }
 
 /// A TOC, loaded.
@@ -61,54 +72,143 @@ pub(super) struct Opened {
     pub(super) toc_len: u64,
 }
 
-pub(super) fn open<R: ReadAt + Sync>(source: &R, options: &OpenOptions) -> Result<Opened, Error> {
+/// All formats that are tried, in order.
+pub(super) fn known(options: &OpenOptions) -> Vec<Arc<dyn Decompressor>> {
+    let mut known: Vec<Arc<dyn Decompressor>> = vec![
+        Arc::new(GzipDecompressor::new()),
+        Arc::new(LegacyGzipDecompressor::new()),
+        Arc::new(ZstdDecompressor::new()),
+        Arc::new(StorageDecompressor::new()),
+    ];
+    known.extend(options.decompressors.iter().map(Arc::clone));
+    // The last one recognises a TOC that is elsewhere, where nobody said from where to take it.
+    known.push(Arc::new(ExternalTocDecompressor::new(|| Ok(Vec::new()))));
+    known
+}
+
+/// A footer, and what was read on the way to it.
+pub(super) struct Found {
+    pub(super) footer: Footer,
+    pub(super) decompressor: Arc<dyn Decompressor>,
+    /// The end of the blob.
+    tail: Vec<u8>,
+    tail_at: u64,
+}
+
+/// Looks for the footer of one of the `known` formats in the last bytes of a blob, at least `ahead` of them.
+pub(super) fn search<R: ReadAt>(source: &R, known: &[Arc<dyn Decompressor>], ahead: u64) -> Result<Found, Error> {
     let failed = |source| Error::Read { what: "the size of the blob", at: Offset::ZERO, source };
     let blob_len = source.size().map_err(failed)?;
-    let known: [Arc<dyn Decompressor>; 2] =
-        [Arc::new(GzipDecompressor::new()), Arc::new(LegacyGzipDecompressor::new())];
-    let all = known.into_iter().chain(options.decompressors.iter().map(Arc::clone));
-    let fitting: Vec<_> = all.filter(|known| known.footer_len() as u64 <= blob_len).collect();
-    let tail_len = fitting.iter().map(|known| known.footer_len()).max();
-    let tail_len = tail_len.ok_or(Error::TooSmall { expected: LEGACY_FOOTER_LEN as u64, got: blob_len })?;
-    let mut tail = vec![0; tail_len];
-    let at = Offset::new(blob_len.saturating_sub(tail_len as u64));
+    let fitting: Vec<_> = known.iter().filter(|known| known.footer_len() as u64 <= blob_len).collect();
+    let tail_len = fitting.iter().map(|known| known.footer_len() as u64).max();
+    let tail_len = tail_len.ok_or(Error::TooSmall { expected: EXTERNAL_FOOTER_LEN as u64, got: blob_len })?;
+    let tail_len = tail_len.max(ahead.min(blob_len));
+    let mut tail = vec![0; usize::try_from(tail_len).unwrap_or(usize::MAX)];
+    let tail_at = blob_len.saturating_sub(tail_len);
+    let at = Offset::new(tail_at);
     source.read_exact_at(at, &mut tail).map_err(|source| Error::Read { what: "the footer", at, source })?;
     let mut reasons = Vec::new();
     for decompressor in fitting {
-        let bytes = tail.get(tail_len.saturating_sub(decompressor.footer_len())..).unwrap_or_default();
+        let start = tail.len().saturating_sub(decompressor.footer_len());
+        let bytes = tail.get(start..).unwrap_or_default();
         match decompressor.parse_footer(bytes, blob_len) {
-            Ok(footer) => return load(source, footer, decompressor, options),
+            Ok(footer) => return Ok(Found { footer, decompressor: Arc::clone(decompressor), tail, tail_at }),
+            // What differs from the first byte on is not this format at all, and no news.
+            Err(Error::Malformed { at, .. }) if at.get() == tail_at.saturating_add(start as u64) => {}
             Err(error) => reasons.push(error.to_string()),
         }
     }
     Err(Error::NoFooter { reasons })
 }
 
-fn load<R: ReadAt + Sync>(
-    source: &R,
-    footer: Footer,
-    decompressor: Arc<dyn Decompressor>,
-    options: &OpenOptions,
-) -> Result<Opened, Error> {
+pub(super) fn open<R: ReadAt + Sync>(source: &R, options: &OpenOptions) -> Result<Opened, Error> {
+    let start = Instant::now();
+    let ahead = ahead(source, options)?;
+    let found = search(source, &known(options), ahead)?;
+    options.telemetry.footer_read(start);
+    load(source, found, options)
+}
+
+/// How many bytes at the end of the blob to read at once.
+fn ahead<R: ReadAt>(source: &R, options: &OpenOptions) -> Result<u64, Error> {
+    let Some(hint) = options.toc_offset else { return Ok(0) };
+    let failed = |source| Error::Read { what: "the size of the blob", at: Offset::ZERO, source };
+    let blob_len = source.size().map_err(failed)?;
+    let ahead = blob_len
+        .checked_sub(hint.get())
+        .ok_or_else(|| Error::Misuse(format!("the TOC cannot start at offset {hint} of a blob of {blob_len} bytes")))?;
+    // Whoever is far off gets no more memory than the largest TOC would.
+    Ok(ahead.min(options.limits.toc_compressed))
+}
+
+fn load<R: ReadAt + Sync>(source: &R, found: Found, options: &OpenOptions) -> Result<Opened, Error> {
+    let Found { footer, decompressor, tail, tail_at } = found;
     let limits = &options.limits;
-    if footer.toc_len > limits.toc_compressed {
-        let (limit, asked) = (limits.toc_compressed, footer.toc_len);
+    let at = footer.toc_at();
+    if footer.toc_len() > limits.toc_compressed {
+        let (limit, asked) = (limits.toc_compressed, footer.toc_len());
         return Err(Error::Limit { what: "compressed TOC", limit, asked });
     }
-    let failed = |source| Error::Read { what: "the TOC", at: footer.toc, source };
-    let raw = Cursor::new(Section::new(source, footer.toc, footer.toc_len)).map_err(failed)?;
-    let json = decompressor.toc_json(Box::new(raw), &footer)?;
-    let mut sink = Sink { parser: TocParser::new(limits), builder: Builder::new(limits, footer.payload_len) };
-    let (toc_digest, toc_len) = match options.threads {
-        1 => read_here(json, &mut sink, footer.toc)?,
-        _ => read_beside(json, &mut sink, footer.toc)?,
+    let failed = |source| Error::Read { what: "the TOC", at, source };
+    let start = Instant::now();
+    let mut is_here = false;
+    let raw: Option<Box<dyn Read + Send + '_>> = match footer.toc {
+        TocPlace::Outside => None,
+        TocPlace::Inside { at, len, .. } => {
+            let from = at.get().checked_sub(tail_at).and_then(|from| usize::try_from(from).ok());
+            let here = from.zip(usize::try_from(len).ok()).and_then(|(from, len)| tail.get(from..)?.get(..len));
+            is_here = here.is_some();
+            Some(match here {
+                Some(bytes) => Box::new(bytes),
+                None => Box::new(Cursor::new(Section::new(source, at, len)).map_err(failed)?),
+            })
+        }
     };
+    // Where the TOC is known by the digest of its stored bytes, that is taken while they are read.
+    let stored = match decompressor.toc_digest_covers() {
+        Covers::Document => None,
+        Covers::Stored => Some(Arc::new(Mutex::new(Hasher::sha256()))),
+    };
+    let raw: Option<Box<dyn Read + Send + '_>> = match (raw, &stored) {
+        (Some(raw), Some(hasher)) => Some(Box::new(Hashed { raw, hasher: Arc::clone(hasher) })),
+        (raw, _) => raw,
+    };
+    let json = decompressor.toc_json(raw, &footer)?;
+    let mut sink = Sink { parser: TocParser::new(limits), builder: Builder::new(limits, footer.payload_len) };
+    let (document, toc_len) = match options.threads {
+        1 => read_here(json, &mut sink, at)?,
+        _ => read_beside(json, &mut sink, at)?,
+    };
+    if !is_here {
+        options.telemetry.toc_read(start);
+    }
     let Sink { parser, mut builder } = sink;
     match parser.finish(&mut |entry| builder.add(&entry))? {
         1 => {}
         got => return Err(Error::Version { got }),
     }
-    Ok(Opened { index: builder.finish()?, footer, decompressor, toc_digest, toc_len })
+    let index = builder.finish()?;
+    options.telemetry.toc_deserialized(start);
+    let toc_digest = match stored {
+        None => document,
+        Some(hasher) => hasher.lock().unwrap_or_else(PoisonError::into_inner).clone().finish(),
+    };
+    Ok(Opened { index, footer, decompressor, toc_digest, toc_len })
+}
+
+/// Stored bytes, hashed on their way.
+struct Hashed<'a> {
+    raw: Box<dyn Read + Send + 'a>,
+    hasher: Arc<Mutex<Hasher>>,
+}
+
+impl Read for Hashed<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let len = self.raw.read(buf)?;
+        let mut hasher = self.hasher.lock().unwrap_or_else(PoisonError::into_inner);
+        hasher.update(buf.get(..len).unwrap_or_default());
+        Ok(len)
+    }
 }
 
 struct Sink {
@@ -187,7 +287,7 @@ fn fill(json: &mut dyn Read, block: &mut [u8], at: Offset) -> Result<usize, Erro
         match json.read(rest) {
             Ok(0) => break,
             Ok(len) => filled = filled.saturating_add(len),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(source) => return Err(Error::Read { what: "the TOC", at, source }),
         }
     }

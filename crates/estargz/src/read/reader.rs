@@ -2,7 +2,7 @@
 
 use std::{
     fmt, io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use dunnage_digest::{Digest, Mismatch, Offset, ReadAt};
@@ -11,6 +11,7 @@ use super::{
     cache::ChunkCache,
     index::{DigestCell, Index, Location, Node, NodeKind, ROOT, Row},
     open::{Landmarks, OpenOptions, Opened, Trust, open},
+    pre_read::Shared,
 };
 use crate::{
     Decoder, Decompressor, Error, Footer, Limits, NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK, TocType, toc::clean_name,
@@ -33,6 +34,8 @@ pub struct Reader<R> {
     cache: ChunkCache,
     /// Decoders that nobody uses at the moment.
     decoders: Mutex<Vec<Box<dyn Decoder>>>,
+    /// Chunks of streams that hold several, made when somebody asks.
+    pub(super) shared: OnceLock<Vec<Shared>>,
 }
 
 impl<R: ReadAt + Sync> Reader<R> {
@@ -57,6 +60,7 @@ impl<R: ReadAt + Sync> Reader<R> {
             trust: options.trust,
             cache: ChunkCache::default(),
             decoders: Mutex::default(),
+            shared: OnceLock::new(),
         })
     }
 
@@ -101,14 +105,10 @@ impl<R: ReadAt + Sync> Reader<R> {
             copy(&content, to);
             return Ok(());
         }
-        if chunk.size > self.limits.chunk {
-            return Err(Error::Limit { what: "chunk", limit: self.limits.chunk, asked: chunk.size });
-        }
+        self.check_size(chunk)?;
         let mut input = Vec::new();
         let mut decoder = self.decoder();
-        let start = Offset::new(chunk.offset);
-        let len = self.index.stream_end(chunk.offset).saturating_sub(chunk.offset);
-        self.read_raw(start, len, &mut input)?;
+        self.read_stream(chunk, &mut input)?;
         let content = decode(decoder.as_mut(), &input, chunk).map_err(|reason| self.corrupt(row, chunk, reason))?;
         self.check(row, chunk, content)?;
         copy(content, to);
@@ -116,8 +116,22 @@ impl<R: ReadAt + Sync> Reader<R> {
         if (to.len() as u64) < chunk.size {
             self.cache.put(key, &Arc::from(content));
         }
-        self.decoders.lock().unwrap_or_else(PoisonError::into_inner).push(decoder);
+        self.give_back(decoder);
         Ok(())
+    }
+
+    /// Chunks are held in memory while they are verified.
+    pub(super) fn check_size(&self, chunk: &Location) -> Result<(), Error> {
+        if chunk.size > self.limits.chunk {
+            return Err(Error::Limit { what: "chunk", limit: self.limits.chunk, asked: chunk.size });
+        }
+        Ok(())
+    }
+
+    /// Reads the compressed stream that a chunk lies in.
+    pub(super) fn read_stream(&self, chunk: &Location, input: &mut Vec<u8>) -> Result<(), Error> {
+        let len = self.index.stream_end(chunk.offset).saturating_sub(chunk.offset);
+        self.read_raw(Offset::new(chunk.offset), len, input)
     }
 
     /// Reads compressed bytes, growing the buffer with what arrives.
@@ -194,6 +208,10 @@ impl<R> Reader<R> {
         idle.unwrap_or_else(|| self.decompressor.decoder())
     }
 
+    pub(super) fn give_back(&self, decoder: Box<dyn Decoder>) {
+        self.decoders.lock().unwrap_or_else(PoisonError::into_inner).push(decoder);
+    }
+
     /// Whether a name in the root is a landmark that is not to be seen.
     pub(super) fn is_hidden(&self, dir: Row, row: Row) -> bool {
         let is_landmark =
@@ -251,6 +269,15 @@ pub struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
+    pub(super) const fn new(index: &'a Index, row: Row, node: &'a Node) -> Self {
+        Self { index, row, node }
+    }
+
+    /// Its path from the root, with U+FFFD for what is not UTF-8.
+    pub fn path(&self) -> String {
+        self.index.path(self.row)
+    }
+
     /// Its last name; empty for the root.
     pub fn name(&self) -> &'a [u8] {
         self.index.name(self.row)
@@ -315,7 +342,7 @@ impl<'a> Entry<'a> {
         self.index.locations(self.node).map(move |location| entry.chunk(&location))
     }
 
-    fn chunk(&self, location: &Location) -> Chunk {
+    pub(super) fn chunk(&self, location: &Location) -> Chunk {
         Chunk {
             offset: Offset::new(location.offset),
             inner_offset: location.inner,
@@ -353,8 +380,8 @@ pub struct Chunk {
 
 /// A regular file of a layer, by position. Every byte read has been verified.
 pub struct FileReader<'a, R> {
-    reader: &'a Reader<R>,
-    row: Row,
+    pub(super) reader: &'a Reader<R>,
+    pub(super) row: Row,
     size: u64,
 }
 

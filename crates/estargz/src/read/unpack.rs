@@ -4,9 +4,20 @@ use std::io::Read;
 
 use dunnage_digest::{Cursor, Offset, ReadAt, Section};
 
-use crate::{Decompressor, Error, Footer, GzipDecompressor, LEGACY_FOOTER_LEN, LegacyGzipDecompressor};
+use super::open::{known, search};
+use crate::{Decompressor, Error, Footer, GzipDecompressor, LEGACY_FOOTER_LEN, LegacyGzipDecompressor, OpenOptions};
 
-/// Finds the footer of a gzip layer, in its current form or that of stargz.
+/// Finds the footer of a layer in any format that this crate knows, whether its TOC can be had or not.
+///
+/// # Errors
+///
+/// [`Error::TooSmall`] below the smallest footer, [`Error::NoFooter`] with one reason a form, [`Error::Read`].
+pub fn find_footer<R: ReadAt>(source: &R) -> Result<Footer, Error> {
+    let known = known(&OpenOptions::default());
+    search(source, &known, 0).map(|found| found.footer)
+}
+
+/// Finds the footer of a gzip layer with a TOC, in its current form or that of stargz.
 ///
 /// # Errors
 ///
@@ -27,17 +38,19 @@ pub fn open_footer<R: ReadAt + ?Sized>(source: &R) -> Result<Footer, Error> {
     Err(Error::NoFooter { reasons })
 }
 
-/// The tar stream of a gzip layer: what was put in by a lossless writer, bit for bit; without an end marker otherwise.
+/// The tar stream of a layer in any format that this crate knows: what was put in by a lossless writer, bit for bit;
+/// without an end marker otherwise. The TOC is not needed.
 ///
 /// # Errors
 ///
-/// As [`open_footer`]; damage to the streams is an error of the reader.
+/// As [`find_footer`]; damage to the streams is an error of the reader.
 pub fn unpack<'a, R: ReadAt + Send + 'a>(source: R) -> Result<Box<dyn Read + Send + 'a>, Error> {
-    let footer = open_footer(&source)?;
-    streams(source, &footer, &GzipDecompressor::new())
+    let known = known(&OpenOptions::default());
+    let found = search(&source, &known, 0)?;
+    streams(source, &found.footer, found.decompressor.as_ref())
 }
 
-/// The tar stream of a layer in any format.
+/// The tar stream of a layer in the format of `decompressor`.
 ///
 /// # Errors
 ///

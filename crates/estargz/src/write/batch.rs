@@ -4,64 +4,91 @@ use dunnage_digest::{Algorithm, Digest};
 
 use crate::{Encoder, Error};
 
-/// What a stream's payload is of its file.
+/// What a piece of content is of its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// The stream starts with headers, not with content.
-    None,
     Whole,
     First,
     Middle,
     Last,
 }
 
+/// A chunk's content within a batch.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stream {
-    /// Where in the batch it starts; it ends where the next one starts.
+pub(super) struct Content {
+    /// The stream it lies in, counted within the batch.
+    pub(super) stream: usize,
+    /// Where in the batch it starts.
     pub(super) start: usize,
-    /// Bytes of content at its start; what follows is padding and headers.
-    pub(super) payload: usize,
+    pub(super) len: usize,
     pub(super) part: Part,
 }
 
-/// Consecutive bytes of the tar stream, cut into streams.
+/// Consecutive bytes of the tar stream, cut into streams, with content in some places.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) data: Vec<u8>,
-    pub(super) streams: Vec<Stream>,
+    /// Where in the batch each stream starts; it ends where the next one starts.
+    pub(super) streams: Vec<usize>,
+    pub(super) contents: Vec<Content>,
 }
 
 impl Batch {
-    /// Each stream with its bytes.
-    pub(super) fn streams(&self) -> impl Iterator<Item = (Stream, &[u8])> {
-        let ends = self.streams.iter().skip(1).map(|next| next.start).chain([self.data.len()]);
-        let bytes = |(stream, end): (&Stream, usize)| (*stream, self.data.get(stream.start..end).unwrap_or_default());
-        self.streams.iter().zip(ends).map(bytes)
+    /// The bytes of each stream.
+    fn streams(&self) -> impl Iterator<Item = &[u8]> {
+        let ends = self.streams.iter().skip(1).copied().chain([self.data.len()]);
+        self.streams.iter().zip(ends).map(|(&start, end)| self.data.get(start..end).unwrap_or_default())
     }
 
-    /// Bytes behind the content of the last stream.
+    /// Each piece of content with its bytes.
+    pub(super) fn contents(&self) -> impl Iterator<Item = (&Content, &[u8])> {
+        self.contents.iter().map(|content| {
+            let end = content.start.saturating_add(content.len);
+            (content, self.data.get(content.start..end).unwrap_or_default())
+        })
+    }
+
+    /// Where in its stream a piece of content starts.
+    pub(super) fn inner_offset(&self, content: &Content) -> usize {
+        content.start.saturating_sub(self.streams.get(content.stream).copied().unwrap_or(0))
+    }
+
+    /// Bytes of the last stream.
+    pub(super) fn open(&self) -> usize {
+        self.streams.last().map_or(0, |start| self.data.len().saturating_sub(*start))
+    }
+
+    /// Bytes at the end, behind all content of the last stream.
     pub(super) fn tail(&self) -> usize {
-        self.streams.last().map_or(0, |last| self.data.len().saturating_sub(last.start).saturating_sub(last.payload))
+        let content = self.contents.last().map_or(0, |last| last.start.saturating_add(last.len));
+        self.open().min(self.data.len().saturating_sub(content))
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.data.clear();
+        self.streams.clear();
+        self.contents.clear();
     }
 }
 
 /// A batch after compression.
 pub(super) struct Packed {
     pub(super) bytes: Vec<u8>,
-    /// Of each stream: its compressed length, and the digest of its content if it has some.
-    pub(super) streams: Vec<(u64, Option<Digest>)>,
+    /// Compressed length of each stream.
+    pub(super) streams: Vec<u64>,
+    /// Digest of each piece of content.
+    pub(super) digests: Vec<Digest>,
 }
 
 /// The work of one worker on one batch.
 pub(super) fn pack(batch: &Batch, encoder: &mut dyn Encoder) -> Result<Packed, Error> {
     let mut bytes = Vec::with_capacity(batch.data.len() / 2);
     let mut streams = Vec::with_capacity(batch.streams.len());
-    for (stream, data) in batch.streams() {
+    for data in batch.streams() {
         let before = bytes.len();
         encoder.encode(data, &mut bytes)?;
-        let content = data.get(..stream.payload).filter(|_| stream.part != Part::None);
-        let digest = content.map(|content| Digest::of(Algorithm::Sha256, content));
-        streams.push((bytes.len().saturating_sub(before) as u64, digest));
+        streams.push(bytes.len().saturating_sub(before) as u64);
     }
-    Ok(Packed { bytes, streams })
+    let digests = batch.contents().map(|(_, content)| Digest::of(Algorithm::Sha256, content)).collect();
+    Ok(Packed { bytes, streams, digests })
 }

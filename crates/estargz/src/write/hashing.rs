@@ -15,26 +15,37 @@ struct State {
     diff: Hasher,
     len: u64,
     file: Option<Hasher>,
+    /// What was hashed up to the end of the tar.
+    tar: Option<(Digest, u64)>,
+}
+
+/// The hashes of a layer's tar stream.
+pub(super) struct Hashes {
+    /// Of all of it.
+    pub(super) diff_id: Digest,
+    pub(super) len: u64,
+    /// Of the part in front of the TOC.
+    pub(super) tar: Digest,
+    pub(super) tar_len: u64,
 }
 
 impl State {
     fn new() -> Self {
-        Self { diff: Hasher::sha256(), len: 0, file: None }
+        Self { diff: Hasher::sha256(), len: 0, file: None, tar: None }
     }
 
     fn batch(&mut self, batch: &Batch, mut file_done: impl FnMut(Digest)) {
         self.bytes(&batch.data);
-        for (stream, data) in batch.streams() {
-            let content = data.get(..stream.payload).unwrap_or_default();
-            match stream.part {
-                Part::None | Part::Whole => continue,
+        for (place, content) in batch.contents() {
+            match place.part {
+                Part::Whole => continue,
                 Part::First => self.file = Some(Hasher::sha256()),
                 Part::Middle | Part::Last => {}
             }
             if let Some(file) = &mut self.file {
                 file.update(content);
             }
-            if stream.part == Part::Last
+            if place.part == Part::Last
                 && let Some(file) = self.file.take()
             {
                 file_done(file.finish());
@@ -46,11 +57,22 @@ impl State {
         self.diff.update(bytes);
         self.len = self.len.saturating_add(bytes.len() as u64);
     }
+
+    fn end_of_tar(&mut self) {
+        self.tar = Some((self.diff.clone().finish(), self.len));
+    }
+
+    fn finish(self) -> Hashes {
+        let (diff_id, len) = (self.diff.finish(), self.len);
+        let (tar, tar_len) = self.tar.unwrap_or((diff_id, len));
+        Hashes { diff_id, len, tar, tar_len }
+    }
 }
 
 enum Message {
     Batch(Arc<Batch>),
     Bytes(Vec<u8>),
+    EndOfTar,
 }
 
 /// The hashes of one layer.
@@ -77,6 +99,7 @@ impl Hashing {
                         let _ = done.send(digest);
                     }),
                     Message::Bytes(bytes) => state.bytes(&bytes),
+                    Message::EndOfTar => state.end_of_tar(),
                 }
             }
             state
@@ -122,8 +145,17 @@ impl Hashing {
         }
     }
 
-    /// The DiffID and the number of bytes it covers.
-    pub(super) fn finish(self) -> Result<(Digest, u64), Error> {
+    /// All batches were added; what follows is the TOC.
+    pub(super) fn end_of_tar(&mut self) -> Result<(), Error> {
+        match &mut self.0 {
+            Lane::Here { state, .. } => state.end_of_tar(),
+            Lane::Thread { sender, .. } => sender.send(Message::EndOfTar).map_err(|_| Error::Worker)?,
+        }
+        Ok(())
+    }
+
+    /// The hashes of all that was added.
+    pub(super) fn finish(self) -> Result<Hashes, Error> {
         let state = match self.0 {
             Lane::Here { state, .. } => *state,
             Lane::Thread { sender, thread, buffer, .. } => {
@@ -132,6 +164,6 @@ impl Hashing {
                 thread.join().map_err(|_| Error::Worker)?
             }
         };
-        Ok((state.diff.finish(), state.len))
+        Ok(state.finish())
     }
 }

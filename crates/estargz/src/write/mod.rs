@@ -5,13 +5,17 @@
 //!                          \-> DiffID and file digests, on a thread of their own
 //! ```
 //!
-//! Where a stream starts follows from the headers alone, so the bytes are a function of input and options and never of
+//! Where a stream starts follows from the headers alone (or, if streams are cut by compressed size, from those before it), so the bytes are a function of input and options and never of
 //! the number of threads. Memory is bounded by the batches in flight.
 
 mod batch;
 mod hashing;
 mod names;
+mod options;
 mod toc_log;
 mod writer;
 
-pub use self::writer::{NonUtf8, Summary, WriteOptions, Writer};
+pub use self::{
+    options::{NonUtf8, Proof, Streams, Summary, WriteOptions},
+    writer::Writer,
+};

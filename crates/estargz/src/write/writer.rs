@@ -1,11 +1,12 @@
 //! A writer that tars are appended to, and that ends with the TOC and the footer.
 //!
-//! Streams are cut where the format wants them: at the first byte of each chunk of each file that has content. What
-//! follows the content (padding, headers up to and including that of the next such file) belongs to the same stream.
-//! Headers beyond 4 MiB without content between them start a stream of their own, so memory stays bounded.
+//! Streams are cut where the format wants them: at the first byte of each chunk of each file that has content, or, if small
+//! files are to share streams, at the first such byte after the stream has grown large enough. What follows the content
+//! (padding, headers up to and including that of the next such file) belongs to the same stream. Headers beyond 4 MiB
+//! without content between them start a stream of their own, so memory stays bounded.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fmt,
     io::{Read, Write},
     mem,
@@ -13,17 +14,18 @@ use std::{
     thread,
 };
 
-use dunnage_digest::{Cancel, DiffId, Digest, Hasher};
+use dunnage_digest::{Cancel, DiffId, Hasher};
 use dunnage_tree::tar::{self, EntryType, Header};
 
 use super::{
-    batch::{Batch, Packed, Part, Stream, pack},
+    batch::{Batch, Content, Packed, Part, pack},
     hashing::Hashing,
     names::{Mentions, text_of},
+    options::{NonUtf8, Streams, Summary, WriteOptions, is_proven},
     toc_log::{DigestPlace, TocLog},
 };
 use crate::{
-    Compressor, End, Error, GzipCompressor, Limits, TOC_TAR_NAME, TocEntry, TocType,
+    Compressor, End, Error, Gauge, Limits, TOC_TAR_NAME, TocEntry, TocType, UNCOMPRESSED_SIZE_ANNOTATION,
     input::decompressed,
     pool::Ordered,
     toc::{clean_name, format_modtime},
@@ -37,68 +39,8 @@ const MAX_CHUNK: u64 = 64 << 20;
 const BATCH: usize = 512 << 10;
 /// Headers that may follow each other inside one stream, in bytes.
 const MAX_TAIL: usize = 4 << 20;
-
-/// What to do with names that are not UTF-8, which a TOC cannot hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NonUtf8 {
-    /// Fail and name the entry.
-    #[default]
-    Refuse,
-    /// Write U+FFFD for each byte, as the reference does. Different names may become equal.
-    Replace,
-}
-
-/// How to write a layer.
-#[derive(Clone, Debug)]
-#[expect(clippy::exhaustive_structs, reason = "callers set single fields over the default")]
-pub struct WriteOptions {
-    /// Bytes of content in one chunk, at most 64 MiB; 0 for the default of 4 MiB.
-    pub chunk_size: u64,
-    /// Default: gzip by zlib-rs at level 6.
-    pub compressor: Arc<dyn Compressor>,
-    /// Threads that compress; 0 for as many as the machine has. The bytes do not depend on it.
-    pub threads: usize,
-    /// What to do with names that are not UTF-8. Default: refuse.
-    pub non_utf8: NonUtf8,
-    /// Ceilings for the input.
-    pub limits: Limits,
-    /// Looked at between entries.
-    pub cancel: Cancel,
-}
-
-impl Default for WriteOptions {
-    fn default() -> Self {
-        Self {
-            chunk_size: 0,
-            compressor: Arc::new(GzipCompressor::default()),
-            threads: 0,
-            non_utf8: NonUtf8::default(),
-            limits: Limits::default(),
-            cancel: Cancel::new(),
-        }
-    }
-}
-
-/// What was written, all of it computed while writing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Summary {
-    /// Digest of the blob as stored.
-    pub blob: Digest,
-    /// Bytes of the blob.
-    pub blob_len: u64,
-    /// Digest of the tar stream inside.
-    pub diff_id: DiffId,
-    /// Digest of the TOC document: the value of the annotation `containerd.io/snapshot/stargz/toc.digest`.
-    pub toc_digest: Digest,
-    /// Bytes of compressed streams in front of the TOC.
-    pub payload_len: u64,
-    /// Bytes of the tar stream inside: the value of the annotation `io.containers.estargz.uncompressed-size`.
-    pub uncompressed_len: u64,
-    /// TOC entries.
-    pub entries: u64,
-}
+/// A shared stream takes no further content from this size on, however well it compresses.
+const MAX_STREAM: u64 = 64 << 20;
 
 /// Writes one layer. Tars can be appended any number of times before [`finish`](Self::finish).
 ///
@@ -108,6 +50,11 @@ pub struct Writer<W: Write> {
     compressor: Arc<dyn Compressor>,
     chunk: usize,
     threads: usize,
+    streams: Streams,
+    /// Measures the open stream, and how much of the batch it has seen.
+    gauge: Option<(Box<dyn Gauge>, usize)>,
+    /// The next content starts a stream, whatever the size of the open one.
+    fresh: bool,
     non_utf8: NonUtf8,
     limits: Limits,
     cancel: Cancel,
@@ -125,7 +72,16 @@ pub struct Writer<W: Write> {
     groups: Mentions,
     blob: Hasher,
     written: u64,
+    /// The tars that were appended bit for bit; none once something else was appended.
+    input: Option<Input>,
     failed: bool,
+}
+
+/// What was read of tars that are kept bit for bit.
+#[derive(Clone, Debug)]
+struct Input {
+    hasher: Hasher,
+    len: u64,
 }
 
 /// A batch that a worker is done with. The batch comes back so that its buffer can be used again.
@@ -134,8 +90,8 @@ type Done = (Arc<Batch>, Result<Packed, Error>);
 /// A TOC entry that waits for its offset and digests.
 struct Pending {
     entry: TocEntry,
-    /// Which stream of the batch holds its content.
-    stream: Option<usize>,
+    /// Which content of the batch is its.
+    content: Option<usize>,
 }
 
 impl<W: Write> Writer<W> {
@@ -143,7 +99,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     ///
-    /// [`Error::Misuse`] for a chunk size over 64 MiB or settings that the compressor cannot use.
+    /// [`Error::Misuse`] for a chunk or stream size over 64 MiB or settings that the compressor cannot use.
     pub fn new(sink: W, options: &WriteOptions) -> Result<Self, Error> {
         let chunk = if options.chunk_size == 0 { CHUNK } else { options.chunk_size };
         if chunk > MAX_CHUNK {
@@ -155,6 +111,7 @@ impl<W: Write> Writer<W> {
         };
         // Settings that cannot work are found here and not in the middle of a layer.
         drop(options.compressor.encoder()?);
+        let gauge = options.streams.gauge(options.compressor.as_ref())?.map(|gauge| (gauge, 0));
         let compressor = Arc::clone(&options.compressor);
         let worker = || {
             let mut encoder = compressor.encoder();
@@ -170,6 +127,9 @@ impl<W: Write> Writer<W> {
             sink,
             chunk: usize::try_from(chunk).unwrap_or(usize::MAX),
             threads,
+            streams: options.streams,
+            gauge,
+            fresh: false,
             non_utf8: options.non_utf8,
             limits: options.limits.clone(),
             cancel: options.cancel.clone(),
@@ -186,6 +146,7 @@ impl<W: Write> Writer<W> {
             groups: Mentions::default(),
             blob: Hasher::sha256(),
             written: 0,
+            input: Some(Input { hasher: Hasher::sha256(), len: 0 }),
             failed: false,
         })
     }
@@ -198,6 +159,7 @@ impl<W: Write> Writer<W> {
     /// [`Error::Tar`] for an input that is no tar, [`Error::Unsupported`] for entries a TOC cannot describe,
     /// [`Error::Write`] if the sink fails, [`Error::Cancelled`].
     pub fn append_tar<R: Read>(&mut self, tar: R) -> Result<(), Error> {
+        self.start_tar();
         let mut entries = tar::Reader::new(unpacked(tar)?, self.limits.tar.clone());
         let mut header = Header::default();
         while entries.next_header(&mut header)? {
@@ -207,14 +169,18 @@ impl<W: Write> Writer<W> {
     }
 
     /// Appends a tar so that decompressing the layer's payload gives it back bit for bit, its end marker and whatever
-    /// follows included.
+    /// follows included. If nothing but such tars is appended, [`Summary::input`] says what was read, and
+    /// [`finish`](Self::finish) has compared it with what was written.
     ///
     /// # Errors
     ///
     /// As [`append_tar`](Self::append_tar); also [`Error::Unsupported`] for an input that has a TOC already, and for
     /// sparse files.
     pub fn append_tar_lossless<R: Read>(&mut self, tar: R) -> Result<(), Error> {
-        let mut entries = tar::Reader::new(unpacked(tar)?, self.limits.tar.clone()).keep_raw(true);
+        self.start_tar();
+        let mut input = self.input.take();
+        let tar = Watched { tar: unpacked(tar)?, input: input.as_mut() };
+        let mut entries = tar::Reader::new(tar, self.limits.tar.clone()).keep_raw(true);
         let mut header = Header::default();
         while entries.next_header(&mut header)? {
             let refused = |reason: &str| {
@@ -235,7 +201,10 @@ impl<W: Write> Writer<W> {
         }
         let raw = entries.raw();
         self.guard(|writer| writer.raw(raw))?;
-        drain(&mut entries, |bytes| self.guard(|writer| writer.raw(bytes)))
+        drain(&mut entries, |bytes| self.guard(|writer| writer.raw(bytes)))?;
+        drop(entries);
+        self.input = input;
+        Ok(())
     }
 
     /// Appends one entry, its content read from `content`, with its header written anew.
@@ -249,6 +218,7 @@ impl<W: Write> Writer<W> {
         if is_toc(header) || header.entry == EntryType::GlobalExtension {
             return Ok(());
         }
+        self.input = None;
         self.guard(|writer| {
             writer.make_room()?;
             tar::encode_header(header, &mut writer.batch.data)?;
@@ -277,23 +247,41 @@ impl<W: Write> Writer<W> {
             }
             Ok(())
         })?;
-        let Self { mut sink, compressor, threads, mut hashing, toc, mut blob, written, .. } = self;
+        let Self { mut sink, compressor, threads, mut hashing, toc, mut blob, written, input, .. } = self;
+        hashing.end_of_tar()?;
         let mut tail = Tail { sink: &mut sink, blob: &mut blob, written: 0 };
         let end = End { payload_len: written, toc: &toc, threads };
         let toc_written = compressor.write_toc_and_footer(&end, &mut |bytes| hashing.bytes(bytes), &mut tail)?;
         let blob_len = written.saturating_add(tail.written);
         sink.flush().map_err(|source| Error::Write { source })?;
-        let (diff_id, uncompressed_len) = hashing.finish()?;
+        let hashes = hashing.finish()?;
+        let input = input.filter(|input| input.len > 0).map(|input| (input.hasher.finish(), input.len));
+        let input = is_proven(input, &hashes)?;
+        let mut annotations: BTreeMap<_, _> = toc_written.annotations;
+        annotations.insert(UNCOMPRESSED_SIZE_ANNOTATION, hashes.len.to_string());
         let summary = Summary {
             blob: blob.finish(),
             blob_len,
-            diff_id: DiffId::new(diff_id),
+            diff_id: DiffId::new(hashes.diff_id),
             toc_digest: toc_written.toc_digest,
             payload_len: written,
-            uncompressed_len,
+            uncompressed_len: hashes.len,
             entries: toc.entries(),
+            annotations,
+            external_toc: toc_written.external_toc,
+            input,
         };
         Ok((sink, summary))
+    }
+
+    /// What is appended now is another tar; it does not continue a stream of the one before.
+    fn start_tar(&mut self) {
+        self.fresh = self.written > 0 || !self.batch.streams.is_empty();
+    }
+
+    /// Makes the next content start a stream of its own, so that its offset is a place to stop reading at.
+    pub(crate) const fn start_fresh(&mut self) {
+        self.fresh = true;
     }
 
     /// Runs a step, and refuses all further ones once one has failed: half an entry must not be continued.
@@ -319,17 +307,49 @@ impl<W: Write> Writer<W> {
     /// Makes sure that bytes which are no content have a stream to go to.
     fn make_room(&mut self) -> Result<(), Error> {
         if self.batch.streams.is_empty() || self.batch.tail() >= MAX_TAIL {
-            self.start_stream(0, Part::None)?;
+            self.start_stream()?;
         }
         Ok(())
     }
 
-    fn start_stream(&mut self, payload: usize, part: Part) -> Result<(), Error> {
+    fn start_stream(&mut self) -> Result<(), Error> {
         if self.batch.data.len() >= BATCH {
             self.submit()?;
         }
-        self.batch.streams.push(Stream { start: self.batch.data.len(), payload, part });
+        let start = self.batch.data.len();
+        self.batch.streams.push(start);
+        if let Some((gauge, seen)) = &mut self.gauge {
+            gauge.start()?;
+            *seen = start;
+        }
         Ok(())
+    }
+
+    /// Makes sure that content can begin: in the open stream, or in a new one.
+    fn start_content(&mut self, len: usize, part: Part) -> Result<usize, Error> {
+        let fresh = mem::take(&mut self.fresh);
+        if fresh || self.batch.streams.is_empty() || self.is_full()? {
+            self.start_stream()?;
+        }
+        let stream = self.batch.streams.len().saturating_sub(1);
+        self.batch.contents.push(Content { stream, start: self.batch.data.len(), len, part });
+        Ok(self.batch.contents.len().saturating_sub(1))
+    }
+
+    /// Whether the open stream is not to take further content.
+    fn is_full(&mut self) -> Result<bool, Error> {
+        let open = self.batch.open() as u64;
+        Ok(match (self.streams, &mut self.gauge) {
+            (Streams::PerChunk, _) => true,
+            (Streams::AtLeast(least), _) => open >= least,
+            (Streams::CompressedAtLeast(_), _) if open >= MAX_STREAM => true,
+            (Streams::CompressedAtLeast(least), Some((gauge, seen))) => {
+                let new = self.batch.data.get(*seen..).unwrap_or_default();
+                *seen = self.batch.data.len();
+                gauge.add(new)? >= least
+            }
+            (Streams::CompressedAtLeast(_), None) => true,
+        })
     }
 
     /// Adds the TOC entries and the content of `header`, whose own bytes are in the stream already.
@@ -337,7 +357,7 @@ impl<W: Write> Writer<W> {
         let mut entry = self.describe(header)?;
         if header.entry != EntryType::File || header.size == 0 {
             entry.digest = (header.entry == EntryType::File).then(|| Hasher::sha256().finish());
-            self.entries.push(Pending { entry, stream: None });
+            self.entries.push(Pending { entry, content: None });
             return Ok(());
         }
         let name = entry.name.clone();
@@ -356,13 +376,12 @@ impl<W: Write> Writer<W> {
                 (false, true) => Part::Last,
             };
             self.cancel.check()?;
-            self.start_stream(len, part)?;
+            let place = self.start_content(len, part)?;
             let start = self.batch.data.len();
             self.batch.data.resize(start.saturating_add(len), 0);
             let content = content.read_exact(self.batch.data.get_mut(start..).unwrap_or_default());
             content.map_err(|source| Error::Input { source })?;
-            let stream = self.batch.streams.len().checked_sub(1);
-            self.entries.push(Pending { entry, stream });
+            self.entries.push(Pending { entry, content: Some(place) });
             entry = TocEntry { name: name.clone(), kind: TocType::Chunk, ..TocEntry::default() };
             at = at.saturating_add(len as u64);
         }
@@ -412,8 +431,7 @@ impl<W: Write> Writer<W> {
     /// Hands the batch to the workers, and takes back what is done.
     fn submit(&mut self) -> Result<(), Error> {
         let mut next = self.spare.pop().unwrap_or_default();
-        next.data.clear();
-        next.streams.clear();
+        next.clear();
         let batch = Arc::new(mem::replace(&mut self.batch, next));
         self.hashing.batch(&batch)?;
         self.pool.submit(batch)?;
@@ -431,26 +449,24 @@ impl<W: Write> Writer<W> {
         let packed = packed?;
         let mut offsets = Vec::with_capacity(packed.streams.len());
         let mut offset = self.written;
-        for (len, _) in &packed.streams {
+        for len in &packed.streams {
             offsets.push(offset);
             offset = offset.saturating_add(*len);
         }
-        for Pending { mut entry, stream } in self.in_flight.pop_front().unwrap_or_default() {
-            let Some(stream) = stream else {
+        for Pending { mut entry, content: number } in self.in_flight.pop_front().unwrap_or_default() {
+            let Some((number, content)) = number.and_then(|number| Some((number, batch.contents.get(number)?))) else {
                 self.toc.push(&entry);
                 continue;
             };
-            let part = batch.streams.get(stream).map_or(Part::None, |stream| stream.part);
-            entry.offset = offsets.get(stream).copied().unwrap_or(0);
-            entry.chunk_digest = packed.streams.get(stream).and_then(|(_, digest)| *digest);
-            match part {
-                Part::Whole => entry.digest = entry.chunk_digest,
-                // Not known yet; the digest of the chunk holds its place.
-                Part::First => entry.digest = entry.chunk_digest,
-                Part::None | Part::Middle | Part::Last => {}
+            entry.offset = offsets.get(content.stream).copied().unwrap_or(0);
+            entry.inner_offset = batch.inner_offset(content) as u64;
+            entry.chunk_digest = packed.digests.get(number).copied();
+            if matches!(content.part, Part::Whole | Part::First) {
+                // Of several chunks the digest is not known yet; that of the first holds its place.
+                entry.digest = entry.chunk_digest;
             }
             let place = self.toc.push(&entry);
-            match part {
+            match content.part {
                 Part::First => self.open_file = Some(place),
                 Part::Last => {
                     let digest = self.hashing.file()?;
@@ -458,7 +474,7 @@ impl<W: Write> Writer<W> {
                         self.toc.set_digest(place, &digest);
                     }
                 }
-                Part::None | Part::Whole | Part::Middle => {}
+                Part::Whole | Part::Middle => {}
             }
         }
         self.blob.update(&packed.bytes);
@@ -477,6 +493,23 @@ impl<W: Write> fmt::Debug for Writer<W> {
         let mut out = f.debug_struct("Writer");
         out.field("compressor", &self.compressor).field("chunk_size", &self.chunk).field("threads", &self.threads);
         out.field("written", &self.written).finish_non_exhaustive()
+    }
+}
+
+/// A tar that is kept bit for bit, hashed while it is read.
+struct Watched<'i, R> {
+    tar: R,
+    input: Option<&'i mut Input>,
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        let len = self.tar.read(buf)?;
+        if let Some(input) = &mut self.input {
+            input.hasher.update(buf.get(..len).unwrap_or_default());
+            input.len = input.len.saturating_add(len as u64);
+        }
+        Ok(len)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The trailer that says where the table of contents starts.
+//! The footers of gzip layers: empty gzip members whose extra field says where the TOC is.
 //!
 //! | at | bytes | field                                              |
 //! |----|-------|----------------------------------------------------|
@@ -10,10 +10,12 @@
 //! | 38 | 13    | empty stored block, CRC32 and ISIZE, all fixed     |
 //!
 //! The older form of 47 bytes has no subfield header: XLEN is 22 and the extra field is the hex digits and the magic.
-//! It is read, never written. Specification: eStargz, section "Footer".
+//! It is read, never written. Where the TOC is stored elsewhere, XLEN is 21 and the subfield holds `STARGZEXTERNALTOC`,
+//! which makes 46 bytes. Specification: eStargz, section "Footer".
 
 use dunnage_digest::Offset;
 
+use super::{Fields, Footer, Format, TocPlace};
 use crate::Error;
 
 /// Length of the footer this crate writes, in bytes.
@@ -22,28 +24,25 @@ pub const FOOTER_LEN: usize = 51;
 /// Length of the footer of stargz blobs from before eStargz, in bytes.
 pub const LEGACY_FOOTER_LEN: usize = 47;
 
-/// Where the parts of a blob lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Footer {
-    /// Bytes of compressed tar stream before the TOC.
-    pub payload_len: u64,
-    /// Where the compressed TOC starts.
-    pub toc: Offset,
-    /// Bytes of the compressed TOC.
-    pub toc_len: u64,
-    /// Bytes of the footer itself.
-    pub footer_len: u64,
-}
+/// Length of the footer of layers whose TOC is stored elsewhere, in bytes.
+pub const EXTERNAL_FOOTER_LEN: usize = 46;
 
 /// The footer for a TOC member that starts at `toc`.
 #[must_use]
 pub fn footer_bytes(toc: Offset) -> [u8; FOOTER_LEN] {
-    let mut bytes = [0; FOOTER_LEN];
     let hex = format!("{:016x}", toc.get());
-    let parts: [&[u8]; 6] = [HEADER, &[26, 0], b"SG", &[22, 0], hex.as_bytes(), MAGIC];
-    let all = parts.into_iter().chain([TAIL]).flatten();
-    for (byte, from) in bytes.iter_mut().zip(all) {
+    joined(&[HEADER, &[26, 0], b"SG", &[22, 0], hex.as_bytes(), MAGIC, TAIL])
+}
+
+/// The footer of a layer whose TOC is stored elsewhere.
+#[must_use]
+pub fn external_footer_bytes() -> [u8; EXTERNAL_FOOTER_LEN] {
+    joined(&[HEADER, &[21, 0], b"SG", &[17, 0], EXTERNAL_MAGIC, TAIL])
+}
+
+fn joined<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
+    let mut bytes = [0; N];
+    for (byte, from) in bytes.iter_mut().zip(parts.iter().copied().flatten()) {
         *byte = *from;
     }
     bytes
@@ -56,7 +55,7 @@ pub fn footer_bytes(toc: Offset) -> [u8; FOOTER_LEN] {
 /// [`Error::Malformed`] naming the first field that differs, with its position in the blob; also for an offset that lies
 /// behind the footer's start.
 pub fn parse_footer(bytes: &[u8], blob_len: u64) -> Result<Footer, Error> {
-    parse(bytes, blob_len, FOOTER_LEN, &[26, 0], &[b'S', b'G', 22, 0])
+    parse(bytes, blob_len, Format::Estargz, FOOTER_LEN, &[26, 0], &[b'S', b'G', 22, 0])
 }
 
 /// Reads the older footer of 47 bytes at the end of a blob of `blob_len` bytes.
@@ -65,15 +64,36 @@ pub fn parse_footer(bytes: &[u8], blob_len: u64) -> Result<Footer, Error> {
 ///
 /// As [`parse_footer`].
 pub fn parse_legacy_footer(bytes: &[u8], blob_len: u64) -> Result<Footer, Error> {
-    parse(bytes, blob_len, LEGACY_FOOTER_LEN, &[22, 0], &[])
+    parse(bytes, blob_len, Format::Stargz, LEGACY_FOOTER_LEN, &[22, 0], &[])
 }
 
-fn parse(bytes: &[u8], blob_len: u64, footer_len: usize, xlen: &[u8], subfield: &[u8]) -> Result<Footer, Error> {
-    let footer_len_u64 = footer_len as u64;
-    let start = blob_len.checked_sub(footer_len_u64);
-    let start = start.filter(|_| bytes.len() == footer_len);
-    let start = start.ok_or(Error::TooSmall { expected: footer_len_u64, got: blob_len.min(bytes.len() as u64) })?;
-    let mut fields = Fields { rest: bytes, at: start };
+/// Reads the footer of 46 bytes of a layer whose TOC is stored elsewhere.
+///
+/// # Errors
+///
+/// [`Error::Malformed`] naming the first field that differs, with its position in the blob.
+pub fn parse_external_footer(bytes: &[u8], blob_len: u64) -> Result<Footer, Error> {
+    let mut fields = Fields::new(bytes, blob_len, EXTERNAL_FOOTER_LEN)?;
+    let payload_len = fields.at;
+    fields.fixed("footer: gzip header", HEADER)?;
+    fields.fixed("footer: XLEN", &[21, 0])?;
+    fields.fixed("footer: subfield header", &[b'S', b'G', 17, 0])?;
+    fields.fixed("footer: magic", EXTERNAL_MAGIC)?;
+    fields.fixed("footer: tail", TAIL)?;
+    let footer_len = EXTERNAL_FOOTER_LEN as u64;
+    Ok(Footer { format: Format::ExternalToc, payload_len, toc: TocPlace::Outside, footer_len })
+}
+
+fn parse(
+    bytes: &[u8],
+    blob_len: u64,
+    format: Format,
+    footer_len: usize,
+    xlen: &[u8],
+    subfield: &[u8],
+) -> Result<Footer, Error> {
+    let mut fields = Fields::new(bytes, blob_len, footer_len)?;
+    let start = fields.at;
     fields.fixed("footer: gzip header", HEADER)?;
     fields.fixed("footer: XLEN", xlen)?;
     fields.fixed("footer: subfield header", subfield)?;
@@ -93,34 +113,13 @@ fn parse(bytes: &[u8], blob_len: u64, footer_len: usize, xlen: &[u8], subfield: 
     fields.fixed("footer: tail", TAIL)?;
     let toc_len = start.checked_sub(toc);
     let toc_len = toc_len.ok_or_else(|| malformed(&format!("at most {start:#x}"), format!("{toc:#x}")))?;
-    Ok(Footer { payload_len: toc, toc: Offset::new(toc), toc_len, footer_len: footer_len_u64 })
-}
-
-struct Fields<'a> {
-    rest: &'a [u8],
-    at: u64,
-}
-
-impl<'a> Fields<'a> {
-    fn take(&mut self, len: usize) -> &'a [u8] {
-        let (head, rest) = self.rest.split_at_checked(len).unwrap_or((self.rest, &[]));
-        (self.rest, self.at) = (rest, self.at.saturating_add(len as u64));
-        head
-    }
-
-    fn fixed(&mut self, part: &'static str, wanted: &[u8]) -> Result<(), Error> {
-        let at = Offset::new(self.at);
-        let got = self.take(wanted.len());
-        if got == wanted {
-            return Ok(());
-        }
-        let text = |bytes: &[u8]| format!("`{}`", bytes.escape_ascii());
-        Err(Error::Malformed { part, at, expected: text(wanted), got: text(got) })
-    }
+    let place = TocPlace::Inside { at: Offset::new(toc), len: toc_len, plain_len: None };
+    Ok(Footer { format, payload_len: toc, toc: place, footer_len: footer_len as u64 })
 }
 
 const HEADER: &[u8] = &[0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff];
 const MAGIC: &[u8] = b"STARGZ";
+const EXTERNAL_MAGIC: &[u8] = b"STARGZEXTERNALTOC";
 const TAIL: &[u8] = &[1, 0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0];
 
 #[cfg(test)]
@@ -162,10 +161,28 @@ mod tests {
         for toc in (0..=200_000).step_by(1023) {
             let blob = toc + 1000;
             let footer = parse_footer(&footer_bytes(Offset::new(toc)), blob).unwrap();
-            assert_eq!((footer.payload_len, footer.toc_len), (toc, 1000 - 51));
+            assert_eq!((footer.payload_len, footer.toc_len()), (toc, 1000 - 51));
             let footer = parse_legacy_footer(&legacy(toc), blob).unwrap();
-            assert_eq!((footer.payload_len, footer.toc_len), (toc, 1000 - 47));
+            assert_eq!((footer.payload_len, footer.toc_len()), (toc, 1000 - 47));
         }
+    }
+
+    #[test]
+    fn a_toc_elsewhere_is_said_in_46_bytes() {
+        let mut wanted = [0; EXTERNAL_FOOTER_LEN];
+        let hex = "1f8b08040000000000ff15005347110053544152475a45585445524e414c544f43010000ffff0000000000000000";
+        decode_hex(hex.as_bytes(), &mut wanted).unwrap();
+        assert_eq!(external_footer_bytes(), wanted);
+        let footer = parse_external_footer(&wanted, 1651).unwrap();
+        assert_eq!((footer.payload_len, footer.toc, footer.footer_len), (1605, TocPlace::Outside, 46));
+        for at in 0..wanted.len() {
+            for mask in [0x01, 0x80, 0xff] {
+                let mut bytes = wanted;
+                bytes[at] ^= mask;
+                assert!(parse_external_footer(&bytes, 1651).is_err(), "byte {at} mask {mask:#x}");
+            }
+        }
+        assert!(parse_external_footer(&wanted[..45], 1651).is_err());
     }
 
     fn check(change: impl Fn(&mut Vec<u8>), wanted: &str) {
