@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::Disagreement;
 use dunnage_digest::{Cancelled, ErrorKind, Mismatch, Offset, ParseDigestError};
 
 /// Why a layer could not be written or was refused.
@@ -39,6 +40,9 @@ pub enum Error {
     /// Two TOC entries contradict each other.
     #[error("inconsistent TOC at `{name}`: {reason}")]
     Inconsistent { name: String, reason: String },
+    /// The TOC and the tar of a layer say different things; the first ten of them.
+    #[error("the TOC and the tar disagree in {total} place(s): {}", told(.differences, .total))]
+    Disagree { differences: Vec<Disagreement>, total: u64 },
     /// The TOC is in a version this crate does not read.
     #[error("unsupported TOC version {got}: this crate reads version 1")]
     Version { got: i64 },
@@ -100,7 +104,7 @@ impl Error {
             | Self::NoFooter { .. }
             | Self::Entry { .. }
             | Self::Digest { .. } => ErrorKind::Malformed,
-            Self::Inconsistent { .. } => ErrorKind::Inconsistent,
+            Self::Inconsistent { .. } | Self::Disagree { .. } => ErrorKind::Inconsistent,
             Self::Version { .. } | Self::Unsupported { .. } => ErrorKind::Unsupported,
             Self::Limit { .. } => ErrorKind::LimitExceeded,
             Self::Mismatch { .. } | Self::CorruptChunk { .. } => ErrorKind::Integrity,
@@ -123,6 +127,12 @@ pub fn aggregate(errors: Vec<Error>) -> Option<Error> {
         0 | 1 => errors.into_iter().next(),
         _ => Some(Error::Several { errors }),
     }
+}
+
+fn told(differences: &[Disagreement], total: &u64) -> String {
+    let list: Vec<String> = differences.iter().map(ToString::to_string).collect();
+    let more = if *total > differences.len() as u64 { "; and more" } else { "" };
+    format!("{}{more}", list.join("; "))
 }
 
 fn none_of(reasons: &[String]) -> String {

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
 
+mod audit;
 mod build;
 mod codec;
 mod error;
@@ -14,6 +15,7 @@ mod toc;
 mod write;
 
 pub use crate::{
+    audit::{Audit, Disagreement},
     build::{Build, Built, LANDMARK_CONTENT, Missing, NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK},
     codec::{
         Codec, Compressor, CorruptStream, Covers, Decoder, Decompressor, Encoder, End, ExternalTocCompressor,

@@ -196,6 +196,30 @@ fn load<R: ReadAt + Sync>(source: &R, found: Found, options: &OpenOptions) -> Re
     Ok(Opened { index, footer, decompressor, toc_digest, toc_len })
 }
 
+/// A TOC document, to be read once more.
+pub(crate) struct Document<'a> {
+    pub(crate) json: Box<dyn Read + Send + 'a>,
+    pub(crate) covers: Covers,
+    /// For what was read.
+    pub(crate) hasher: Hasher,
+}
+
+pub(super) fn document<'a, R: ReadAt + Sync>(
+    source: &'a R,
+    footer: &Footer,
+    decompressor: &dyn Decompressor,
+) -> Result<Document<'a>, Error> {
+    let raw: Option<Box<dyn Read + Send + 'a>> = match footer.toc {
+        TocPlace::Outside => None,
+        TocPlace::Inside { at, len, .. } => {
+            let failed = |source| Error::Read { what: "the TOC", at, source };
+            Some(Box::new(Cursor::new(Section::new(source, at, len)).map_err(failed)?))
+        }
+    };
+    let json = decompressor.toc_json(raw, footer)?;
+    Ok(Document { json, covers: decompressor.toc_digest_covers(), hasher: Hasher::sha256() })
+}
+
 /// Stored bytes, hashed on their way.
 struct Hashed<'a> {
     raw: Box<dyn Read + Send + 'a>,

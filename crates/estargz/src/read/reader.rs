@@ -10,7 +10,7 @@ use dunnage_digest::{Digest, Mismatch, Offset, ReadAt};
 use super::{
     cache::ChunkCache,
     index::{DigestCell, Index, Location, Node, NodeKind, ROOT, Row},
-    open::{Landmarks, OpenOptions, Opened, Trust, open},
+    open::{Document, Landmarks, OpenOptions, Opened, Trust, document, open},
     pre_read::Shared,
 };
 use crate::{
@@ -149,6 +149,11 @@ impl<R: ReadAt + Sync> Reader<R> {
         Ok(())
     }
 
+    /// The TOC document once more, as it is stored.
+    pub(crate) fn document(&self) -> Result<Document<'_>, Error> {
+        document(&self.source, &self.footer, self.decompressor.as_ref())
+    }
+
     /// The source of the blob.
     pub fn source(&self) -> &R {
         &self.source
@@ -156,7 +161,25 @@ impl<R: ReadAt + Sync> Reader<R> {
 }
 
 impl<R> Reader<R> {
-    /// Digest of the TOC document as it was read.
+    pub(crate) const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn decompressor(&self) -> &dyn Decompressor {
+        self.decompressor.as_ref()
+    }
+
+    /// Where the last stream ends.
+    pub(crate) const fn payload_len(&self) -> u64 {
+        self.index.payload_len
+    }
+
+    /// Where the next stream with content behind `offset` starts, or the payload ends.
+    pub(crate) fn stream_end_after(&self, offset: u64) -> u64 {
+        self.index.stream_end(offset)
+    }
+
+    /// Digest by which the TOC is known: of the document as it was read, or of its compressed bytes where the format says so.
     pub const fn toc_digest(&self) -> &Digest {
         &self.toc_digest
     }
