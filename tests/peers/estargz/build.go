@@ -4,9 +4,8 @@ package main
 
 import (
 	"bufio"
-	"compress/gzip"
+	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"os"
 	"time"
@@ -16,23 +15,28 @@ import (
 
 // writeFlags are the settings both ways of writing share.
 type writeFlags struct {
+	compression                    compression
 	level, chunkSize, minChunkSize *int
+	tocOut                         *string
 }
 
 func addWriteFlags(fs *flag.FlagSet) writeFlags {
 	return writeFlags{
-		level:        fs.Int("level", gzip.BestCompression, "gzip level"),
+		compression:  addCompression(fs),
+		level:        fs.Int("level", noLevel, "level as for the gzip or zstd command; by default 9 and 3"),
 		chunkSize:    fs.Int("chunk-size", 0, "chunk size; 0 is the library's default"),
-		minChunkSize: fs.Int("min-chunk-size", 0, "least bytes in one gzip stream"),
+		minChunkSize: fs.Int("min-chunk-size", 0, "least bytes in one compressed stream"),
+		tocOut:       fs.String("toc-out", "", "file for the TOC, with --compression=external"),
 	}
 }
 
-// check rejects a level the library would only trip over later.
-func (w writeFlags) check() error {
-	if *w.level < gzip.HuffmanOnly || *w.level > gzip.BestCompression {
-		return fmt.Errorf("gzip level %d is out of range", *w.level)
+// compressor makes the compressor; it rejects what the library would only trip
+// over later.
+func (w writeFlags) compressor() (*compressor, error) {
+	if (*w.tocOut != "") != (*w.compression.name == "external") {
+		return nil, errors.New("--toc-out goes with --compression=external, and only with that")
 	}
-	return nil
+	return w.compression.compressor(*w.level)
 }
 
 func cmdBuild(fs *flag.FlagSet, args []string) (report, error) {
@@ -44,11 +48,12 @@ func cmdBuild(fs *flag.FlagSet, args []string) (report, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := wf.check(); err != nil {
+	comp, err := wf.compressor()
+	if err != nil {
 		return nil, err
 	}
 	opts := []estargz.Option{
-		estargz.WithCompressionLevel(*wf.level),
+		estargz.WithCompression(comp),
 		estargz.WithChunkSize(*wf.chunkSize),
 		estargz.WithMinChunkSize(*wf.minChunkSize),
 	}
@@ -101,6 +106,10 @@ func cmdBuild(fs *flag.FlagSet, args []string) (report, error) {
 	if err != nil {
 		return nil, err
 	}
+	tocSize, err := comp.writeTOC(*wf.tocOut)
+	if err != nil {
+		return nil, err
+	}
 	return report{
 		"seconds":           seconds,
 		"diff_id":           blob.DiffID().String(),
@@ -108,6 +117,8 @@ func cmdBuild(fs *flag.FlagSet, args []string) (report, error) {
 		"uncompressed_size": size,
 		"blob_size":         out.n,
 		"missed":            missed,
+		"annotations":       comp.annotations(),
+		"toc_size":          tocSize,
 	}, nil
 }
 
@@ -118,7 +129,8 @@ func cmdAppend(fs *flag.FlagSet, args []string) (report, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := wf.check(); err != nil {
+	comp, err := wf.compressor()
+	if err != nil {
 		return nil, err
 	}
 	in, err := openStream(pos[0])
@@ -132,7 +144,7 @@ func cmdAppend(fs *flag.FlagSet, args []string) (report, error) {
 	}
 
 	start := time.Now()
-	w := estargz.NewWriterLevel(out, *wf.level)
+	w := estargz.NewWriterWithCompressor(out, comp)
 	w.ChunkSize = *wf.chunkSize
 	w.MinChunkSize = *wf.minChunkSize
 	if *lossless {
@@ -154,11 +166,17 @@ func cmdAppend(fs *flag.FlagSet, args []string) (report, error) {
 	}
 	seconds := time.Since(start).Seconds()
 
+	tocSize, err := comp.writeTOC(*wf.tocOut)
+	if err != nil {
+		return nil, err
+	}
 	return report{
-		"seconds":    seconds,
-		"diff_id":    w.DiffID(),
-		"toc_digest": tocDigest.String(),
-		"blob_size":  out.n,
+		"seconds":     seconds,
+		"diff_id":     w.DiffID(),
+		"toc_digest":  tocDigest.String(),
+		"blob_size":   out.n,
+		"annotations": comp.annotations(),
+		"toc_size":    tocSize,
 	}, nil
 }
 

@@ -88,6 +88,7 @@ func contentSum(r *estargz.Reader, ent *estargz.TOCEntry, buf *[]byte) (string, 
 }
 
 func cmdDump(fs *flag.FlagSet, args []string) (report, error) {
+	comp := addReadCompression(fs)
 	keepGoing := fs.Bool("keep-going", false, `tell of unreadable files in their line's "error" instead of failing`)
 	pos, err := parse(fs, args, "BLOB", "OUT.jsonl")
 	if err != nil {
@@ -100,7 +101,7 @@ func cmdDump(fs *flag.FlagSet, args []string) (report, error) {
 	defer f.Close()
 
 	start := time.Now()
-	r, err := estargz.Open(sr)
+	r, err := comp.open(sr)
 	if err != nil {
 		return nil, err
 	}

@@ -20,17 +20,19 @@ type report map[string]any
 type command func(fs *flag.FlagSet, args []string) (report, error)
 
 var commands = map[string]command{
-	"build":      cmdBuild,
-	"append":     cmdAppend,
-	"unpack":     cmdUnpack,
-	"toc":        cmdTOC,
-	"encode-toc": cmdEncodeTOC,
-	"open":       cmdOpen,
-	"verify":     cmdVerify,
-	"dump":       cmdDump,
-	"tar-view":   cmdTarView,
-	"retar":      cmdRetar,
-	"gen-tar":    cmdGenTar,
+	"build":       cmdBuild,
+	"append":      cmdAppend,
+	"unpack":      cmdUnpack,
+	"toc":         cmdTOC,
+	"encode-toc":  cmdEncodeTOC,
+	"open":        cmdOpen,
+	"verify":      cmdVerify,
+	"dump":        cmdDump,
+	"tar-view":    cmdTarView,
+	"retar":       cmdRetar,
+	"gen-tar":     cmdGenTar,
+	"read-random": cmdReadRandom,
+	"pre-read":    cmdPreRead,
 }
 
 func main() {

@@ -15,20 +15,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// unpackReader opens a blob's tar, trying the legacy footer second.
-func unpackReader(sr *io.SectionReader) (io.ReadCloser, error) {
-	rc, err := estargz.Unpack(sr, new(estargz.GzipDecompressor))
-	if err == nil {
-		return rc, nil
-	}
-	rc, legacyErr := estargz.Unpack(sr, new(estargz.LegacyGzipDecompressor))
-	if legacyErr == nil {
-		return rc, nil
-	}
-	return nil, errors.Join(err, legacyErr)
-}
-
 func cmdUnpack(fs *flag.FlagSet, args []string) (report, error) {
+	comp := addReadCompression(fs)
 	hashed := fs.Bool("hash", true, "also report the tar's SHA-256 (a second, untimed pass)")
 	pos, err := parse(fs, args, "BLOB", "OUT")
 	if err != nil {
@@ -45,7 +33,7 @@ func cmdUnpack(fs *flag.FlagSet, args []string) (report, error) {
 	}
 
 	start := time.Now()
-	rc, err := unpackReader(sr)
+	rc, err := comp.unpack(sr)
 	if err != nil {
 		out.abandon()
 		return nil, err
@@ -65,7 +53,7 @@ func cmdUnpack(fs *flag.FlagSet, args []string) (report, error) {
 
 	sum := ""
 	if *hashed {
-		rc, err := unpackReader(io.NewSectionReader(f, 0, sr.Size()))
+		rc, err := comp.unpack(io.NewSectionReader(f, 0, sr.Size()))
 		if err != nil {
 			return nil, err
 		}
@@ -79,6 +67,7 @@ func cmdUnpack(fs *flag.FlagSet, args []string) (report, error) {
 }
 
 func cmdOpen(fs *flag.FlagSet, args []string) (report, error) {
+	comp := addReadCompression(fs)
 	count := fs.Bool("count", false, "parse the TOC again, untimed, to count its entries")
 	pos, err := parse(fs, args, "BLOB")
 	if err != nil {
@@ -91,7 +80,7 @@ func cmdOpen(fs *flag.FlagSet, args []string) (report, error) {
 	defer f.Close()
 
 	start := time.Now()
-	r, err := estargz.Open(sr)
+	r, err := comp.open(sr)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +88,7 @@ func cmdOpen(fs *flag.FlagSet, args []string) (report, error) {
 
 	rep := report{"seconds": seconds, "toc_digest": r.TOCDigest().String(), "entries": nil}
 	if *count {
-		section, d, err := locateTOC(sr)
+		section, d, err := comp.locateTOC(sr)
 		if err != nil {
 			return nil, err
 		}
@@ -206,6 +195,7 @@ func (v *verification) digestVerifier(ce *estargz.TOCEntry) (digest.Verifier, er
 }
 
 func cmdVerify(fs *flag.FlagSet, args []string) (report, error) {
+	comp := addReadCompression(fs)
 	want := fs.String("toc-digest", "", "TOC digest to demand; by default the blob's own")
 	minChunk := fs.Bool("min-chunk", false, "the blob was made with a least chunk size: check chunks without VerifyTOC")
 	pos, err := parse(fs, args, "BLOB")
@@ -219,7 +209,7 @@ func cmdVerify(fs *flag.FlagSet, args []string) (report, error) {
 	defer f.Close()
 
 	start := time.Now()
-	r, err := estargz.Open(sr)
+	r, err := comp.open(sr)
 	if err != nil {
 		return nil, err
 	}

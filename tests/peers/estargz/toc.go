@@ -4,37 +4,16 @@ package main
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"time"
 
 	"github.com/containerd/stargz-snapshotter/estargz"
+	"github.com/opencontainers/go-digest"
 )
-
-// tocParser is what the current and the legacy gzip decompressor share beyond
-// the library's Decompressor interface.
-type tocParser interface {
-	estargz.Decompressor
-	DecompressTOC(io.Reader) (io.ReadCloser, error)
-}
-
-// locateTOC finds the section of the blob that holds the TOC, and the
-// decompressor that goes with the footer found.
-func locateTOC(sr *io.SectionReader) (*io.SectionReader, tocParser, error) {
-	off, footer, err := estargz.OpenFooter(sr)
-	if err != nil {
-		return nil, nil, err
-	}
-	var d tocParser = new(estargz.GzipDecompressor)
-	if footer != estargz.FooterSize {
-		d = new(estargz.LegacyGzipDecompressor)
-	}
-	return io.NewSectionReader(sr, off, sr.Size()-footer-off), d, nil
-}
 
 // encodeTOC serialises a TOC the way the reference's writer does.
 func encodeTOC(toc *estargz.JTOC) ([]byte, error) {
@@ -42,6 +21,7 @@ func encodeTOC(toc *estargz.JTOC) ([]byte, error) {
 }
 
 func cmdTOC(fs *flag.FlagSet, args []string) (report, error) {
+	comp := addReadCompression(fs)
 	raw := fs.Bool("raw", false, "write the JSON exactly as stored")
 	pos, err := parse(fs, args, "BLOB", "OUT")
 	if err != nil {
@@ -54,14 +34,14 @@ func cmdTOC(fs *flag.FlagSet, args []string) (report, error) {
 	defer f.Close()
 
 	start := time.Now()
-	section, d, err := locateTOC(sr)
+	section, d, err := comp.locateTOC(sr)
 	if err != nil {
 		return nil, err
 	}
 	var (
-		text   []byte
-		toc    *estargz.JTOC
-		digest string
+		text []byte
+		toc  *estargz.JTOC
+		dgst digest.Digest
 	)
 	if *raw {
 		rc, err := d.DecompressTOC(section)
@@ -74,8 +54,7 @@ func cmdTOC(fs *flag.FlagSet, args []string) (report, error) {
 		if err := rc.Close(); err != nil {
 			return nil, err
 		}
-		sum := sha256.Sum256(text)
-		digest = "sha256:" + hex.EncodeToString(sum[:])
+		dgst = digest.FromBytes(text)
 		if err := os.WriteFile(pos[1], text, 0o644); err != nil {
 			return nil, err
 		}
@@ -84,11 +63,9 @@ func cmdTOC(fs *flag.FlagSet, args []string) (report, error) {
 			return nil, err
 		}
 	} else {
-		parsed, dgst, err := d.ParseTOC(section)
-		if err != nil {
+		if toc, dgst, err = d.ParseTOC(section); err != nil {
 			return nil, err
 		}
-		toc, digest = parsed, dgst.String()
 		if text, err = encodeTOC(toc); err != nil {
 			return nil, err
 		}
@@ -98,13 +75,14 @@ func cmdTOC(fs *flag.FlagSet, args []string) (report, error) {
 	}
 	return report{
 		"seconds":    time.Since(start).Seconds(),
-		"toc_digest": digest,
+		"toc_digest": dgst.String(),
 		"entries":    len(toc.Entries),
 		"version":    toc.Version,
 	}, nil
 }
 
 func cmdEncodeTOC(fs *flag.FlagSet, args []string) (report, error) {
+	comp := addCompression(fs)
 	pos, err := parse(fs, args, "IN.json", "OUT")
 	if err != nil {
 		return nil, err
@@ -126,10 +104,20 @@ func cmdEncodeTOC(fs *flag.FlagSet, args []string) (report, error) {
 	if err := os.WriteFile(pos[1], encoded, 0o644); err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(encoded)
+	tocDigest := digest.FromBytes(encoded)
+	if *comp.name != "gzip" {
+		// The other compressions serialise by themselves.
+		own, err := comp.footerDigest(&toc)
+		if err != nil {
+			return nil, err
+		}
+		if own != tocDigest {
+			return nil, fmt.Errorf("the TOC digest is %s as %s writes it, but %s as gzip does", own, *comp.name, tocDigest)
+		}
+	}
 	return report{
 		"seconds":    seconds,
-		"toc_digest": "sha256:" + hex.EncodeToString(sum[:]),
+		"toc_digest": tocDigest.String(),
 		"entries":    len(toc.Entries),
 		"version":    toc.Version,
 	}, nil
