@@ -9,7 +9,7 @@ use dunnage_digest::Digest;
 /// Build, check, read, extract and compare container layers and file trees.
 ///
 /// SOURCE is a path, or `-` for standard input. What it is shows in its content: a directory, a tar (plain, gzip or
-/// zstd), an eStargz layer or an older stargz layer.
+/// zstd), a layer with a table of contents (eStargz, older stargz, zstd:chunked).
 #[derive(Debug, Parser)]
 #[command(
     name = "dunnage",
@@ -65,6 +65,9 @@ pub(crate) struct Global {
     /// What the manifest says that a layer's table of contents hashes to, as `sha256:...`; anything else is refused
     #[arg(long, global = true, value_name = "DIGEST", value_parser = parse_digest)]
     pub(crate) toc_digest: Option<Digest>,
+    /// The table of contents of a layer that has it stored elsewhere
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) toc: Option<PathBuf>,
     /// Also hand out content that the source has no digest for
     #[arg(long, global = true)]
     pub(crate) unverified: bool,
@@ -102,7 +105,9 @@ pub(crate) enum Command {
     Diff(Diff),
     /// Check every digest that a source carries; read everything where it carries none
     Verify(Verify),
-    /// Convert a directory, a tar or a layer into an eStargz layer or a tar
+    /// Convert a directory, a tar or a layer into a layer or a tar
+    ///
+    /// Before a layer is converted, its table of contents is compared with the tar in it, entry by entry.
     ///
     /// DEST appears whole or not at all. The bytes depend on the input and the options alone, never on the number of
     /// threads, nor on whether the input is a file or a pipe.
@@ -244,13 +249,22 @@ pub(crate) struct Convert {
     /// What to make
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) to: Target,
-    /// How hard to compress, 0 to 12
-    #[arg(long, value_name = "N", default_value_t = 6, allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-2..=12))]
-    pub(crate) level: i32,
+    /// How hard to compress: 0 to 12 for gzip, 1 to 22 for zstd [default: 6, with zstd 3]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-2..=22))]
+    pub(crate) level: Option<i32>,
     /// Bytes of a file that are compressed together, and can be fetched alone [default: 4M]
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub(crate) chunk_size: Option<u64>,
-    /// What compresses; the bytes depend on it
+    /// Let small files share a stream until it has this many bytes: a smaller layer, of which more has to be fetched at once
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub(crate) stream_size: Option<u64>,
+    /// The same by compressed bytes, as the reference counts them; slower, since only one core can work
+    #[arg(long, value_name = "BYTES", value_parser = parse_size, conflicts_with = "stream_size")]
+    pub(crate) min_chunk_size: Option<u64>,
+    /// Write the table of contents to this file instead of into the layer (eStargz)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) toc_out: Option<PathBuf>,
+    /// What compresses with gzip; the bytes depend on it
     #[arg(long, value_enum, value_name = "CODEC", default_value_t)]
     pub(crate) codec: CodecName,
     /// A file to put in front, where it is fetched first; can be given many times
@@ -282,8 +296,10 @@ pub(crate) struct Convert {
 /// What a conversion makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Target {
-    /// A layer that can be pulled lazily
+    /// A layer that can be pulled lazily, and is a tar.gz for everybody else
     Estargz,
+    /// The same with zstd: smaller, and faster to read
+    ZstdChunked,
     /// An uncompressed tar; of a layer, without what its format added (with --lossless, exactly what it unpacks to)
     Tar,
 }

@@ -1,9 +1,14 @@
 //! What holds for the whole run, whatever the command.
 
-use std::io::{self, Write};
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use dunnage_digest::{Digest, ErrorKind};
-use dunnage_estargz::{OpenOptions, Trust};
+use dunnage_estargz::{ExternalTocDecompressor, OpenOptions, Trust};
 
 use crate::{
     args::{Global, ProgressMode},
@@ -23,6 +28,8 @@ pub(crate) struct Context {
     pub(crate) trust: Trust,
     /// What the TOC of a layer has to hash to.
     pub(crate) toc_digest: Option<Digest>,
+    /// The TOC of a layer that has it stored elsewhere.
+    pub(crate) toc: Option<PathBuf>,
 }
 
 impl Context {
@@ -47,6 +54,7 @@ impl Context {
             limits,
             trust: if global.unverified { Trust::Unverified } else { Trust::Verified },
             toc_digest: global.toc_digest,
+            toc: global.toc.clone(),
         }
     }
 
@@ -56,7 +64,22 @@ impl Context {
     }
 
     pub(crate) fn open_options(&self) -> OpenOptions {
-        OpenOptions { limits: self.limits.clone(), threads: self.threads, trust: self.trust, ..OpenOptions::default() }
+        let mut options = OpenOptions {
+            limits: self.limits.clone(),
+            threads: self.threads,
+            trust: self.trust,
+            ..OpenOptions::default()
+        };
+        if let Some(path) = self.toc.clone() {
+            let limit = self.limits.toc_compressed;
+            let read = move || {
+                let mut toc = Vec::new();
+                File::open(&path)?.take(limit).read_to_end(&mut toc)?;
+                Ok(toc)
+            };
+            options.decompressors.push(Arc::new(ExternalTocDecompressor::new(read)));
+        }
+        options
     }
 
     /// Tells something worth knowing that is no error, on stderr.

@@ -216,6 +216,7 @@ fn hint_of_layer(error: &dunnage_estargz::Error) -> Option<&'static str> {
         Error::Duplicate { .. } => {
             Some("save the input to a file and convert that, or let --duplicates keep leave both entries in")
         }
+        Error::ExternalToc => Some("--toc FILE gives it"),
         Error::NotFound { .. } => Some("--allow-missing goes on without it"),
         _ => None,
     }

@@ -32,7 +32,7 @@ pub use crate::{
     limits::Limits,
     read::{
         Chunk, ChunkVerifier, Entry, FileReader, Hook, Landmarks, OpenOptions, PreRead, PreReader, Reader, Telemetry,
-        Trust, TrustedReader, Verified, Verifiers, find_footer, open_footer, unpack, unpack_with,
+        Trust, TrustedReader, Verified, Verifiers, find_footer, open_footer, restore_tar, unpack, unpack_with,
     },
     toc::{TOC_TAR_NAME, Toc, TocEntry, TocType},
     write::{NonUtf8, Proof, Streams, Summary, WriteOptions, Writer},

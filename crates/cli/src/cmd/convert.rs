@@ -1,31 +1,43 @@
 //! `dunnage convert`: anything into a layer or a tar.
 
-mod estargz;
+mod layer;
 mod report;
 mod tar;
 
-use std::time::Instant;
+use std::{io::Write, time::Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::{
     args::{Convert, Target},
     context::Context,
     exit::Exit,
     print::Out,
+    progress::Progress,
     sink::{Clobber, Sink, is_stdout},
-    source::{self, Access},
+    source::{self, Access, name_of},
 };
 
 pub(super) fn run(context: &Context, args: Convert) -> Result<Exit> {
     let source = source::open(context, &args.source, Access::Once)?;
     let clobber = if args.no_clobber { Clobber::Refuse } else { Clobber::Replace };
     let sink = Sink::create(&args.dest, clobber)?;
+    let toc_sink = args.toc_out.as_ref().map(|path| Sink::create(path, clobber)).transpose()?;
     let start = Instant::now();
+    if let Some(layer) = source.layer() {
+        let failed = || format!("cannot convert {}: it is not sound", name_of(&args.source));
+        layer.audit(&Progress::start(context, "compare", None)).with_context(failed)?;
+    }
     let (sink, made) = match args.to {
-        Target::Estargz => estargz::make(context, &args, source.as_ref(), sink)?,
+        Target::Estargz | Target::ZstdChunked => layer::make(context, &args, source.as_ref(), sink)?,
         Target::Tar => tar::make(context, &args, source.as_ref(), sink)?,
     };
+    // The layer is of no use without its TOC, so that is there first.
+    if let (Some(mut sink), Some(toc)) = (toc_sink, made.external_toc()) {
+        let name = sink.name().to_owned();
+        sink.write_all(toc).with_context(|| format!("cannot write {name}"))?;
+        sink.commit()?;
+    }
     sink.commit()?;
     for name in source.left_out() {
         context.note(&format!("{name}: socket left out, no tar can hold it"));

@@ -1,10 +1,10 @@
-//! An eStargz layer, or one in the older stargz form.
+//! A layer with a table of contents: eStargz, the older stargz, zstd:chunked.
 
 use std::{fs::File, io::Read};
 
 use anyhow::Result;
-use dunnage_digest::{ErrorKind, ReadAt};
-use dunnage_estargz::{LEGACY_FOOTER_LEN, Reader, open_footer, unpack};
+use dunnage_digest::{Cancel, ErrorKind, ReadAt};
+use dunnage_estargz::{Audit, Format, Reader, find_footer, unpack};
 use dunnage_tree::Tree;
 
 use super::Source;
@@ -19,7 +19,7 @@ pub(crate) struct Layer {
 impl Layer {
     /// The layer in `file` if it ends like one; the file again otherwise.
     pub(super) fn detect(context: &Context, file: File) -> Result<Result<Self, File>> {
-        match open_footer(&file) {
+        match find_footer(&file) {
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::Malformed => return Ok(Err(file)),
             Err(error) => return Err(error.into()),
@@ -31,14 +31,22 @@ impl Layer {
         Ok(Ok(Self { reader }))
     }
 
-    pub(crate) const fn is_legacy(&self) -> bool {
-        self.reader.footer().footer_len == LEGACY_FOOTER_LEN as u64
+    /// Makes sure that the TOC and the tar in the layer agree.
+    pub(crate) fn audit(&self, progress: &Progress) -> Result<Audit, dunnage_estargz::Error> {
+        self.reader.audit(&Cancel::new(), &|done| progress.set(done))?.agreed()
     }
 }
 
 impl Source for Layer {
     fn format(&self) -> &'static str {
-        if self.is_legacy() { "stargz layer" } else { "eStargz layer" }
+        match self.reader.footer().format {
+            Format::Estargz => "eStargz layer",
+            Format::Stargz => "stargz layer",
+            Format::ExternalToc => "eStargz layer with an external table of contents",
+            Format::ZstdChunked => "zstd:chunked layer",
+            Format::StorageChunked => "zstd:chunked layer in the form of containers/storage",
+            _ => "layer",
+        }
     }
 
     fn blob(&self) -> Option<&File> {

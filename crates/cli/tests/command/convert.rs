@@ -1,6 +1,9 @@
 //! `convert`: the same bytes from everywhere, a destination that is whole or not there, options.
 
-use std::{fs, os::unix::fs::symlink};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+};
 
 use serde_json::{Value, json};
 
@@ -216,5 +219,53 @@ fn progress_is_plain_where_asked_for_and_never_in_the_output() {
     for progress in ["auto", "plain", "none"] {
         let ran = here.ok(&format!("convert tree.tar - --to tar -q --progress {progress}"));
         assert_eq!((ran.bytes, ran.err.as_str()), (here.read("tree.tar"), ""), "{progress}");
+    }
+}
+
+#[test]
+fn every_kind_of_layer_is_made_read_and_turned_back() {
+    let here = Here::with_all_forms();
+    let kinds = [
+        ("--to zstd-chunked", "zstd:chunked layer"),
+        ("--to zstd-chunked --level 1 --stream-size 4K", "zstd:chunked layer"),
+        ("--to estargz --stream-size 1M", "eStargz layer"),
+        ("--to estargz --min-chunk-size 1000", "eStargz layer"),
+        ("--to estargz --toc-out made.toc", "eStargz layer with an external table of contents"),
+    ];
+    for (options, format) in kinds {
+        let made = here.json(&format!("convert tree.tar made {options} --lossless"));
+        let toc = if options.contains("toc-out") { "--toc made.toc" } else { "" };
+        let page = here.json(&format!("inspect made --digest {toc}"));
+        assert_eq!((&page["format"], &page["digests"]["blob"]), (&json!(format), &made["blob"]), "{options}");
+        assert_eq!(page["digests"]["diff_id"], made["diff_id"], "{options}");
+        let annotations = made["annotations"].as_object().unwrap();
+        assert_eq!(annotations["containerd.io/snapshot/stargz/toc.digest"], page["layer"]["toc_digest"], "{options}");
+        let zstd = annotations.contains_key("io.containers.zstd-chunked.manifest-position");
+        assert_eq!(zstd, options.contains("zstd"), "{options}");
+        here.ok(&format!("verify made --deep {toc}"));
+        here.ok(&format!("convert made back.tar --to tar --lossless {toc}"));
+        assert_eq!(here.read("back.tar"), here.read("tree.tar"), "{options}");
+        assert!(here.ok(&format!("diff made tree.tar {toc}")).out.is_empty(), "{options}");
+    }
+    here.run("inspect made").failed(1, &["the TOC is stored outside of the blob", "--toc FILE gives it"]);
+    here.run("convert tree.tar x --to zstd-chunked --toc-out y").failed(2, &["only eStargz"]);
+    here.run("convert tree.tar x --to estargz --level 13").failed(2, &["compression level 13"]);
+    here.run("convert tree.tar x --to estargz --stream-size 65M").failed(2, &["stream size"]);
+}
+
+#[test]
+fn a_layer_that_says_two_things_is_not_converted() {
+    let here = Here::with_all_forms();
+    here.ok("convert tree one --to estargz --toc-out one.toc");
+    fs::set_permissions(here.path("tree/etc/motd"), fs::Permissions::from_mode(0o4755)).unwrap();
+    here.ok("convert tree other --to estargz --toc-out other.toc");
+    here.ok("verify one --deep --toc one.toc");
+    // The TOC of one, and the tar of the other.
+    for command in
+        ["verify one --deep", "convert one x --to tar", "convert one x --to estargz", "convert one x --to zstd-chunked"]
+    {
+        here.run(&format!("{command} --toc other.toc"))
+            .failed(1, &["`one`", "`etc/hard`", "the TOC says 0o4755, the tar 0o644"]);
+        assert!(!here.path("x").exists());
     }
 }

@@ -6,6 +6,7 @@ mod index;
 mod open;
 mod pre_read;
 mod reader;
+mod restore;
 mod telemetry;
 mod tree;
 mod trusted;
@@ -16,6 +17,7 @@ pub use self::{
     open::{Landmarks, OpenOptions, Trust},
     pre_read::{PreRead, PreReader},
     reader::{Chunk, Entry, FileReader, Reader},
+    restore::restore_tar,
     telemetry::{Hook, Telemetry},
     trusted::TrustedReader,
     unpack::{find_footer, open_footer, unpack, unpack_with},

@@ -6,7 +6,7 @@ use std::{
     io::{self, Write},
 };
 
-use dunnage_estargz::{Summary, TOC_DIGEST_ANNOTATION, UNCOMPRESSED_SIZE_ANNOTATION};
+use dunnage_estargz::Summary;
 use serde::Serialize;
 
 use crate::{
@@ -24,6 +24,14 @@ pub(super) enum Made {
 }
 
 impl Made {
+    /// The TOC, if it is stored elsewhere.
+    pub(super) fn external_toc(&self) -> Option<&[u8]> {
+        match self {
+            Self::Layer { summary, .. } => summary.external_toc.as_deref(),
+            Self::Tar { .. } => None,
+        }
+    }
+
     pub(super) fn into_report(self, context: &Context, args: &Convert, format: &'static str, seconds: f64) -> Report {
         let mut report = Report {
             schema: schema("convert"),
@@ -32,6 +40,7 @@ impl Made {
             dest: if is_stdout(&args.dest) { "standard output".to_owned() } else { args.dest.display().to_string() },
             format: match args.to {
                 Target::Estargz => "eStargz layer",
+                Target::ZstdChunked => "zstd:chunked layer",
                 Target::Tar => "tar",
             },
             blob: String::new(),
@@ -39,6 +48,8 @@ impl Made {
             diff_id: String::new(),
             uncompressed_size: 0,
             toc_digest: None,
+            toc: None,
+            unpacks_to: None,
             payload_size: None,
             entries: None,
             missed: Vec::new(),
@@ -55,8 +66,9 @@ impl Made {
                 report.uncompressed_size = summary.uncompressed_len;
                 report.payload_size = Some(summary.payload_len);
                 report.entries = Some(summary.entries);
-                report.annotations.insert(TOC_DIGEST_ANNOTATION, summary.toc_digest.to_string());
-                report.annotations.insert(UNCOMPRESSED_SIZE_ANNOTATION, summary.uncompressed_len.to_string());
+                report.unpacks_to = summary.input.map(|proof| proof.digest.to_string());
+                report.toc = args.toc_out.as_ref().map(|path| path.display().to_string());
+                report.annotations = summary.annotations;
                 report.toc_digest = Some(summary.toc_digest.to_string());
                 report.missed = missed;
             }
@@ -85,6 +97,10 @@ pub(super) struct Report {
     diff_id: String,
     uncompressed_size: u64,
     toc_digest: Option<String>,
+    /// Where the table of contents is, if not in the layer.
+    toc: Option<String>,
+    /// Of a lossless conversion: the digest of the input, which was compared with what the layer unpacks to.
+    unpacks_to: Option<String>,
     payload_size: Option<u64>,
     entries: Option<u64>,
     /// Files to put in front that were not there.
@@ -132,6 +148,12 @@ impl fmt::Display for Report {
         if let Some(toc_digest) = &self.toc_digest {
             row(f, "diff id", &self.diff_id)?;
             row(f, "toc digest", toc_digest)?;
+            if let Some(toc) = &self.toc {
+                row(f, "toc", format_args!("in {toc}"))?;
+            }
+            if let Some(input) = &self.unpacks_to {
+                row(f, "unpacks to", format_args!("{input}, the input"))?;
+            }
             writeln!(f, "  annotations for the layer's descriptor:")?;
             for (name, value) in &self.annotations {
                 writeln!(f, "    {name}={value}")?;

@@ -1,4 +1,4 @@
-//! Into an eStargz layer.
+//! Into a layer: eStargz or zstd:chunked.
 //!
 //! A plain tar is read in place. Everything else flows through once, in memory that does not grow with it; if a name then
 //! comes up again, which takes a second look at the input, the input is unpacked into a temporary file and read from there.
@@ -6,11 +6,14 @@
 use std::{io::BufRead, sync::Arc};
 
 use anyhow::{Context as _, Result};
-use dunnage_estargz::{Build, Built, Codec, Error, GzipCompressor, Level, Missing, NonUtf8, WriteOptions, Writer};
+use dunnage_estargz::{
+    Build, Built, Codec, Compressor, Error, ExternalTocCompressor, GzipCompressor, Level, Missing, NonUtf8, Streams,
+    WriteOptions, Writer, ZstdCompressor, ZstdLevel,
+};
 
 use super::report::Made;
 use crate::{
-    args::{CodecName, Convert, Duplicates, NonUtf8Names},
+    args::{CodecName, Convert, Duplicates, NonUtf8Names, Target},
     context::{Context, usage},
     exit::Failure,
     progress::Progress,
@@ -80,13 +83,14 @@ fn made((sink, built): (Sink, Built)) -> (Sink, Made) {
 }
 
 fn write_options(context: &Context, args: &Convert) -> Result<WriteOptions> {
-    let codec = match args.codec {
-        CodecName::Libdeflate => Codec::Libdeflate,
-        CodecName::Zlib => Codec::Zlib,
-    };
     Ok(WriteOptions {
         chunk_size: args.chunk_size.unwrap_or_default(),
-        compressor: Arc::new(GzipCompressor::new(codec, Level::new(args.level)?)),
+        streams: match (args.stream_size, args.min_chunk_size) {
+            (Some(least), _) => Streams::AtLeast(least),
+            (None, Some(least)) => Streams::CompressedAtLeast(least),
+            (None, None) => Streams::PerChunk,
+        },
+        compressor: compressor(args)?,
         threads: context.threads,
         non_utf8: match args.non_utf8 {
             NonUtf8Names::Refuse => NonUtf8::Refuse,
@@ -95,6 +99,23 @@ fn write_options(context: &Context, args: &Convert) -> Result<WriteOptions> {
         limits: context.limits.clone(),
         ..WriteOptions::default()
     })
+}
+
+fn compressor(args: &Convert) -> Result<Arc<dyn Compressor>> {
+    if args.to == Target::ZstdChunked {
+        if args.toc_out.is_some() {
+            return Err(usage("only eStargz can have its table of contents elsewhere", "leave --toc-out out"));
+        }
+        let level = args.level.map(ZstdLevel::new).transpose()?.unwrap_or_default();
+        return Ok(Arc::new(ZstdCompressor::new(level)));
+    }
+    let codec = match args.codec {
+        CodecName::Libdeflate => Codec::Libdeflate,
+        CodecName::Zlib => Codec::Zlib,
+    };
+    let level = args.level.map(Level::new).transpose()?.unwrap_or_default();
+    let gzip = GzipCompressor::new(codec, level);
+    Ok(if args.toc_out.is_some() { Arc::new(ExternalTocCompressor::new(gzip)) } else { Arc::new(gzip) })
 }
 
 /// Files named one by one, then those of the list.
