@@ -182,8 +182,15 @@ impl ZlibDecoder {
     }
 }
 
+/// Deflate can shrink no more than to one part in so many.
+const MOST: usize = 1032;
+
 impl Decoder for ZlibDecoder {
     fn decode(&mut self, input: &[u8], want: usize) -> Result<&[u8], CorruptStream> {
+        // Memory is for what can come, not for what a TOC claims.
+        if want > input.len().saturating_mul(MOST) {
+            return Err(CorruptStream(format!("{} bytes of gzip cannot hold {want}", input.len())));
+        }
         if self.out.len() < want {
             self.out.resize(want, 0);
         }

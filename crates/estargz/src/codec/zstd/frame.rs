@@ -66,8 +66,16 @@ impl FrameDecoder {
     }
 }
 
+/// The least bytes that a block takes, and the most that it holds.
+const BLOCK: (usize, usize) = (3, 128 << 10);
+
 impl Decoder for FrameDecoder {
     fn decode(&mut self, input: &[u8], want: usize) -> Result<&[u8], CorruptStream> {
+        // Memory is for what can come, not for what a TOC claims.
+        let blocks = (input.len() / BLOCK.0).saturating_add(1);
+        if want > blocks.saturating_mul(BLOCK.1) {
+            return Err(CorruptStream(format!("{} bytes of zstd cannot hold {want}", input.len())));
+        }
         let len = match self.whole(input, want) {
             Some(len) => len,
             None => {
@@ -122,5 +130,7 @@ mod tests {
         let huge = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xa8, 0x03, 0x00, 0x00, 0x61];
         assert!(decoder.decode(&huge, 2).is_err());
         assert!(decoder.out.capacity() < 1 << 20);
+        let error = decoder.decode(&frame, 1 << 30).unwrap_err();
+        assert_eq!(error.to_string(), format!("{} bytes of zstd cannot hold 1073741824", frame.len()));
     }
 }
