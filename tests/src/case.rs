@@ -1,6 +1,8 @@
-//! Cases as data: the TOML files under tests/cases, and the files under fixtures/ that they name.
+//! Cases as data: the TOML files under tests/cases, the files under fixtures/ that they name, and what is pinned under
+//! tests/golden.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -17,9 +19,14 @@ pub fn root() -> PathBuf {
 /// Reads a case file, by its path below tests/cases. Panics if it is not what the test expects.
 #[must_use]
 pub fn cases<T: DeserializeOwned>(path: &str) -> T {
-    let path = root().join("tests/cases").join(path);
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("`{}`: {error}", path.display()));
-    toml::from_str(&text).unwrap_or_else(|error| panic!("`{}`: {error}", path.display()))
+    toml_file(&root().join("tests/cases").join(path))
+}
+
+/// Reads what is pinned, by its path below tests/golden; also where that is, for messages.
+#[must_use]
+pub fn golden<T: DeserializeOwned>(path: &str) -> (T, PathBuf) {
+    let path = root().join("tests/golden").join(path);
+    (toml_file(&path), path)
 }
 
 /// Reads a fixture, by its path below fixtures/.
@@ -27,6 +34,25 @@ pub fn cases<T: DeserializeOwned>(path: &str) -> T {
 pub fn fixture(path: &str) -> Vec<u8> {
     let path = root().join("fixtures").join(path);
     fs::read(&path).unwrap_or_else(|error| panic!("`{}`: {error}", path.display()))
+}
+
+/// Reads an eStargz blob, by its path below fixtures/estargz without `.esgz`.
+#[must_use]
+pub fn blob(name: &str) -> Vec<u8> {
+    fixture(&format!("estargz/{name}.esgz"))
+}
+
+/// Names of the files in a directory below fixtures/.
+#[must_use]
+pub fn fixtures_in(dir: &str) -> BTreeSet<String> {
+    let dir = root().join("fixtures").join(dir);
+    let entries = fs::read_dir(&dir).unwrap_or_else(|error| panic!("`{}`: {error}", dir.display()));
+    entries.map(|entry| entry.expect("a readable directory").file_name().into_string().expect("UTF-8")).collect()
+}
+
+fn toml_file<T: DeserializeOwned>(path: &Path) -> T {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("`{}`: {error}", path.display()));
+    toml::from_str(&text).unwrap_or_else(|error| panic!("`{}`: {error}", path.display()))
 }
 
 /// The four prefixes that upstream's suite gives names.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use dunnage_conformance::{
-    case::{PACKINGS, fixture, pack, root},
+    case::{PACKINGS, fixture, golden, pack},
     layer,
     tarball::FORMATS,
 };
@@ -32,9 +32,7 @@ fn the_bytes_are_the_golden_ones() {
             }
         }
     }
-    let path = root().join("tests/golden/estargz.toml");
-    let golden: BTreeMap<String, BTreeMap<String, String>> =
-        toml::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    let (golden, path): (BTreeMap<String, BTreeMap<String, String>>, _) = golden("estargz.toml");
     let text = toml::to_string(&now).unwrap();
     assert!(now == golden, "output has changed: a release note is due. `{}` would be:\n{text}\n", path.display());
 }

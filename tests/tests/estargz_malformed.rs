@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dunnage_conformance::{
-    case::{cases, fixture, root},
+    case::{blob, cases, fixtures_in},
     dump::sum,
     layer,
 };
@@ -34,8 +34,7 @@ fn what_is_malformed_is_refused_in_these_words() {
     let cases: Cases = cases("estargz/malformed.toml");
     let mut wrong = Vec::new();
     for case in &cases.case {
-        let blob = fixture(&format!("estargz/malformed/{}.esgz", case.name));
-        let (at, error) = refusal(&blob);
+        let (at, error) = refusal(&blob(&format!("malformed/{}", case.name)));
         if (at, error.as_str()) != (case.at.as_str(), case.error.as_str()) {
             let error = toml::Value::String(error);
             wrong.push(format!("[[case]]\nname  = \"{}\"\nat    = \"{at}\"\nerror = {error}\n", case.name));
@@ -48,9 +47,7 @@ fn what_is_malformed_is_refused_in_these_words() {
 fn every_malformed_fixture_has_a_case() {
     let cases: Cases = cases("estargz/malformed.toml");
     let named: BTreeSet<String> = cases.case.iter().map(|case| format!("{}.esgz", case.name)).collect();
-    let there = std::fs::read_dir(root().join("fixtures/estargz/malformed")).unwrap();
-    let there: BTreeSet<String> = there.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    assert_eq!(named, there);
+    assert_eq!(named, fixtures_in("estargz/malformed"));
 }
 
 /// The first step that fails, and its message.

@@ -21,7 +21,7 @@ use std::{
 };
 
 use dunnage_conformance::{
-    case::{fixture, root},
+    case::{self, golden},
     dump::{Line, dump},
     layer, parallel,
 };
@@ -84,11 +84,9 @@ fn no_changed_byte_is_taken_for_content() {
     println!("figure mutated_inputs={inputs}");
     assert!(wrong.is_empty(), "{} of {inputs}:\n{}", wrong.len(), wrong.join("\n"));
 
-    let golden = root().join("tests/golden/uncovered.toml");
-    let known: BTreeMap<String, BTreeMap<String, u64>> =
-        toml::from_str(&std::fs::read_to_string(&golden).unwrap()).unwrap();
+    let (known, path): (BTreeMap<String, BTreeMap<String, u64>>, _) = golden("uncovered.toml");
     let now = toml::to_string(&unnoticed).unwrap();
-    assert_eq!(unnoticed, known, "changes that nobody notices, against `{}`; now:\n{now}", golden.display());
+    assert_eq!(unnoticed, known, "changes that nobody notices, against `{}`; now:\n{now}", path.display());
 }
 
 #[test]
@@ -110,7 +108,7 @@ fn no_truncation_is_accepted() {
 
 impl Original {
     fn new(name: &'static str) -> Self {
-        let blob = fixture(&format!("estargz/{name}.esgz"));
+        let blob = case::blob(name);
         let json = layer::toc_json(&blob);
         let toc = Toc::parse(&json, &dunnage_estargz::Limits::default()).unwrap();
         let lines = dump(&layer::open(blob.as_slice()).unwrap(), &toc, true).unwrap();
