@@ -46,6 +46,9 @@ pub(crate) struct TocParser {
     version: Option<i64>,
     has_entries: bool,
     entries: u64,
+    /// Bytes that the window must have before an item that was cut short is looked at again: twice as many each time, so
+    /// that a long one is not scanned once a block.
+    patience: usize,
 }
 
 impl TocParser {
@@ -58,6 +61,7 @@ impl TocParser {
             version: None,
             has_entries: false,
             entries: 0,
+            patience: 0,
         }
     }
 
@@ -72,6 +76,9 @@ impl TocParser {
             return Err(Error::Limit { what: "TOC document", limit: self.limits.toc, asked: total });
         }
         self.window.extend_from_slice(block);
+        if self.window.len() < self.patience && !block.is_empty() {
+            return Ok(Progress::More);
+        }
         let window = std::mem::take(&mut self.window);
         let mut scanner = Scanner::new(&window, 0);
         let result = loop {
@@ -91,10 +98,11 @@ impl TocParser {
         self.window = window;
         self.window.drain(..consumed.min(self.window.len()));
         self.base = self.base.saturating_add(consumed as u64);
-        let item = self.window.len() as u64;
-        if result.is_ok() && item > self.limits.toc_entry {
-            return Err(Error::Limit { what: "TOC entry", limit: self.limits.toc_entry, asked: item });
+        let (limit, item) = (self.limits.toc_entry, self.window.len());
+        if result.is_ok() && item as u64 > limit {
+            return Err(Error::Limit { what: "TOC entry", limit, asked: item as u64 });
         }
+        self.patience = item.saturating_mul(2).min(usize::try_from(limit).unwrap_or(usize::MAX));
         result
     }
 
@@ -583,6 +591,26 @@ mod tests {
         check(&long, "TOC entry: 4097 is over the limit of 4096");
         let longer = format!(r#"{{"x":"{}"#, "y".repeat(8192));
         assert!(Toc::parse(longer.as_bytes(), &Limits { toc: 8192, ..Limits::default() }).is_err());
+    }
+
+    #[test]
+    fn a_long_entry_is_not_scanned_again_with_every_block() {
+        let json = format!(r#"{{"entries":[{{"type":"reg","name":"{}"}}]}}"#, "\\n".repeat(4 << 20));
+        let limits = Limits { name: 64 << 20, ..Limits::default() };
+        let start = std::time::Instant::now();
+        let mut parser = TocParser::new(&limits);
+        let mut name = 0;
+        let mut sink = |entry: EntryRef<'_>| {
+            name = entry.name.len();
+            Ok(())
+        };
+        for block in json.as_bytes().chunks(1024) {
+            parser.feed(block, &mut sink).unwrap();
+        }
+        parser.finish(&mut sink).unwrap();
+        assert_eq!(name, 4 << 20);
+        // Scanned with every block, it takes minutes.
+        assert!(start.elapsed() < std::time::Duration::from_secs(5), "{:?}", start.elapsed());
     }
 
     #[test]
