@@ -12,6 +12,9 @@ pub struct Limits {
     pub toc_entry: u64,
     /// TOC entries, chunks included. Default 8 388 608.
     pub entries: u64,
+    /// Bytes of memory for the index: nodes, implied directories among them, names, chunks, extended attributes.
+    /// Default 256 MiB, which a TOC of the greatest size holds if its entries are of the usual length.
+    pub index: u64,
     /// Bytes of one path or link target. Default 64 KiB.
     pub name: u64,
     /// Directories inside each other. Default 4096.
@@ -33,6 +36,7 @@ impl Default for Limits {
             toc: 512 << 20,
             toc_entry: 16 << 20,
             entries: 8 << 20,
+            index: 256 << 20,
             name: 64 << 10,
             depth: 4096,
             xattr: 1 << 20,
@@ -53,6 +57,7 @@ impl Limits {
             toc: default.toc / 8,
             toc_entry: default.toc_entry / 8,
             entries: default.entries / 16,
+            index: default.index / 8,
             name: default.name / 8,
             depth: default.depth / 8,
             xattr: default.xattr / 8,

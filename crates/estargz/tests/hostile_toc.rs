@@ -29,7 +29,11 @@ fn blob(json: &str) -> Vec<u8> {
 }
 
 fn open(entries: &str) -> Result<Reader<Vec<u8>>, Error> {
-    Reader::open(blob(&format!(r#"{{"version":1,"entries":[{entries}]}}"#)), &OpenOptions::default())
+    open_with(entries, &OpenOptions::default())
+}
+
+fn open_with(entries: &str, options: &OpenOptions) -> Result<Reader<Vec<u8>>, Error> {
+    Reader::open(blob(&format!(r#"{{"version":1,"entries":[{entries}]}}"#)), options)
 }
 
 const SHA: &str = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
@@ -249,5 +253,30 @@ fn limits_hold_for_documents_of_any_shape() {
         let error =
             Reader::open(blob(&json), &OpenOptions { limits: limits.clone(), threads, ..OpenOptions::default() });
         assert_eq!(error.unwrap_err().to_string(), "TOC document: 100035 is over the limit of 50000");
+    }
+}
+
+#[test]
+fn the_index_takes_no_more_memory_than_it_may() {
+    let entry = |at: usize, more: &str| format!(r#"{{"type":"reg","name":"{at}"{more}}}"#);
+    let many = |one: &dyn Fn(usize) -> String| (0..5000).map(one).collect::<Vec<_>>().join(",");
+    let name = "n".repeat(2000);
+    for (what, entries) in [
+        ("nodes", many(&|at| entry(at, ""))),
+        ("implied directories", many(&|at| format!(r#"{{"type":"dir","name":"{at}/a/b/c/d"}}"#))),
+        ("names", many(&|at| format!(r#"{{"type":"dir","name":"{at}{name}"}}"#))),
+        ("targets", many(&|_| format!(r#"{{"type":"symlink","name":"s","linkName":"{name}"}}"#))),
+        ("attributes", many(&|_| r#"{"type":"dir","name":"d","xattrs":{"a":"","b":"","c":""}}"#.to_owned())),
+        ("owners", many(&|at| format!(r#"{{"type":"dir","name":"d","uid":{at}}}"#))),
+        ("names of owners", many(&|at| format!(r#"{{"type":"dir","name":"d","userName":"{at}"}}"#))),
+        ("chunks", many(&|_| entry(0, r#","size":2,"chunkSize":1},{"type":"chunk","chunkOffset":1"#))),
+        ("other digests", many(&|_| entry(0, &format!(r#","digest":"sha512:{}""#, "ab".repeat(64))))),
+    ] {
+        let limits = Limits { index: 256 << 10, ..Limits::default() };
+        let options = OpenOptions { limits, ..OpenOptions::default() };
+        let got = open_with(&entries, &options).map(drop).map_err(|error| error.to_string());
+        let got = got.expect_err(what);
+        assert!(got.starts_with("TOC: memory for the index: "), "{what}: {got}");
+        assert!(open(&entries).is_ok(), "{what}");
     }
 }

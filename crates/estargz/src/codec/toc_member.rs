@@ -33,6 +33,8 @@ use crate::{Error, TOC_TAR_NAME, pool::Ordered};
 const BLOCK: usize = 1 << 20;
 /// How far back deflate can refer.
 const WINDOW: usize = 32 << 10;
+/// Zeros that may follow the end of the archive: tar programs fill up records of 10 KiB, some of 1 MiB.
+const MAX_ZEROS: u64 = 1 << 20;
 
 struct Block {
     dictionary: Vec<u8>,
@@ -200,6 +202,7 @@ impl<'a> TocJson<'a> {
             return Err(invalid(format!("after the TOC: a further entry `{}`", header.name.escape_ascii())));
         }
         let mut block = [0; 4096];
+        let mut zeros = 0_u64;
         loop {
             let len = self.tar.read_trailing(&mut block).map_err(|error| invalid(format!("after the TOC: {error}")))?;
             match block.get(..len) {
@@ -207,7 +210,13 @@ impl<'a> TocJson<'a> {
                 Some(bytes) if bytes.iter().any(|&byte| byte != 0) => {
                     return Err(invalid("after the TOC: bytes that are not zero".to_owned()));
                 }
-                Some(_) => {}
+                Some(bytes) => zeros = zeros.saturating_add(bytes.len() as u64),
+            }
+            // Zeros cost next to nothing to send, and time to inflate.
+            if zeros > MAX_ZEROS {
+                return Err(invalid(format!(
+                    "after the TOC: more than {MAX_ZEROS} zeros behind the end of the archive"
+                )));
             }
         }
         let used = self.taken.load(Ordering::Relaxed);

@@ -32,7 +32,18 @@ pub(super) struct Builder {
     owners: HashMap<OwnerRow, u32>,
     last_owner: Option<(OwnerRow, u32)>,
     streams_sorted: bool,
+    /// Bytes of memory that the index has been charged with.
+    charged: u64,
 }
+
+/// What a node costs: its row, its place under its parent, and its slot in the table of names.
+const NODE_COST: u64 = (size_of::<Node>() + 2 * size_of::<(Row, Row)>() + 20) as u64;
+/// What a chunk costs, its stream included.
+const CHUNK_COST: u64 = (size_of::<ChunkRow>() + size_of::<u64>()) as u64;
+/// What a small allocation of its own costs besides its bytes.
+const BOX_COST: u64 = 48;
+/// What an owner, or the name of one, costs in the tables that find it.
+const OWNER_COST: u64 = 256;
 
 /// The entry being described; complete once its chunks cover it.
 struct Open {
@@ -63,8 +74,10 @@ impl Builder {
             owners: HashMap::new(),
             last_owner: None,
             streams_sorted: true,
+            charged: 0,
         };
-        builder.owner(OwnerRow::default());
+        builder.index.owners.push(OwnerRow::default());
+        builder.owners.insert(OwnerRow::default(), 0);
         builder
     }
 
@@ -150,8 +163,10 @@ impl Builder {
         if let Some(row) = self.existing(hash, parent, name) {
             return Ok(row);
         }
+        self.charge(NODE_COST)?;
         let row = Row::try_from(self.index.nodes.len()).unwrap_or(Row::MAX);
         let name = self.text(name)?;
+        make_room(&mut self.index.nodes, 1);
         self.index.nodes.push(Node { name, parent, mode: 0o755, ..Node::default() });
         self.names.insert_unique(spread(hash), (hash, row), |&(hash, _)| spread(hash));
         Ok(row)
@@ -178,13 +193,22 @@ impl Builder {
         if u32::try_from(end).is_err() {
             return Err(over);
         }
+        self.charge(bytes.len() as u64)?;
+        make_room(&mut self.index.text, bytes.len());
         self.index.text.extend_from_slice(bytes);
         Ok(Span { start: u32::try_from(start).unwrap_or(0), len: u32::try_from(bytes.len()).unwrap_or(0) })
     }
 
+    /// Counts memory for the index against its limit. Nothing is given back: what a later entry replaces stays in the tables.
+    fn charge(&mut self, bytes: u64) -> Result<(), Error> {
+        self.charged = self.charged.saturating_add(bytes);
+        let (limit, asked) = (self.limits.index, self.charged);
+        if asked > limit { Err(Error::Limit { what: "TOC: memory for the index", limit, asked }) } else { Ok(()) }
+    }
+
     fn describe(&mut self, entry: &EntryRef<'_>, row: Row) -> Result<Node, Error> {
         let old = self.index.node(row).copied().unwrap_or_default();
-        let owner = self.owner_of(entry);
+        let owner = self.owner_of(entry)?;
         let mut node = Node {
             name: old.name,
             parent: old.parent,
@@ -194,6 +218,9 @@ impl Builder {
             ..Node::default()
         };
         if !entry.xattrs.is_empty() {
+            let bytes = entry.xattrs.iter().map(|(name, value)| (name.len() as u64).saturating_add(value.len() as u64));
+            let boxes = (entry.xattrs.len() as u64).saturating_add(1).saturating_mul(2 * BOX_COST);
+            self.charge(bytes.fold(boxes, u64::saturating_add))?;
             let xattrs = entry.xattrs.iter().map(|(name, value)| (name.as_bytes().into(), value.as_slice().into()));
             self.index.xattrs.push(xattrs.collect());
             node.xattrs = u32::try_from(self.index.xattrs.len()).unwrap_or(0);
@@ -210,7 +237,7 @@ impl Builder {
         match node.kind {
             NodeKind::File => {
                 node.size = entry.size;
-                node.digest = self.digest_cell(entry.digest);
+                node.digest = self.digest_cell(entry.digest)?;
             }
             NodeKind::Symlink => {
                 let target = self.text(entry.link_name.as_bytes())?;
@@ -233,14 +260,13 @@ impl Builder {
         Ok(node)
     }
 
-    fn owner_of(&mut self, entry: &EntryRef<'_>) -> u32 {
-        let users = &mut self.users;
+    fn owner_of(&mut self, entry: &EntryRef<'_>) -> Result<u32, Error> {
         if !entry.user_name.is_empty() {
-            let number = name_number(&mut self.owner_names, &mut self.index.owner_names, entry.user_name.as_bytes());
-            users.insert(entry.uid, number);
+            let number = self.name_number(entry.user_name.as_bytes())?;
+            self.users.insert(entry.uid, number);
         }
         if !entry.group_name.is_empty() {
-            let number = name_number(&mut self.owner_names, &mut self.index.owner_names, entry.group_name.as_bytes());
+            let number = self.name_number(entry.group_name.as_bytes())?;
             self.groups.insert(entry.gid, number);
         }
         let number = |names: &HashMap<i64, u32>, id| names.get(&id).copied().unwrap_or(0);
@@ -253,32 +279,48 @@ impl Builder {
         self.owner(owner)
     }
 
-    fn owner(&mut self, owner: OwnerRow) -> u32 {
+    /// The number of an owner's name.
+    fn name_number(&mut self, name: &[u8]) -> Result<u32, Error> {
+        if let Some(number) = self.owner_names.get(name) {
+            return Ok(*number);
+        }
+        self.charge((name.len() as u64).saturating_mul(2).saturating_add(OWNER_COST))?;
+        let number = u32::try_from(self.index.owner_names.len()).unwrap_or(0);
+        self.index.owner_names.push(name.into());
+        self.owner_names.insert(name.into(), number);
+        Ok(number)
+    }
+
+    fn owner(&mut self, owner: OwnerRow) -> Result<u32, Error> {
         if let Some((last, number)) = self.last_owner
             && last == owner
         {
-            return number;
+            return Ok(number);
         }
-        let owners = &mut self.index.owners;
-        let number = *self.owners.entry(owner).or_insert_with(|| {
-            owners.push(owner);
-            u32::try_from(owners.len().saturating_sub(1)).unwrap_or(0)
-        });
+        let number = match self.owners.get(&owner) {
+            Some(number) => *number,
+            None => {
+                // Its id may have a place among the users and one among the groups too.
+                self.charge(OWNER_COST)?;
+                let number = u32::try_from(self.index.owners.len()).unwrap_or(0);
+                self.index.owners.push(owner);
+                self.owners.insert(owner, number);
+                number
+            }
+        };
         self.last_owner = Some((owner, number));
-        number
+        Ok(number)
     }
 
-    fn digest_cell(&mut self, digest: Option<Digest>) -> DigestCell {
-        match digest {
-            None => DigestCell::None,
-            Some(digest) => match (digest.algorithm(), digest.as_sha256()) {
-                (Algorithm::Sha256, Some(bytes)) => DigestCell::Sha256(*bytes),
-                _ => {
-                    self.index.digests.push(digest);
-                    DigestCell::Other(u32::try_from(self.index.digests.len().saturating_sub(1)).unwrap_or(u32::MAX))
-                }
-            },
+    fn digest_cell(&mut self, digest: Option<Digest>) -> Result<DigestCell, Error> {
+        let Some(digest) = digest else { return Ok(DigestCell::None) };
+        if let (Algorithm::Sha256, Some(bytes)) = (digest.algorithm(), digest.as_sha256()) {
+            return Ok(DigestCell::Sha256(*bytes));
         }
+        self.charge(size_of::<Digest>() as u64)?;
+        make_room(&mut self.index.digests, 1);
+        self.index.digests.push(digest);
+        Ok(DigestCell::Other(u32::try_from(self.index.digests.len().saturating_sub(1)).unwrap_or(u32::MAX)))
     }
 
     fn first_chunk(&mut self, entry: &EntryRef<'_>) -> Result<ChunkRow, Error> {
@@ -314,6 +356,7 @@ impl Builder {
         let Some(open) = &mut self.open else { return Ok(()) };
         open.covered = covered.saturating_add(len);
         let first = open.first.take();
+        make_room(&mut self.index.chunks, 2);
         self.index.chunks.extend(first);
         self.index.chunks.push(chunk);
         if let Some(node) = usize::try_from(row).ok().and_then(|row| self.index.nodes.get_mut(row)) {
@@ -340,10 +383,12 @@ impl Builder {
         let inner = inner.ok_or(Error::Limit { what: "TOC: bytes of a stream", limit, asked: stream })?;
         if self.index.streams.last() != Some(&entry.offset) {
             self.streams_sorted &= self.index.streams.last().is_none_or(|&last| last < entry.offset);
+            make_room(&mut self.index.streams, 1);
             self.index.streams.push(entry.offset);
         }
+        self.charge(CHUNK_COST)?;
         self.index.data_chunks = self.index.data_chunks.saturating_add(1);
-        let digest = self.digest_cell(entry.chunk_digest);
+        let digest = self.digest_cell(entry.chunk_digest)?;
         Ok(ChunkRow { offset: entry.offset, inner, at, size: len, digest })
     }
 
@@ -370,6 +415,7 @@ impl Builder {
             if chunk.digest != node.digest && chunk.digest != DigestCell::None {
                 node.first = u32::try_from(self.index.chunks.len()).unwrap_or(u32::MAX);
                 node.count = 1;
+                make_room(&mut self.index.chunks, 1);
                 self.index.chunks.push(chunk);
             }
         } else {
@@ -515,13 +561,10 @@ fn spread(hash: u32) -> u64 {
     u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-/// The number of an owner's name.
-fn name_number(numbers: &mut HashMap<Box<[u8]>, u32>, names: &mut Vec<Box<[u8]>>, name: &[u8]) -> u32 {
-    if let Some(number) = numbers.get(name) {
-        return *number;
+/// Makes room for `more` items, growing by half: what a table takes is then never far from what it was charged with.
+fn make_room<T>(table: &mut Vec<T>, more: usize) {
+    let room = table.capacity().saturating_sub(table.len());
+    if room < more {
+        table.reserve_exact(more.max(table.capacity() / 2).max(256));
     }
-    let number = u32::try_from(names.len()).unwrap_or(0);
-    names.push(name.into());
-    numbers.insert(name.into(), number);
-    number
 }
