@@ -31,8 +31,9 @@ pub use crate::{
     input::{Packing, Whole},
     limits::Limits,
     read::{
-        Chunk, ChunkVerifier, Entry, FileReader, Hook, Landmarks, OpenOptions, PreRead, PreReader, Reader, Telemetry,
-        Trust, TrustedReader, Verified, Verifiers, find_footer, open_footer, restore_tar, unpack, unpack_with,
+        Chunk, ChunkVerifier, Entry, FileReader, Hook, Landmarks, OpenOptions, PreRead, PreReader, Prefetch, Reader,
+        RepeatedNames, Telemetry, Trust, TrustedReader, Verified, Verifiers, Versions, find_footer, open_footer,
+        restore_tar, unpack, unpack_with,
     },
     toc::{TOC_TAR_NAME, Toc, TocEntry, TocType},
     write::{NonUtf8, Proof, Streams, Summary, WriteOptions, Writer},

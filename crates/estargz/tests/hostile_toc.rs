@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use dunnage_estargz::{
-    Codec, Compressor, End, Error, GzipCompressor, Level, Limits, OpenOptions, Reader, TocSource, TocType,
+    Codec, Compressor, End, Error, GzipCompressor, Level, Limits, OpenOptions, Prefetch, Reader, RepeatedNames,
+    TocSource, TocType, Versions,
 };
 
 struct Json(String);
@@ -168,6 +169,61 @@ fn another_version_is_refused() {
         (r#"{"entries":null}"#, "unsupported TOC version 0: this crate reads version 1"),
     ] {
         assert_eq!(Reader::open(blob(json), &OpenOptions::default()).unwrap_err().to_string(), wanted);
+    }
+}
+
+#[test]
+fn another_version_is_read_if_the_caller_says_so() {
+    let options = OpenOptions { versions: Versions::Any, ..OpenOptions::default() };
+    for json in [r#"{"version":2,"entries":null}"#, r#"{"entries":null}"#] {
+        assert_eq!(Reader::open(blob(json), &options).unwrap().entries(), 0);
+    }
+}
+
+#[test]
+fn repeated_names_are_refused_if_the_caller_says_so() {
+    let options = OpenOptions { repeated: RepeatedNames::Refuse, ..OpenOptions::default() };
+    let entry = |kind: &str, name: &str| format!(r#"{{"type":"{kind}","name":"{name}"}}"#);
+    for (entries, wanted) in [
+        // Directories that are implied first are named once.
+        ([entry("reg", "d/a"), entry("dir", "d"), entry("dir", "/")], None),
+        (
+            [entry("dir", "d"), entry("dir", "e"), entry("dir", "./e/../d/")],
+            Some("TOC entry 2 (`./e/../d/`): expected each name once, got another entry of this name"),
+        ),
+        (
+            [entry("dir", "./"), entry("reg", "a"), entry("dir", "/")],
+            Some("TOC entry 2 (`/`): expected each name once, got another entry of this name"),
+        ),
+    ] {
+        let got = open_with(&entries.join(","), &options).map(drop).map_err(|error| error.to_string());
+        assert_eq!(got.err().as_deref(), wanted);
+        assert!(open(&entries.join(",")).is_ok());
+    }
+}
+
+#[test]
+fn a_landmark_is_a_regular_file_in_the_root() {
+    let file = |name: &str, offset: u64| format!(r#"{{"type":"reg","name":"{name}","size":1,"offset":{offset}}}"#);
+    let (yes, no) = (".prefetch.landmark", ".no.prefetch.landmark");
+    let link = |name: &str| format!(r#"{{"type":"hardlink","name":"{name}","linkName":"f"}}"#);
+    for (what, entries, wanted) in [
+        ("none", file("f", 1), Prefetch::Unsaid),
+        ("one", file(&format!("./{yes}"), 7), Prefetch::Before(7.into())),
+        ("the other", file(no, 7), Prefetch::Nothing),
+        ("both", [file(yes, 7), file(no, 8)].join(","), Prefetch::Nothing),
+        ("not in the root", file(&format!("d/{yes}"), 7), Prefetch::Unsaid),
+        ("directories", format!(r#"{{"type":"dir","name":"{yes}"}},{{"type":"dir","name":"{no}"}}"#), Prefetch::Unsaid),
+        (
+            "a directory and a file",
+            format!(r#"{},{{"type":"dir","name":"{no}"}}"#, file(yes, 7)),
+            Prefetch::Before(7.into()),
+        ),
+        ("a symlink", format!(r#"{{"type":"symlink","name":"{yes}","linkName":"f"}}"#), Prefetch::Unsaid),
+        ("a hard link", [file("f", 1), link(no), link(yes)].join(","), Prefetch::Unsaid),
+        ("an empty file", format!(r#"{{"type":"reg","name":"{yes}"}}"#), Prefetch::Unsaid),
+    ] {
+        assert_eq!(open(&entries).unwrap().prefetch(), wanted, "{what}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use anyhow::{Context as _, Result};
 use dunnage_digest::{Hasher, HashingReader, ReadAt};
-use dunnage_estargz::{NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK};
+use dunnage_estargz::{NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK, Prefetch};
 use dunnage_tree::{Kind, Tree, Walk};
 use serde::Serialize;
 
@@ -143,9 +143,11 @@ struct Facts {
 impl Facts {
     fn of(layer: &Layer) -> Self {
         let (reader, footer) = (&layer.reader, layer.reader.footer());
-        let landmarks = [PREFETCH_LANDMARK, NO_PREFETCH_LANDMARK];
-        let landmark = landmarks.into_iter().find(|name| reader.lookup(name).is_some());
-        let prefetch = reader.chunk_for_offset(PREFETCH_LANDMARK, 0).map(|chunk| chunk.offset.get());
+        let (landmark, prefetch_bytes) = match reader.prefetch() {
+            Prefetch::Unsaid => (None, None),
+            Prefetch::Nothing => (Some(NO_PREFETCH_LANDMARK), Some(0)),
+            Prefetch::Before(offset) => (Some(PREFETCH_LANDMARK), Some(offset.get())),
+        };
         Self {
             toc_digest: reader.toc_digest().to_string(),
             toc_entries: reader.entries(),
@@ -153,7 +155,7 @@ impl Facts {
             chunks: reader.chunks(),
             streams: reader.streams() as u64,
             landmark,
-            prefetch_bytes: prefetch.or_else(|| landmark.map(|_| 0)),
+            prefetch_bytes,
             payload_size: footer.payload_len,
             toc_size: footer.toc_len(),
             footer_size: footer.footer_len,

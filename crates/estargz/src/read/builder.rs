@@ -7,7 +7,10 @@ use std::{collections::HashMap, hash::BuildHasher};
 use dunnage_digest::{Algorithm, Digest};
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use super::index::{ChunkRow, DigestCell, Index, Node, NodeKind, OwnerRow, ROOT, Row, Span};
+use super::{
+    index::{ChunkRow, DigestCell, Index, Node, NodeKind, OwnerRow, ROOT, Row, Span},
+    open::{OpenOptions, RepeatedNames},
+};
 use crate::{
     Error, Limits, TocType,
     toc::{EntryRef, clean_name, parse_modtime},
@@ -16,6 +19,7 @@ use crate::{
 pub(super) struct Builder {
     index: Index,
     limits: Limits,
+    repeated: RepeatedNames,
     hasher: DefaultHashBuilder,
     /// Rows by parent and name, each with its hash: growing the table then touches nothing else.
     names: HashTable<(u32, Row)>,
@@ -57,12 +61,13 @@ struct Open {
 }
 
 impl Builder {
-    pub(super) fn new(limits: &Limits, payload_len: u64) -> Self {
+    pub(super) fn new(options: &OpenOptions, payload_len: u64) -> Self {
         let root = Node { mode: 0o755, ..Node::default() };
         let index = Index { nodes: vec![root], payload_len, owner_names: vec![Box::default()], ..Index::default() };
         let mut builder = Self {
             index,
-            limits: limits.clone(),
+            limits: options.limits.clone(),
+            repeated: options.repeated,
             hasher: DefaultHashBuilder::default(),
             names: HashTable::new(),
             last_dir: (Vec::new(), ROOT),
@@ -93,6 +98,9 @@ impl Builder {
             return Err(self.refuse(entry, "a name without NUL", "one with NUL"));
         }
         let row = self.place(&path, entry)?;
+        if self.repeated == RepeatedNames::Refuse && self.index.node(row).is_some_and(|node| node.has_entry) {
+            return Err(self.refuse(entry, "each name once", "another entry of this name"));
+        }
         let node = self.describe(entry, row)?;
         let is_file = node.kind == NodeKind::File;
         let first = match is_file && entry.size > 0 {
@@ -215,6 +223,7 @@ impl Builder {
             owner,
             mode: u32::try_from(entry.mode & 0xffff_ffff).unwrap_or(0),
             mtime: parse_modtime(&entry.modtime),
+            has_entry: true,
             ..Node::default()
         };
         if !entry.xattrs.is_empty() {

@@ -59,6 +59,8 @@ pub(super) struct Node {
     /// Place in `xattrs`, plus one.
     pub(super) xattrs: u32,
     pub(super) kind: NodeKind,
+    /// Whether an entry describes it, and not only entries below it.
+    pub(super) has_entry: bool,
     /// Whether the content has a digest of its chunk, and not merely of the file.
     pub(super) has_chunk_digest: bool,
     pub(super) mtime: Option<i64>,

@@ -14,9 +14,9 @@ mod unpack;
 mod verify;
 
 pub use self::{
-    open::{Landmarks, OpenOptions, Trust},
+    open::{Landmarks, OpenOptions, RepeatedNames, Trust, Versions},
     pre_read::{PreRead, PreReader},
-    reader::{Chunk, Entry, FileReader, Reader},
+    reader::{Chunk, Entry, FileReader, Prefetch, Reader},
     restore::restore_tar,
     telemetry::{Hook, Telemetry},
     trusted::TrustedReader,

@@ -41,6 +41,28 @@ pub enum Trust {
     Unverified,
 }
 
+/// TOC entries that repeat a name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "closed: a yes or no")]
+pub enum RepeatedNames {
+    /// The last one counts, as in an unpacked tar.
+    #[default]
+    LastCounts,
+    /// The layer is refused: honest writers drop what would not count.
+    Refuse,
+}
+
+/// Versions of the TOC that are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "closed: those we know, or all")]
+pub enum Versions {
+    /// Version 1, the only one there is.
+    #[default]
+    Known,
+    /// Whatever the document says, read as if it were version 1; also no version at all.
+    Any,
+}
+
 /// How to open a layer.
 #[derive(Clone, Debug, Default)]
 #[expect(clippy::exhaustive_structs, reason = "callers set single fields over the default")]
@@ -53,6 +75,10 @@ pub struct OpenOptions {
     pub landmarks: Landmarks,
     /// Which content is handed out. Default: only what matches a digest.
     pub trust: Trust,
+    /// Entries that repeat a name. Default: the last one counts.
+    pub repeated: RepeatedNames,
+    /// Versions of the TOC. Default: 1.
+    pub versions: Versions,
     /// Further formats, tried after those of this crate; [`ExternalTocDecompressor`] for a TOC that is stored elsewhere.
     pub decompressors: Vec<Arc<dyn Decompressor>>,
     /// Where the compressed TOC starts, if the caller knows: TOC and footer then arrive in one read. A wrong place costs
@@ -174,7 +200,7 @@ fn load<R: ReadAt + Sync>(source: &R, found: Found, options: &OpenOptions) -> Re
         (raw, _) => raw,
     };
     let json = decompressor.toc_json(raw, &footer)?;
-    let mut sink = Sink { parser: TocParser::new(limits), builder: Builder::new(limits, footer.payload_len) };
+    let mut sink = Sink { parser: TocParser::new(limits), builder: Builder::new(options, footer.payload_len) };
     let (document, toc_len) = match options.threads {
         1 => read_here(json, &mut sink, at)?,
         _ => read_beside(json, &mut sink, at)?,
@@ -185,6 +211,7 @@ fn load<R: ReadAt + Sync>(source: &R, found: Found, options: &OpenOptions) -> Re
     let Sink { parser, mut builder } = sink;
     match parser.finish(&mut |entry| builder.add(&entry))? {
         1 => {}
+        _ if options.versions == Versions::Any => {}
         got => return Err(Error::Version { got }),
     }
     let index = builder.finish()?;

@@ -184,6 +184,22 @@ impl<R> Reader<R> {
         &self.toc_digest
     }
 
+    /// What the landmarks say about prefetching.
+    ///
+    /// Only a regular file with content in the root is a landmark, and the one against prefetching wins. The offset is the
+    /// word of the layer's author: up to all of the payload, so callers need a ceiling of their own.
+    pub fn prefetch(&self) -> Prefetch {
+        let landmark = |name: &str| {
+            let row = self.index.child(self.index.node(ROOT)?, name.as_bytes())?;
+            let node = self.index.node(row).filter(|node| node.kind == NodeKind::File)?;
+            self.index.locations(node).next().map(|chunk| Offset::new(chunk.offset))
+        };
+        if landmark(NO_PREFETCH_LANDMARK).is_some() {
+            return Prefetch::Nothing;
+        }
+        landmark(PREFETCH_LANDMARK).map_or(Prefetch::Unsaid, Prefetch::Before)
+    }
+
     /// Bytes of the TOC document.
     pub const fn toc_len(&self) -> u64 {
         self.toc_len
@@ -266,6 +282,18 @@ impl<R> Reader<R> {
     pub(super) fn corrupt(&self, row: Row, chunk: &Location, reason: String) -> Error {
         Error::CorruptChunk { name: self.index.path(row), at: Offset::new(chunk.offset), reason }
     }
+}
+
+/// What is worth fetching before the container starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "closed: the two landmarks, or none")]
+pub enum Prefetch {
+    /// The layer does not say.
+    Unsaid,
+    /// Nothing.
+    Nothing,
+    /// All streams in front of this offset.
+    Before(Offset),
 }
 
 /// Decodes a chunk out of the stream it lies in.
