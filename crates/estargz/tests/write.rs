@@ -404,3 +404,13 @@ fn every_level_writes_the_same_tar() {
         assert!(at(level) == at(6), "level {level}");
     }
 }
+
+#[test]
+fn names_that_no_reader_takes_are_not_written() {
+    let long = "n".repeat((64 << 10) + 1);
+    let wanted = "name in a tar entry: 65537 is over the limit of 65536";
+    for entry in [dir(&long), link("l", &long)] {
+        let error = Build::default().from_source(archive(&[entry]), Vec::new()).unwrap_err();
+        assert_eq!((error.to_string().as_str(), error.kind()), (wanted, dunnage_digest::ErrorKind::LimitExceeded));
+    }
+}

@@ -421,13 +421,18 @@ fn ceilings_hold() {
         let sandbox = Sandbox::new();
         let mut options = ExtractOptions::default();
         options.limits = limits;
-        let error = extract_tar(archive.end().as_slice(), sandbox.path("in"), &options).unwrap_err();
-        assert_eq!(error.kind(), dunnage_digest::ErrorKind::LimitExceeded, "{error}");
-        assert!(error.to_string().contains(expected), "{error}");
+        let bytes = archive.end();
+        let extracted = extract_tar(bytes.as_slice(), sandbox.path("in"), &options).unwrap_err();
+        let opened = TarTree::open(bytes.as_slice(), &options.limits).unwrap_err();
+        for error in [extracted, opened] {
+            assert_eq!(error.kind(), dunnage_digest::ErrorKind::LimitExceeded, "{error}");
+            assert!(error.to_string().contains(expected), "{error}");
+        }
     };
     check(Limits { entries: 2, ..Limits::default() }, new().file("a").file("b").file("c"), "limit of 2");
     check(Limits { unpacked: 9, ..Limits::default() }, new().file("a").file("b"), "limit of 9");
     check(Limits { depth: 2, ..Limits::default() }, new().file("a/b/c"), "limit of 2");
+    check(Limits { path: 4, ..Limits::default() }, new().file("a/b/c"), "limit of 4");
     check(Limits { symlink_target: 3, ..Limits::default() }, new().link("a", "long"), "limit of 3");
 }
 

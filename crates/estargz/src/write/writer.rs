@@ -389,8 +389,12 @@ impl<W: Write> Writer<W> {
     }
 
     fn describe(&mut self, header: &Header) -> Result<TocEntry, Error> {
-        let (non_utf8, name) = (self.non_utf8, &header.name);
-        let text = |bytes: &[u8]| text_of(bytes, non_utf8, name);
+        let (non_utf8, name, limit) = (self.non_utf8, &header.name, self.limits.name);
+        // A TOC that no reader takes is not worth writing.
+        let text = |bytes: &[u8]| match bytes.len() as u64 {
+            asked if asked > limit => Err(Error::Limit { what: "name in a tar entry", limit, asked }),
+            _ => text_of(bytes, non_utf8, name),
+        };
         let unsupported = |reason: String| Error::Unsupported { name: name.escape_ascii().to_string(), reason };
         let kind = match header.entry {
             EntryType::File => TocType::Reg,

@@ -93,6 +93,10 @@ impl Index {
             Data::At(at) => node.data = at,
             Data::Sparse(found) => regions = Some(found),
             Data::Target(target) => {
+                let (limit, asked) = (self.limits.symlink_target, target.len() as u64);
+                if asked > limit {
+                    return Err(Error::Limit { what: "symlink target", limit, asked });
+                }
                 node.size = target.len() as u64;
                 node.data = self.arena.len() as u64;
                 self.arena.extend_from_slice(target);
@@ -270,7 +274,10 @@ impl Index {
     }
 
     fn check(&self, path: &SafePath) -> Result<(), Error> {
-        let (limits, depth) = (&self.limits, path.components().count() as u64);
+        let (limits, len, depth) = (&self.limits, path.as_bytes().len() as u64, path.components().count() as u64);
+        if len > limits.path {
+            return Err(Error::Limit { what: "path length", limit: limits.path, asked: len });
+        }
         if depth > limits.depth {
             return Err(Error::Limit { what: "directory depth", limit: limits.depth, asked: depth });
         }
