@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use dunnage_digest::Digest;
 
@@ -127,6 +127,7 @@ pub(crate) enum Command {
 
 /// `dunnage inspect`.
 #[derive(Debug, ClapArgs)]
+#[command(group = ArgGroup::new("laid_out").args(["layout", "report"]).multiple(true))]
 pub(crate) struct Inspect {
     /// What to look at
     #[arg(value_hint = ValueHint::AnyPath)]
@@ -134,6 +135,23 @@ pub(crate) struct Inspect {
     /// Also take the digests of the whole, which reads all of it
     #[arg(long)]
     pub(crate) digest: bool,
+    /// Say instead which bytes of a layer hold what
+    #[arg(long)]
+    pub(crate) layout: bool,
+    /// Write that to FILE, as a page, JSON or text: its name ends with `.html`, `.json` or `.txt`
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) report: Option<PathBuf>,
+    /// Also compare the layer with one ordinary stream of its kind, at this level [default: gzip 6, zstd 3]; that
+    /// decompresses and compresses all of it
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        requires = "laid_out",
+        num_args = 0..=1,
+        require_equals = true,
+        value_parser = clap::value_parser!(i32).range(0..=22)
+    )]
+    pub(crate) measure: Option<Option<i32>>,
 }
 
 /// `dunnage ls`.

@@ -105,6 +105,16 @@ pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
+/// A part of a whole, to a tenth of a percent: `12.5 %`.
+pub(crate) fn percent(part: u64, whole: u64) -> String {
+    let tenths =
+        u128::from(part).saturating_mul(2000).checked_div(u128::from(whole)).unwrap_or(0).saturating_add(1) / 2;
+    match (part, tenths) {
+        (1.., 0) => "<0.1 %".to_owned(),
+        (_, tenths) => format!("{}.{} %", tenths / 10, tenths % 10),
+    }
+}
+
 /// Bytes in one second, whole numbers being exact enough.
 #[expect(
     clippy::cast_precision_loss,
@@ -114,4 +124,24 @@ pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
 )]
 pub(crate) fn rate(bytes: u64, seconds: f64) -> u64 {
     if seconds > 0.0 { (bytes as f64 / seconds) as u64 } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_rounded_and_never_shown_as_nothing() {
+        for (part, whole, wanted) in [
+            (0, 0, "0.0 %"),
+            (0, 5, "0.0 %"),
+            (1, 8, "12.5 %"),
+            (2, 3, "66.7 %"),
+            (1, 10_000, "<0.1 %"),
+            (5, 10_000, "0.1 %"),
+            (u64::MAX, u64::MAX, "100.0 %"),
+        ] {
+            assert_eq!(percent(part, whole), wanted, "{part} of {whole}");
+        }
+    }
 }

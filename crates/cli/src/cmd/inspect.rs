@@ -1,4 +1,11 @@
-//! `dunnage inspect`: what a source is, and what is inside.
+//! `dunnage inspect`: what a source is, and what is inside; for a layer, also which of its bytes hold what.
+
+mod html;
+mod json;
+mod page;
+mod report;
+mod svg;
+mod text;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -17,10 +24,26 @@ use crate::{
     source::{self, Access, Layer, Source, name_of, title},
 };
 
+use self::report::{Form, Report};
+
 pub(super) fn run(context: &Context, args: &Inspect) -> Result<Exit> {
+    let form = args.report.as_deref().map(Form::of).transpose()?;
     let source = source::open(context, &args.source, Access::Random)?;
     let failed = || format!("cannot read {}", name_of(&args.source));
-    let digests = if args.digest { digests(context, source.as_ref()).with_context(failed)? } else { None };
+    let mut digests = if args.digest { digests(context, source.as_ref()).with_context(failed)? } else { None };
+    let mut out = Out::stdout()?;
+    if args.layout || form.is_some() {
+        let report = Report::of(context, args, source.as_ref(), digests.take())?;
+        if let (Some(form), Some(path)) = (form, &args.report) {
+            report.save(form, path)?;
+        }
+        if args.layout {
+            out.either(context, &report)?;
+            out.finish()?;
+            return Ok(Exit::DONE);
+        }
+        digests = report.digests;
+    }
     let page = Page {
         schema: schema("inspect"),
         source: title(&args.source),
@@ -29,8 +52,8 @@ pub(super) fn run(context: &Context, args: &Inspect) -> Result<Exit> {
         digests,
         content: Content::of(context, &source.tree().with_context(failed)?).with_context(failed)?,
         layer: source.layer().map(Facts::of),
+        report: args.report.as_ref().map(|path| path.display().to_string()),
     };
-    let mut out = Out::stdout()?;
     out.either(context, &page)?;
     out.finish()?;
     Ok(Exit::DONE)
@@ -62,8 +85,12 @@ struct Page {
     digests: Option<Digests>,
     content: Content,
     layer: Option<Facts>,
+    /// The file with the layout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<String>,
 }
 
+/// Of the whole, as stored and decompressed.
 #[derive(Serialize)]
 struct Digests {
     blob: String,
@@ -187,6 +214,7 @@ impl fmt::Display for Page {
             _ => row(f, "prefetch", "no landmark")?,
         }
         let (payload, toc) = (bytes(layer.payload_size), bytes(layer.toc_size));
-        row(f, "layout", format_args!("payload {payload}, toc {toc}, footer {} bytes", layer.footer_size))
+        row(f, "layout", format_args!("payload {payload}, toc {toc}, footer {} bytes", layer.footer_size))?;
+        self.report.as_ref().map_or(Ok(()), |path| row(f, "report", path))
     }
 }

@@ -3,6 +3,7 @@
 mod builder;
 mod cache;
 mod index;
+mod layout;
 mod open;
 mod pre_read;
 mod reader;
@@ -14,6 +15,11 @@ mod unpack;
 mod verify;
 
 pub use self::{
+    layout::{
+        FileFacts, Group, GroupShare, KindCounts, LandmarkKind, LayoutOptions, LayoutReport, MeasureOptions, Measured,
+        PayloadShares, Plain, PrefetchArea, Segment, SegmentKind, SharedStreams, SizeClass, StreamFacts, StreamFigures,
+        StreamKind,
+    },
     open::{Landmarks, OpenOptions, RepeatedNames, Trust, Versions},
     pre_read::{PreRead, PreReader},
     reader::{Chunk, Entry, FileReader, Prefetch, Reader},
