@@ -2,7 +2,7 @@
 
 use std::io::{self, BufReader, Chain, Cursor, Read};
 
-use crate::CorruptStream;
+use crate::{CorruptStream, Gunzip};
 
 /// How an input is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,8 +73,11 @@ impl<R: Read> Read for Decoded<R> {
     }
 }
 
-/// `input` without whatever compression it has.
-pub(crate) fn decompressed<'a, R: Read + 'a>(input: R) -> io::Result<Box<dyn Read + 'a>> {
+/// `input` without whatever compression it has, gzip inflated by `gunzip` if that is given.
+pub(crate) fn decompressed<'a, R: Read + 'a>(input: R, gunzip: Option<&Gunzip>) -> io::Result<Box<dyn Read + 'a>> {
     let (packing, whole) = Packing::peek(input)?;
-    packing.decompressed(whole)
+    match (packing, gunzip) {
+        (Packing::Gzip, Some(gunzip)) => gunzip.inflated(whole),
+        _ => packing.decompressed(whole),
+    }
 }

@@ -7,6 +7,7 @@ mod build;
 mod codec;
 mod error;
 mod footer;
+mod gunzip;
 mod input;
 mod limits;
 mod pool;
@@ -25,9 +26,10 @@ pub use crate::{
     error::{Error, aggregate},
     footer::{
         EXTERNAL_FOOTER_LEN, FOOTER_LEN, Footer, Format, LEGACY_FOOTER_LEN, STORAGE_FOOTER_LEN, TocPlace,
-        ZSTD_FOOTER_LEN, external_footer_bytes, footer_bytes, parse_external_footer, parse_footer, parse_legacy_footer,
-        parse_storage_footer, parse_zstd_footer,
+        ZSTD_FOOTER_LEN, external_footer_bytes, footer_bytes, gzip_footer, parse_external_footer, parse_footer,
+        parse_legacy_footer, parse_storage_footer, parse_zstd_footer,
     },
+    gunzip::Gunzip,
     input::{Packing, Whole},
     limits::Limits,
     read::{

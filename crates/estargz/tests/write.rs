@@ -10,8 +10,8 @@ use std::{
 
 use dunnage_digest::{Algorithm, Cancel, Digest, Offset, ReadAt};
 use dunnage_estargz::{
-    Build, Codec, Error, GzipCompressor, Level, Missing, NO_PREFETCH_LANDMARK, NonUtf8, OpenOptions, PREFETCH_LANDMARK,
-    Reader, WriteOptions, Writer, unpack,
+    Build, Codec, Error, Gunzip, GzipCompressor, Level, Missing, NO_PREFETCH_LANDMARK, NonUtf8, OpenOptions,
+    PREFETCH_LANDMARK, Reader, WriteOptions, Writer, unpack,
 };
 use dunnage_tree::{
     Mtime,
@@ -194,6 +194,38 @@ fn inputs_may_be_compressed() {
 #[test]
 fn building_again_from_a_layer_gives_the_same_layer() {
     let build = Build { write: options(4096, 2), ..Build::default() };
+#[test]
+fn gzip_inputs_are_inflated_by_whom_the_caller_says() {
+    let tar = archive(&assorted());
+    let mut gzip = Vec::new();
+    flate2::read::GzEncoder::new(&tar[..], flate2::Compression::fast()).read_to_end(&mut gzip).unwrap();
+    let calls = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&calls);
+    let gunzip = Gunzip::new(move |input| {
+        count.fetch_add(1, Ordering::Relaxed);
+        Ok(Box::new(flate2::read::MultiGzDecoder::new(input)))
+    });
+    let build = Build { write: options(0, 2), ..Build::default() };
+    let (wanted, _) = build.from_source(&tar[..], Vec::new()).unwrap();
+    let with = Build { write: WriteOptions { gunzip: Some(gunzip), ..options(0, 2) }, ..Build::default() };
+    assert!(with.from_source(&gzip[..], Vec::new()).unwrap().0 == wanted);
+    assert!(with.from_stream(&gzip[..], Vec::new()).unwrap().0 == wanted);
+    assert_eq!(calls.load(Ordering::Relaxed), 2);
+    let mut writer = Writer::new(Vec::new(), &with.write).unwrap();
+    writer.append_tar_lossless(&gzip[..]).unwrap();
+    assert_eq!(writer.finish().unwrap().1.input.unwrap().digest, Digest::of(Algorithm::Sha256, &tar));
+    assert!(with.from_source(&gzip[..gzip.len() - 5], Vec::new()).is_err(), "cut short");
+    // What is not gzip is none of its business.
+    let zstd = zstd::encode_all(&tar[..], 1).unwrap();
+    assert!(with.from_source(&zstd[..], Vec::new()).unwrap().0 == wanted);
+    assert!(with.from_source(&tar[..], Vec::new()).unwrap().0 == wanted);
+    assert_eq!(calls.load(Ordering::Relaxed), 4);
+    let failing = Gunzip::new(|_| Err(std::io::Error::other("no such program")));
+    let with = Build { write: WriteOptions { gunzip: Some(failing), ..options(0, 2) }, ..Build::default() };
+    let error = with.from_source(&gzip[..], Vec::new()).unwrap_err();
+    assert!(matches!(&error, Error::Input { source } if source.to_string() == "no such program"), "{error}");
+}
+
     let (first, _) = build.from_source(archive(&assorted()), Vec::new()).unwrap();
     assert!(build.from_source(&first[..], Vec::new()).unwrap().0 == first);
     assert!(build.from_stream(&first[..], Vec::new()).unwrap().0 == first);

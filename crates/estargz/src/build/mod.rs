@@ -80,7 +80,7 @@ impl Build {
             return self.plain(source, sink);
         }
         let mut spool = tempfile::tempfile().map_err(failed)?;
-        let mut plain = packing.decompressed(whole).map_err(failed)?;
+        let mut plain = decompressed(whole, self.write.gunzip.as_ref()).map_err(failed)?;
         copy(&mut plain, &mut spool, self)?;
         self.plain(spool, sink)
     }
@@ -99,7 +99,7 @@ impl Build {
             let what = "prioritized files need an input that can be read twice: a file instead of a pipe";
             return Err(Error::Misuse(what.to_owned()));
         }
-        let input = decompressed(input).map_err(|source| Error::Input { source })?;
+        let input = decompressed(input, self.write.gunzip.as_ref()).map_err(|source| Error::Input { source })?;
         let mut writer = Writer::new(sink, &self.write)?;
         append_landmark(&mut writer, NO_PREFETCH_LANDMARK)?;
         let mut entries = tar::Reader::new(input, self.write.limits.tar.clone());

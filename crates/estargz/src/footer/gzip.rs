@@ -40,6 +40,28 @@ pub fn external_footer_bytes() -> [u8; EXTERNAL_FOOTER_LEN] {
     joined(&[HEADER, &[21, 0], b"SG", &[17, 0], EXTERNAL_MAGIC, TAIL])
 }
 
+/// An empty gzip member with `extra` in its header: the form that all footers of gzip layers have, for formats of one's
+/// own.
+///
+/// ```
+/// use dunnage_estargz::{FOOTER_LEN, footer_bytes, gzip_footer};
+///
+/// let footer = gzip_footer(b"SG\x16\x00000000000000007eSTARGZ")?;
+/// assert_eq!(footer, footer_bytes(0x7e.into()));
+/// assert_eq!(footer.len(), FOOTER_LEN);
+/// # Ok::<(), dunnage_estargz::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Error::Limit`] for more than 65 535 bytes, which is what the header's length field can say.
+pub fn gzip_footer(extra: &[u8]) -> Result<Vec<u8>, Error> {
+    let (limit, asked) = (u64::from(u16::MAX), extra.len() as u64);
+    let over = Error::Limit { what: "bytes of a gzip header's extra field", limit, asked };
+    let len = u16::try_from(extra.len()).map_err(|_| over)?;
+    Ok([HEADER, &len.to_le_bytes(), extra, TAIL].concat())
+}
+
 fn joined<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
     let mut bytes = [0; N];
     for (byte, from) in bytes.iter_mut().zip(parts.iter().copied().flatten()) {

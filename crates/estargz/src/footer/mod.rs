@@ -10,8 +10,8 @@ use dunnage_digest::Offset;
 pub(crate) use self::zstd::{Part, SKIPPABLE_HEADER, skippable_header, zstd_footer_bytes};
 pub use self::{
     gzip::{
-        EXTERNAL_FOOTER_LEN, FOOTER_LEN, LEGACY_FOOTER_LEN, external_footer_bytes, footer_bytes, parse_external_footer,
-        parse_footer, parse_legacy_footer,
+        EXTERNAL_FOOTER_LEN, FOOTER_LEN, LEGACY_FOOTER_LEN, external_footer_bytes, footer_bytes, gzip_footer,
+        parse_external_footer, parse_footer, parse_legacy_footer,
     },
     zstd::{STORAGE_FOOTER_LEN, ZSTD_FOOTER_LEN, parse_storage_footer, parse_zstd_footer},
 };

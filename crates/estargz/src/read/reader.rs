@@ -387,6 +387,12 @@ impl<'a> Entry<'a> {
         })
     }
 
+    /// The node behind a name in a directory, hard links followed; none in anything else.
+    pub fn child(&self, name: &[u8]) -> Option<Entry<'a>> {
+        let row = self.index.target(self.index.child(self.node, name)?);
+        self.index.node(row).map(|node| Entry { index: self.index, row, node })
+    }
+
     /// Chunks of a regular file, in order.
     pub fn chunks(&self) -> impl Iterator<Item = Chunk> {
         let entry = *self;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use dunnage_digest::{Cancel, DiffId, Digest, Mismatch};
 
 use super::hashing::Hashes;
-use crate::{Compressor, Error, Gauge, GzipCompressor, Limits};
+use crate::{Compressor, Error, Gauge, Gunzip, GzipCompressor, Limits};
 
 /// The largest size at which a shared stream can be told to end.
 const MAX_LEAST: u64 = 64 << 20;
@@ -67,6 +67,8 @@ pub struct WriteOptions {
     /// What to do with names that are not UTF-8. Default: refuse.
     pub non_utf8: NonUtf8,
     /// Ceilings for the input.
+    /// What inflates inputs that are compressed with gzip. Default: the decoder of this crate.
+    pub gunzip: Option<Gunzip>,
     pub limits: Limits,
     /// Looked at between entries.
     pub cancel: Cancel,
@@ -81,6 +83,7 @@ impl Default for WriteOptions {
             threads: 0,
             non_utf8: NonUtf8::default(),
             limits: Limits::default(),
+            gunzip: None,
             cancel: Cancel::new(),
         }
     }

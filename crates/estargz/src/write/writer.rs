@@ -25,7 +25,7 @@ use super::{
     toc_log::{DigestPlace, TocLog},
 };
 use crate::{
-    Compressor, End, Error, Gauge, Limits, TOC_TAR_NAME, TocEntry, TocType, UNCOMPRESSED_SIZE_ANNOTATION,
+    Compressor, End, Error, Gauge, Gunzip, Limits, TOC_TAR_NAME, TocEntry, TocType, UNCOMPRESSED_SIZE_ANNOTATION,
     input::decompressed,
     pool::Ordered,
     toc::{clean_name, format_modtime},
@@ -57,6 +57,7 @@ pub struct Writer<W: Write> {
     fresh: bool,
     non_utf8: NonUtf8,
     limits: Limits,
+    gunzip: Option<Gunzip>,
     cancel: Cancel,
     pool: Ordered<Arc<Batch>, Done>,
     hashing: Hashing,
@@ -132,6 +133,7 @@ impl<W: Write> Writer<W> {
             fresh: false,
             non_utf8: options.non_utf8,
             limits: options.limits.clone(),
+            gunzip: options.gunzip.clone(),
             cancel: options.cancel.clone(),
             pool: Ordered::new(threads, worker),
             hashing: Hashing::new(threads),
@@ -160,7 +162,7 @@ impl<W: Write> Writer<W> {
     /// [`Error::Write`] if the sink fails, [`Error::Cancelled`].
     pub fn append_tar<R: Read>(&mut self, tar: R) -> Result<(), Error> {
         self.start_tar();
-        let mut entries = tar::Reader::new(unpacked(tar)?, self.limits.tar.clone());
+        let mut entries = tar::Reader::new(unpacked(tar, self.gunzip.as_ref())?, self.limits.tar.clone());
         let mut header = Header::default();
         while entries.next_header(&mut header)? {
             self.append_entry(&header, &mut entries)?;
@@ -179,7 +181,7 @@ impl<W: Write> Writer<W> {
     pub fn append_tar_lossless<R: Read>(&mut self, tar: R) -> Result<(), Error> {
         self.start_tar();
         let mut input = self.input.take();
-        let tar = Watched { tar: unpacked(tar)?, input: input.as_mut() };
+        let tar = Watched { tar: unpacked(tar, self.gunzip.as_ref())?, input: input.as_mut() };
         let mut entries = tar::Reader::new(tar, self.limits.tar.clone()).keep_raw(true);
         let mut header = Header::default();
         while entries.next_header(&mut header)? {
@@ -541,8 +543,8 @@ fn is_toc(header: &Header) -> bool {
     clean_name(&header.name) == TOC_TAR_NAME.as_bytes()
 }
 
-fn unpacked<'a, R: Read + 'a>(tar: R) -> Result<Box<dyn Read + 'a>, Error> {
-    decompressed(tar).map_err(|source| Error::Input { source })
+fn unpacked<'a, R: Read + 'a>(tar: R, gunzip: Option<&Gunzip>) -> Result<Box<dyn Read + 'a>, Error> {
+    decompressed(tar, gunzip).map_err(|source| Error::Input { source })
 }
 
 /// Reads what stands behind the end of a tar, so that a damaged end of its compression is noticed.
