@@ -5,7 +5,10 @@
 
 use std::{
     io::{Cursor, Read},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use dunnage_digest::{Algorithm, Cancel, Digest, Offset, ReadAt};
@@ -192,9 +195,6 @@ fn inputs_may_be_compressed() {
 }
 
 #[test]
-fn building_again_from_a_layer_gives_the_same_layer() {
-    let build = Build { write: options(4096, 2), ..Build::default() };
-#[test]
 fn gzip_inputs_are_inflated_by_whom_the_caller_says() {
     let tar = archive(&assorted());
     let mut gzip = Vec::new();
@@ -226,6 +226,9 @@ fn gzip_inputs_are_inflated_by_whom_the_caller_says() {
     assert!(matches!(&error, Error::Input { source } if source.to_string() == "no such program"), "{error}");
 }
 
+#[test]
+fn building_again_from_a_layer_gives_the_same_layer() {
+    let build = Build { write: options(4096, 2), ..Build::default() };
     let (first, _) = build.from_source(archive(&assorted()), Vec::new()).unwrap();
     assert!(build.from_source(&first[..], Vec::new()).unwrap().0 == first);
     assert!(build.from_stream(&first[..], Vec::new()).unwrap().0 == first);
@@ -349,6 +352,43 @@ fn what_a_toc_cannot_hold_is_refused_with_the_entry_named() {
     assert_eq!(text(append(&[other], true, NonUtf8::Refuse)), Err(refused.to_owned()));
     let refused = "unsupported input entry `./stargz.index.json`: the input has a TOC already; unpack the layer first";
     assert_eq!(text(append(&[file("./stargz.index.json", b"x")], true, NonUtf8::Refuse)), Err(refused.to_owned()));
+}
+
+#[test]
+fn names_that_are_not_utf8_are_escaped_byte_for_byte_as_the_reference_does() {
+    let mut odd = file("x", b"1");
+    // Half of a euro sign, and a U+FFFD that is really there.
+    odd.0.name = b"a\xe2\x82\xef\xbf\xbd".to_vec();
+    odd.0.user = b"u\xff".to_vec();
+    odd.0.pax = [(b"SCHILY.xattr.user.\xfe".to_vec(), vec![0xff])].into();
+    odd.0.format = Format::Pax;
+    let mut link = link("l", "x");
+    link.0.link.clone_from(&odd.0.name);
+    let mut writer = Writer::new(Vec::new(), &WriteOptions { non_utf8: NonUtf8::Replace, ..options(0, 1) }).unwrap();
+    writer.append_tar(&archive(&[odd.clone(), link])[..]).unwrap();
+    let (blob, summary) = writer.finish().unwrap();
+    let mut member = Vec::new();
+    let payload = usize::try_from(summary.payload_len).unwrap();
+    flate2::read::GzDecoder::new(&blob[payload..]).read_to_end(&mut member).unwrap();
+    let json = String::from_utf8_lossy(&member);
+    for (key, times) in [
+        ("\"name\": \"a\\ufffd\\ufffd\u{fffd}\"", 1),
+        ("\"linkName\": \"a\\ufffd\\ufffd\u{fffd}\"", 1),
+        ("\"userName\": \"u\\ufffd\"", 1),
+        ("\"user.\\ufffd\": \"/w==\"", 1),
+    ] {
+        assert_eq!(json.matches(key).count(), times, "{key} in {json}");
+    }
+    // Readers see four characters, and the hard link finds its target.
+    let reader = open(&blob);
+    reader.verify_toc(&summary.toc_digest).unwrap();
+    assert_eq!(content(&reader, "a\u{fffd}\u{fffd}\u{fffd}"), b"1");
+    assert_eq!(content(&reader, "l"), b"1");
+    // Attributes that would become one are refused.
+    odd.0.pax.insert(b"SCHILY.xattr.user.\xfd".to_vec(), vec![]);
+    let mut writer = Writer::new(Vec::new(), &WriteOptions { non_utf8: NonUtf8::Replace, ..options(0, 1) }).unwrap();
+    let error = writer.append_tar(&archive(&[odd])[..]).unwrap_err();
+    assert!(error.to_string().ends_with("names of extended attributes that a TOC cannot tell apart"), "{error}");
 }
 
 #[test]

@@ -11,7 +11,6 @@ use super::Report;
 use crate::{
     Format, TocEntry, TocType,
     toc::{format_modtime, parse_modtime},
-    write::{NonUtf8, text_of},
 };
 
 /// The names last given to ids, in both. A TOC mentions a name only where it changes, and so must be read that way.
@@ -38,7 +37,6 @@ pub(super) fn fields(
     format: Format,
     report: &mut Report<'_>,
 ) -> bool {
-    let text = |bytes: &[u8]| text_of(bytes, NonUtf8::Replace, bytes).unwrap_or_default();
     let name = text(&tar.name);
     if toc.name != name {
         report("name", format!("`{}`", toc.name), format!("`{name}`"));
@@ -80,6 +78,16 @@ pub(super) fn fields(
         both.compare("group", holds(toc_groups, toc.gid, &toc.group_name), holds(tar_groups, tar.gid, &group));
     }
     toc.kind != TocType::Reg || toc.size == tar.size
+}
+
+/// Bytes of the tar as a TOC would hold them.
+fn text(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+    }
+    text
 }
 
 struct Both<'a, 'r>(&'a mut Report<'r>);

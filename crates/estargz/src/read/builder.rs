@@ -230,7 +230,7 @@ impl Builder {
             let bytes = entry.xattrs.iter().map(|(name, value)| (name.len() as u64).saturating_add(value.len() as u64));
             let boxes = (entry.xattrs.len() as u64).saturating_add(1).saturating_mul(2 * BOX_COST);
             self.charge(bytes.fold(boxes, u64::saturating_add))?;
-            let xattrs = entry.xattrs.iter().map(|(name, value)| (name.as_bytes().into(), value.as_slice().into()));
+            let xattrs = entry.xattrs.iter().map(|(name, value)| (name.as_bytes().into(), value.as_ref().into()));
             self.index.xattrs.push(xattrs.collect());
             node.xattrs = u32::try_from(self.index.xattrs.len()).unwrap_or(0);
         }

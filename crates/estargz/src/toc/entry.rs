@@ -1,4 +1,4 @@
-//! One TOC entry as it stands in the document, borrowed from it where no escapes are in the way.
+//! One TOC entry as it stands in the document, borrowed from it where no escapes are in the way; or as it is to be written.
 
 use std::borrow::Cow;
 
@@ -7,30 +7,89 @@ use dunnage_digest::Digest;
 use super::{TocEntry, TocType};
 
 /// Extended attributes: name, and value without its base64.
-pub(crate) type XattrRefs<'a> = Vec<(Cow<'a, str>, Vec<u8>)>;
+pub(crate) type XattrRefs<'a, T = str> = Vec<(Cow<'a, T>, Cow<'a, [u8]>)>;
+
+/// An entry on its way into a document. Its names are those of a tar, which need not be UTF-8.
+pub(crate) type RawEntry<'a> = EntryRef<'a, [u8]>;
 
 /// The fields of [`TocEntry`], borrowed.
-#[derive(Debug, Default)]
-pub(crate) struct EntryRef<'a> {
-    pub(crate) name: Cow<'a, str>,
+pub(crate) struct EntryRef<'a, T: ToOwned + ?Sized = str> {
+    pub(crate) name: Cow<'a, T>,
     pub(crate) kind: TocType,
     pub(crate) size: u64,
     pub(crate) modtime: Cow<'a, str>,
-    pub(crate) link_name: Cow<'a, str>,
+    pub(crate) link_name: Cow<'a, T>,
     pub(crate) mode: i64,
     pub(crate) uid: i64,
     pub(crate) gid: i64,
-    pub(crate) user_name: Cow<'a, str>,
-    pub(crate) group_name: Cow<'a, str>,
+    pub(crate) user_name: Cow<'a, T>,
+    pub(crate) group_name: Cow<'a, T>,
     pub(crate) offset: u64,
     pub(crate) inner_offset: u64,
     pub(crate) dev_major: i64,
     pub(crate) dev_minor: i64,
-    pub(crate) xattrs: XattrRefs<'a>,
+    pub(crate) xattrs: XattrRefs<'a, T>,
     pub(crate) digest: Option<Digest>,
     pub(crate) chunk_offset: u64,
     pub(crate) chunk_size: u64,
     pub(crate) chunk_digest: Option<Digest>,
+}
+
+impl<'a, T: ToOwned + ?Sized> Default for EntryRef<'a, T>
+where
+    &'a T: Default,
+{
+    fn default() -> Self {
+        let empty = || Cow::Borrowed(<&T>::default());
+        Self {
+            name: empty(),
+            kind: TocType::default(),
+            size: 0,
+            modtime: Cow::Borrowed(""),
+            link_name: empty(),
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            user_name: empty(),
+            group_name: empty(),
+            offset: 0,
+            inner_offset: 0,
+            dev_major: 0,
+            dev_minor: 0,
+            xattrs: Vec::new(),
+            digest: None,
+            chunk_offset: 0,
+            chunk_size: 0,
+            chunk_digest: None,
+        }
+    }
+}
+
+impl<'a> From<&'a TocEntry> for RawEntry<'a> {
+    fn from(entry: &'a TocEntry) -> Self {
+        let bytes = |text: &'a String| Cow::Borrowed(text.as_bytes());
+        Self {
+            name: bytes(&entry.name),
+            kind: entry.kind,
+            size: entry.size,
+            modtime: Cow::Borrowed(&entry.modtime),
+            link_name: bytes(&entry.link_name),
+            mode: entry.mode,
+            uid: entry.uid,
+            gid: entry.gid,
+            user_name: bytes(&entry.user_name),
+            group_name: bytes(&entry.group_name),
+            offset: entry.offset,
+            inner_offset: entry.inner_offset,
+            dev_major: entry.dev_major,
+            dev_minor: entry.dev_minor,
+            xattrs: entry.xattrs.iter().map(|(name, value)| (bytes(name), Cow::Borrowed(value.as_slice()))).collect(),
+            digest: entry.digest,
+            chunk_offset: entry.chunk_offset,
+            chunk_size: entry.chunk_size,
+            chunk_digest: entry.chunk_digest,
+        }
+    }
 }
 
 impl EntryRef<'_> {
@@ -50,7 +109,11 @@ impl EntryRef<'_> {
             inner_offset: self.inner_offset,
             dev_major: self.dev_major,
             dev_minor: self.dev_minor,
-            xattrs: self.xattrs.iter().map(|(name, value)| (name.clone().into_owned(), value.clone())).collect(),
+            xattrs: self
+                .xattrs
+                .iter()
+                .map(|(name, value)| (name.clone().into_owned(), value.clone().into_owned()))
+                .collect(),
             digest: self.digest,
             chunk_offset: self.chunk_offset,
             chunk_size: self.chunk_size,

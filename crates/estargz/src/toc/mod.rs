@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use dunnage_digest::Digest;
 
 pub(crate) use self::{
-    entry::{EntryRef, clean_name},
+    entry::{EntryRef, RawEntry, XattrRefs, clean_name},
     parse::{Progress, TocParser},
     time::{format_modtime, parse_modtime},
     write::{EMPTY, END, SEPARATOR, START, write_entry},
@@ -148,7 +148,7 @@ impl Toc {
             if at > 0 {
                 out.extend_from_slice(SEPARATOR);
             }
-            write_entry(entry, &mut out);
+            write_entry(&entry.into(), &mut out);
         }
         out.extend_from_slice(END);
         out

@@ -292,7 +292,7 @@ impl TocParser {
             if asked > self.limits.xattr {
                 return Err(Stop::Limit { what: "TOC: extended attribute", limit: self.limits.xattr, asked });
             }
-            xattrs.push((key, value));
+            xattrs.push((key, Cow::Owned(value)));
             if !scanner.comma_or(b'}', "`,` or `}`")? {
                 break;
             }

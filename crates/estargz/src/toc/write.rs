@@ -9,7 +9,7 @@ use std::io::Write as _;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dunnage_digest::{Digest, encode_hex_into};
 
-use super::TocEntry;
+use super::RawEntry;
 
 /// Between two entries.
 pub(crate) const SEPARATOR: &[u8] = b",\n";
@@ -29,12 +29,12 @@ pub(super) fn empty(version: i64) -> Vec<u8> {
 }
 
 /// Appends one entry, indented as an element of `entries`.
-pub(crate) fn write_entry(entry: &TocEntry, out: &mut Vec<u8>) {
+pub(crate) fn write_entry(entry: &RawEntry<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\t\t{\n\t\t\t\"name\": ");
     string(&entry.name, out);
-    text("type", entry.kind.as_str(), out);
+    text("type", entry.kind.as_str().as_bytes(), out);
     unsigned("size", entry.size, out);
-    text("modtime", &entry.modtime, out);
+    text("modtime", entry.modtime.as_bytes(), out);
     text("linkName", &entry.link_name, out);
     signed("mode", entry.mode, out);
     signed("uid", entry.uid, out);
@@ -71,7 +71,7 @@ fn key(key: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\": ");
 }
 
-fn text(name: &str, value: &str, out: &mut Vec<u8>) {
+fn text(name: &str, value: &[u8], out: &mut Vec<u8>) {
     if !value.is_empty() {
         key(name, out);
         string(value, out);
@@ -104,16 +104,24 @@ fn digest(name: &str, value: Option<&Digest>, out: &mut Vec<u8>) {
     }
 }
 
-fn string(text: &str, out: &mut Vec<u8>) {
+fn string(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
-    let mut rest = text.as_bytes();
+    for piece in text.utf8_chunks() {
+        valid(piece.valid().as_bytes(), out);
+        // A name that is not UTF-8 cannot be told from others in a TOC; U+FFFD itself is written as it is.
+        piece.invalid().iter().for_each(|_| out.extend_from_slice(b"\\ufffd"));
+    }
+    out.push(b'"');
+}
+
+fn valid(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
     while let Some(at) = rest.iter().position(|&byte| needs_a_look(byte)) {
         let (plain, special) = rest.split_at_checked(at).unwrap_or((rest, &[]));
         out.extend_from_slice(plain);
         rest = escape(special, out);
     }
     out.extend_from_slice(rest);
-    out.push(b'"');
 }
 
 const fn needs_a_look(byte: u8) -> bool {
@@ -152,7 +160,7 @@ fn escape<'a>(rest: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::toc::{Toc, TocType};
+    use crate::toc::{Toc, TocEntry, TocType};
 
     #[test]
     fn strings_are_escaped_as_the_reference_escapes_them() {
@@ -162,7 +170,20 @@ mod tests {
             ("…\u{202a}", "\"…\u{202a}\""),
         ] {
             let mut out = Vec::new();
-            string(plain, &mut out);
+            string(plain.as_bytes(), &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), wanted);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_told_from_a_replacement_character() {
+        for (bytes, wanted) in [
+            (b"a\xff\xef\xbf\xbdb".as_slice(), "\"a\\ufffd\u{fffd}b\""),
+            // Each byte of a character cut short, and of a surrogate, counts.
+            (b"\xe2\x82<\xed\xa0\x80\xe2\x80\xa8", "\"\\ufffd\\ufffd\\u003c\\ufffd\\ufffd\\ufffd\\u2028\""),
+        ] {
+            let mut out = Vec::new();
+            string(bytes, &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), wanted);
         }
     }

@@ -15,7 +15,6 @@ mod options;
 mod toc_log;
 mod writer;
 
-pub(crate) use self::names::text_of;
 pub use self::{
     options::{NonUtf8, Proof, Streams, Summary, WriteOptions},
     writer::Writer,

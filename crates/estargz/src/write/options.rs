@@ -48,7 +48,8 @@ pub enum NonUtf8 {
     /// Fail and name the entry.
     #[default]
     Refuse,
-    /// Write U+FFFD for each byte, as the reference does. Different names may become equal.
+    /// Write the escape `\ufffd` for each byte, as the reference does, so that readers see U+FFFD. Different names may
+    /// become equal.
     Replace,
 }
 
@@ -66,9 +67,9 @@ pub struct WriteOptions {
     pub threads: usize,
     /// What to do with names that are not UTF-8. Default: refuse.
     pub non_utf8: NonUtf8,
-    /// Ceilings for the input.
     /// What inflates inputs that are compressed with gzip. Default: the decoder of this crate.
     pub gunzip: Option<Gunzip>,
+    /// Ceilings for the input.
     pub limits: Limits,
     /// Looked at between entries.
     pub cancel: Cancel,
@@ -82,8 +83,8 @@ impl Default for WriteOptions {
             compressor: Arc::new(GzipCompressor::default()),
             threads: 0,
             non_utf8: NonUtf8::default(),
-            limits: Limits::default(),
             gunzip: None,
+            limits: Limits::default(),
             cancel: Cancel::new(),
         }
     }

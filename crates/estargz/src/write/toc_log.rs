@@ -3,13 +3,13 @@
 //! An entry takes about 60 bytes plus its name, instead of several strings and maps. Digests are kept as bytes at places
 //! that can be filled in later, since the digest of a file is only known after its last chunk.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 use dunnage_digest::Digest;
 
 use crate::{
-    Error, TocEntry, TocSource, TocType,
-    toc::{EMPTY, END, SEPARATOR, START, write_entry},
+    Error, TocSource, TocType,
+    toc::{EMPTY, END, RawEntry, SEPARATOR, START, XattrRefs, write_entry},
 };
 
 /// Where the digest of a logged entry stands.
@@ -31,7 +31,7 @@ impl TocLog {
     }
 
     /// Adds an entry; where its digest stands, if it has one.
-    pub(super) fn push(&mut self, entry: &TocEntry) -> DigestPlace {
+    pub(super) fn push(&mut self, entry: &RawEntry<'_>) -> DigestPlace {
         self.scratch.clear();
         write_entry(entry, &mut self.scratch);
         self.json = self.json.saturating_add(self.scratch.len() as u64);
@@ -43,8 +43,9 @@ impl TocLog {
         for digest in [entry.digest, entry.chunk_digest].into_iter().flatten() {
             log.extend_from_slice(digest.as_bytes());
         }
-        for text in [&entry.name, &entry.modtime, &entry.link_name, &entry.user_name, &entry.group_name] {
-            put_bytes(text.as_bytes(), log);
+        let modtime = entry.modtime.as_bytes();
+        for text in [&entry.name, modtime, &entry.link_name, &entry.user_name, &entry.group_name] {
+            put_bytes(text, log);
         }
         let unsigned = [entry.size, entry.offset, entry.inner_offset, entry.chunk_offset, entry.chunk_size];
         unsigned.into_iter().for_each(|number| put_number(number, log));
@@ -53,7 +54,7 @@ impl TocLog {
         signed.into_iter().for_each(|number| put_number((number << 1 ^ number >> 63).cast_unsigned(), log));
         put_number(entry.xattrs.len() as u64, log);
         for (name, value) in &entry.xattrs {
-            put_bytes(name.as_bytes(), log);
+            put_bytes(name, log);
             put_bytes(value, log);
         }
         place
@@ -134,17 +135,17 @@ fn kind_byte(kind: TocType) -> u8 {
 struct Cursor<'a>(&'a [u8]);
 
 impl<'a> Cursor<'a> {
-    fn entry(&mut self) -> Option<TocEntry> {
+    fn entry(&mut self) -> Option<RawEntry<'a>> {
         let kind = *KINDS.get(usize::from(self.byte()?))?;
         let digests = self.byte()?;
         let digest = self.digest(digests & 1 != 0)?;
         let chunk_digest = self.digest(digests & 2 != 0)?;
-        Some(TocEntry {
+        Some(RawEntry {
             kind,
             digest,
             chunk_digest,
             name: self.text()?,
-            modtime: self.text()?,
+            modtime: Cow::Borrowed(std::str::from_utf8(self.bytes()?).ok()?),
             link_name: self.text()?,
             user_name: self.text()?,
             group_name: self.text()?,
@@ -201,19 +202,19 @@ impl<'a> Cursor<'a> {
         Some(bytes)
     }
 
-    fn text(&mut self) -> Option<String> {
-        std::str::from_utf8(self.bytes()?).ok().map(str::to_owned)
+    fn text(&mut self) -> Option<Cow<'a, [u8]>> {
+        self.bytes().map(Cow::Borrowed)
     }
 
-    fn xattrs(&mut self) -> Option<BTreeMap<String, Vec<u8>>> {
-        (0..self.number()?).map(|_| Some((self.text()?, self.bytes()?.to_vec()))).collect()
+    fn xattrs(&mut self) -> Option<XattrRefs<'a, [u8]>> {
+        (0..self.number()?).map(|_| Some((self.text()?, self.text()?))).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Toc;
+    use crate::{Toc, TocEntry};
 
     #[test]
     fn the_log_gives_back_what_was_put_in() {
@@ -244,7 +245,7 @@ mod tests {
             TocEntry { digest: Some(Digest::sha256([0; 32])), ..TocEntry::default() },
         ];
         let mut log = TocLog::default();
-        let places: Vec<_> = entries.iter().map(|entry| log.push(entry)).collect();
+        let places: Vec<_> = entries.iter().map(|entry| log.push(&entry.into())).collect();
         log.set_digest(places[2], &digest);
         let mut toc = Toc { version: 1, entries };
         toc.entries[2].digest = Some(digest);

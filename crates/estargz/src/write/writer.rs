@@ -6,6 +6,7 @@
 //! without content between them start a stream of their own, so memory stays bounded.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, VecDeque},
     fmt,
     io::{Read, Write},
@@ -20,15 +21,15 @@ use dunnage_tree::tar::{self, EntryType, Header};
 use super::{
     batch::{Batch, Content, Packed, Part, pack},
     hashing::Hashing,
-    names::{Mentions, text_of},
+    names::{Mentions, text_of, xattrs_of},
     options::{NonUtf8, Streams, Summary, WriteOptions, is_proven},
     toc_log::{DigestPlace, TocLog},
 };
 use crate::{
-    Compressor, End, Error, Gauge, Gunzip, Limits, TOC_TAR_NAME, TocEntry, TocType, UNCOMPRESSED_SIZE_ANNOTATION,
+    Compressor, End, Error, Gauge, Gunzip, Limits, TOC_TAR_NAME, TocType, UNCOMPRESSED_SIZE_ANNOTATION,
     input::decompressed,
     pool::Ordered,
-    toc::{clean_name, format_modtime},
+    toc::{RawEntry, clean_name, format_modtime},
 };
 
 /// Bytes of a chunk unless the caller says otherwise.
@@ -56,8 +57,8 @@ pub struct Writer<W: Write> {
     /// The next content starts a stream, whatever the size of the open one.
     fresh: bool,
     non_utf8: NonUtf8,
-    limits: Limits,
     gunzip: Option<Gunzip>,
+    limits: Limits,
     cancel: Cancel,
     pool: Ordered<Arc<Batch>, Done>,
     hashing: Hashing,
@@ -90,7 +91,7 @@ type Done = (Arc<Batch>, Result<Packed, Error>);
 
 /// A TOC entry that waits for its offset and digests.
 struct Pending {
-    entry: TocEntry,
+    entry: RawEntry<'static>,
     /// Which content of the batch is its.
     content: Option<usize>,
 }
@@ -132,8 +133,8 @@ impl<W: Write> Writer<W> {
             gauge,
             fresh: false,
             non_utf8: options.non_utf8,
-            limits: options.limits.clone(),
             gunzip: options.gunzip.clone(),
+            limits: options.limits.clone(),
             cancel: options.cancel.clone(),
             pool: Ordered::new(threads, worker),
             hashing: Hashing::new(threads),
@@ -384,13 +385,13 @@ impl<W: Write> Writer<W> {
             let content = content.read_exact(self.batch.data.get_mut(start..).unwrap_or_default());
             content.map_err(|source| Error::Input { source })?;
             self.entries.push(Pending { entry, content: Some(place) });
-            entry = TocEntry { name: name.clone(), kind: TocType::Chunk, ..TocEntry::default() };
+            entry = RawEntry { name: name.clone(), kind: TocType::Chunk, ..RawEntry::default() };
             at = at.saturating_add(len as u64);
         }
         Ok(())
     }
 
-    fn describe(&mut self, header: &Header) -> Result<TocEntry, Error> {
+    fn describe(&mut self, header: &Header) -> Result<RawEntry<'static>, Error> {
         let (non_utf8, name, limit) = (self.non_utf8, &header.name, self.limits.name);
         // A TOC that no reader takes is not worth writing.
         let text = |bytes: &[u8]| match bytes.len() as u64 {
@@ -413,12 +414,12 @@ impl<W: Write> Writer<W> {
         };
         let (is_link, is_device) =
             (matches!(kind, TocType::Hardlink | TocType::Symlink), matches!(kind, TocType::Char | TocType::Block));
-        Ok(TocEntry {
+        Ok(RawEntry {
             name: text(name)?,
             kind,
             size: if kind == TocType::Reg { header.size } else { 0 },
-            modtime: format_modtime(header.mtime),
-            link_name: if is_link { text(&header.link)? } else { String::new() },
+            modtime: format_modtime(header.mtime).into(),
+            link_name: if is_link { text(&header.link)? } else { Cow::default() },
             mode: header.mode,
             uid: header.uid,
             gid: header.gid,
@@ -426,11 +427,8 @@ impl<W: Write> Writer<W> {
             group_name: text(self.groups.new_name(header.gid, &header.group))?,
             dev_major: if is_device { header.device.0 } else { 0 },
             dev_minor: if is_device { header.device.1 } else { 0 },
-            xattrs: header
-                .xattrs()
-                .map(|(name, value)| Ok((text(name)?, value.to_vec())))
-                .collect::<Result<_, Error>>()?,
-            ..TocEntry::default()
+            xattrs: xattrs_of(header, non_utf8)?,
+            ..RawEntry::default()
         })
     }
 
