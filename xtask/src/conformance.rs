@@ -1,6 +1,8 @@
 //! Our readers and writers against themselves and against the reference implementations.
 
 mod estargz;
+mod input;
+mod pairs;
 mod tally;
 
 use anyhow::Result;
@@ -20,6 +22,16 @@ pub(crate) struct Options {
     /// Only inputs whose name contains this.
     #[arg(long)]
     pub(crate) input: Option<String>,
+    /// Only combinations whose name contains this.
+    #[arg(long)]
+    pub(crate) only: Option<String>,
+}
+
+impl Options {
+    /// Whether the combination of this name is to be run.
+    fn wants(&self, name: &str) -> bool {
+        self.only.as_deref().is_none_or(|part| name.contains(part))
+    }
 }
 
 /// `cargo xtask conformance`.

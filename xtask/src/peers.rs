@@ -1,6 +1,7 @@
 //! Our Go programs under tests/peers, which call the reference implementations.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsStr,
     path::{Path, PathBuf},
     process::Command,
@@ -85,6 +86,12 @@ impl Report {
     /// A text field.
     pub(crate) fn text(&self, key: &str) -> Result<&str> {
         self.0.get(key).and_then(Value::as_str).with_context(|| format!("the peer printed no text `{key}`: {}", self.0))
+    }
+
+    /// A field of texts by name.
+    pub(crate) fn texts(&self, key: &str) -> Result<BTreeMap<String, String>> {
+        let texts = self.0.get(key).cloned().with_context(|| format!("the peer printed no `{key}`: {}", self.0))?;
+        serde_json::from_value(texts).with_context(|| format!("the peer printed other things than texts in `{key}`"))
     }
 
     /// A number field.

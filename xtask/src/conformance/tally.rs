@@ -1,6 +1,9 @@
 //! Counting comparisons, and keeping the first difference of each that fails.
 
-use std::fmt::{Debug, Display};
+use std::{
+    fmt::{Debug, Display},
+    time::Duration,
+};
 
 /// The comparisons of one combination.
 #[derive(Debug)]
@@ -16,6 +19,15 @@ pub(crate) struct Tally {
 impl Tally {
     pub(crate) const fn new(name: String) -> Self {
         Self { name, made: 0, failures: Vec::new() }
+    }
+
+    /// One line about all of it, and one for each failure.
+    pub(crate) fn print(&self, took: Duration) {
+        let Self { name, made, failures } = self;
+        println!("  {name}: {made} comparisons, {} failures, {:.1} s", failures.len(), took.as_secs_f64());
+        for failure in failures {
+            println!("    FAILED {failure}");
+        }
     }
 
     /// Something has to work; its result if it does.
