@@ -4,6 +4,8 @@
 //! verifying (as each side's program reports it; processor time and memory are the process's). Inputs are in the page
 //! cache. Left out: fetching, unpacking to disk, mounting.
 
+mod forms;
+
 use std::{
     fs::{self, File},
     io,
@@ -15,7 +17,7 @@ use anyhow::{Context as _, Result};
 
 use super::{
     Options,
-    table::{Row, Table},
+    table::{Goal, Row, Table},
 };
 use crate::{
     inputs::{debian_root, small_files},
@@ -51,6 +53,9 @@ pub(super) fn run(options: &Options) -> Result<Table> {
         bench.build("debian", &debian, 9, &[6])?;
         bench.build("debian", &debian, 6, &[1, 2, 3, 4, 5, 6])?;
         bench.verify("debian", &debian)?;
+        bench.zstd("debian", &debian)?;
+        bench.shared("debian", &debian)?;
+        bench.random("debian", &debian)?;
     }
     bench.build("small", &small, 9, &[6])?;
     bench.open("small", &small)?;
@@ -71,21 +76,13 @@ impl Ours {
 
     fn convert(&self, input: &str, out: &Path, level: i32, stdin: Stdio) -> Result<Cost> {
         let level = level.to_string();
-        let out = out.display().to_string();
-        let args = [
-            "convert",
-            input,
-            &out,
-            "--to",
-            "estargz",
-            "--level",
-            &level,
-            "--codec",
-            "libdeflate",
-            "--progress",
-            "none",
-        ];
-        remove(Path::new(&out))?;
+        self.convert_to("estargz", input, out, &["--level", &level, "--codec", "libdeflate"], stdin)
+    }
+
+    fn convert_to(&self, to: &str, input: &str, out: &Path, settings: &[&str], stdin: Stdio) -> Result<Cost> {
+        remove(out)?;
+        let mut args = vec!["convert", input, text(out)?, "--to", to, "--progress", "none"];
+        args.extend(settings);
         measure::run_with(&self.dunnage, &args, stdin)
     }
 }
@@ -187,6 +184,7 @@ impl Bench<'_> {
             ratio: Some(alone.wall / both.wall),
             cost: both,
             size: None,
+            goal: None,
         });
         Ok(())
     }
@@ -208,7 +206,15 @@ impl Bench<'_> {
         maker.wait()?;
         let what = format!("build {} GiB from a pipe, ours level 6", self.options.pipe_gib);
         let size = Some(size(&out)?);
-        self.table.push(Row { input: "stream", what, figure: "build_pipe".to_owned(), cost, size, ratio: None });
+        self.table.push(Row {
+            input: "stream",
+            what,
+            figure: "build_pipe".to_owned(),
+            cost,
+            size,
+            ratio: None,
+            goal: None,
+        });
         remove(&out)
     }
 
@@ -234,15 +240,39 @@ impl Bench<'_> {
         (ours, theirs): (&[Cost], &[Cost]),
         (our_size, their_size): (Option<u64>, Option<u64>),
     ) {
-        let cost = median_cost(ours);
-        let mut ratio = None;
-        if !theirs.is_empty() {
-            let theirs = median_cost(theirs);
-            ratio = Some(theirs.wall / cost.wall);
-            let (what, figure) = (theirs_what, format!("{figure}_reference"));
-            self.table.push(Row { input, what, figure, cost: theirs, size: their_size, ratio: None });
+        let row = (input, ours_what, figure.to_owned());
+        let ratio = self.push_reference(input, theirs_what, figure, (ours, theirs), their_size);
+        self.push_ours(row, ours, our_size, ratio, None);
+    }
+
+    /// The row of the reference, where it was measured; how many times faster ours is.
+    fn push_reference(
+        &mut self,
+        input: &'static str,
+        what: String,
+        figure: &str,
+        (ours, theirs): (&[Cost], &[Cost]),
+        size: Option<u64>,
+    ) -> Option<f64> {
+        if theirs.is_empty() {
+            return None;
         }
-        self.table.push(Row { input, what: ours_what, figure: figure.to_owned(), cost, size: our_size, ratio });
+        let cost = median_cost(theirs);
+        let ratio = cost.wall / median_cost(ours).wall;
+        let figure = format!("{figure}_reference");
+        self.table.push(Row { input, what, figure, cost, size, ratio: None, goal: None });
+        Some(ratio)
+    }
+
+    fn push_ours(
+        &mut self,
+        (input, what, figure): (&'static str, String, String),
+        costs: &[Cost],
+        size: Option<u64>,
+        ratio: Option<f64>,
+        goal: Option<Goal>,
+    ) {
+        self.table.push(Row { input, what, figure, cost: median_cost(costs), size, ratio, goal });
     }
 }
 

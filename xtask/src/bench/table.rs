@@ -18,6 +18,41 @@ pub(crate) struct Row {
     pub(crate) size: Option<u64>,
     /// How many times faster than what it is compared with.
     pub(crate) ratio: Option<f64>,
+    /// What was to be reached.
+    pub(crate) goal: Option<Goal>,
+}
+
+/// Something to reach, and what was.
+#[derive(Clone, Debug)]
+pub(crate) struct Goal {
+    /// What is compared with the limit, with its unit.
+    pub(crate) what: &'static str,
+    /// End of the figure's name.
+    pub(crate) figure: &'static str,
+    pub(crate) limit: f64,
+    pub(crate) got: f64,
+    /// Whether more is better.
+    pub(crate) at_least: bool,
+}
+
+impl Goal {
+    /// How many times faster than the reference ours has to be.
+    pub(crate) fn ratio(limit: f64, ratio: Option<f64>) -> Option<Self> {
+        ratio.map(|got| Self { what: "ratio", figure: "ratio", limit, got, at_least: true })
+    }
+
+    /// By how much larger than the reference's ours may be, in percent.
+    pub(crate) fn size(limit: f64, ours: u64, theirs: Option<u64>) -> Option<Self> {
+        let got = 100.0 * (ours as f64 / theirs? as f64 - 1.0);
+        Some(Self { what: "% in size", figure: "size_percent", limit, got, at_least: false })
+    }
+
+    fn text(&self) -> String {
+        let Self { what, limit, got, at_least, .. } = self;
+        let is_met = if *at_least { got >= limit } else { got <= limit };
+        let (sign, verdict) = (if *at_least { ">=" } else { "<=" }, if is_met { "reached" } else { "MISSED" });
+        format!("{verdict}: {got:.2} {what}, to be {sign} {limit:.2}")
+    }
 }
 
 /// All rows.
@@ -44,7 +79,7 @@ impl Table {
     /// Every number measured, by name.
     pub(crate) fn figures(&self) -> BTreeMap<String, f64> {
         let mut figures = BTreeMap::new();
-        for Row { figure, cost, size, ratio, .. } in &self.0 {
+        for Row { figure, cost, size, ratio, goal, .. } in &self.0 {
             let round = |value: f64| (value * 1000.0).round() / 1000.0;
             figures.insert(format!("{figure}_seconds"), round(cost.wall));
             figures.insert(format!("{figure}_cores"), round(cost.cores()));
@@ -54,6 +89,9 @@ impl Table {
             }
             if let Some(ratio) = ratio {
                 figures.insert(format!("{figure}_ratio"), round(*ratio));
+            }
+            if let Some(goal) = goal {
+                figures.insert(format!("{figure}_{}", goal.figure), round(goal.got));
             }
         }
         figures
@@ -67,8 +105,9 @@ fn line(row: &Row) -> String {
     let size = row.size.map_or_else(|| "-".to_owned(), |size| size.to_string());
     let ratio = row.ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
     let (cores, peak) = (row.cost.cores(), row.cost.peak_mib());
+    let goal = row.goal.as_ref().map_or_else(String::new, |goal| format!("  {}", goal.text()));
     let Row { input, what, .. } = row;
     format!(
-        "{input:<8} {what:<42} {wall:>7.3}  {user:>7.3}  {sys:>7.3}  {cores:>6.2}  {peak:>9.1} {size:>12}  {ratio:>6}"
+        "{input:<8} {what:<42} {wall:>7.3}  {user:>7.3}  {sys:>7.3}  {cores:>6.2}  {peak:>9.1} {size:>12}  {ratio:>6}{goal}"
     )
 }
