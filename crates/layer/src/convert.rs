@@ -1,0 +1,242 @@
+//! Converting images: every layer once, then the documents that lead to them.
+//!
+//! 1. *Plan.* All documents are read and checked, and the layers in them gathered. Layers that are the same blob with the
+//!    same files in front are one job.
+//! 2. *Work.* Jobs run side by side, the largest first. Each returns a value; nothing is shared but the layout that blobs
+//!    are written to.
+//! 3. *Rewrite.* Descriptors, configurations, manifests and indexes, from the leaves up. A document in which nothing
+//!    changes stays the blob it was.
+//! 4. *Commit.* Everything is brought to disk, then the index of the layout is replaced.
+//!
+//! The order in which jobs end decides nothing, so the result does not depend on the number of threads.
+
+mod jobs;
+mod layer;
+mod report;
+mod rewrite;
+
+use std::{collections::BTreeMap, thread};
+
+use dunnage_digest::{DiffId, Digest};
+use dunnage_estargz::{Missing, WriteOptions};
+
+pub use self::report::{Converted, ConvertedLayer, ConvertedManifest, Outcome};
+use self::{
+    jobs::{CopyJob, Job, run_jobs},
+    layer::LayerJob,
+    rewrite::Rewrite,
+};
+use crate::{
+    Descriptor, Error, Layout, Platform, Record, SameTag,
+    contents::layer_name,
+    document::{ImageNode, Node, read_tree},
+    layout::{check_tag, tagged},
+    media::LayerType,
+    watch::Watch,
+};
+
+/// What layers are converted to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Target {
+    /// eStargz: gzip, the table of contents at the end of each layer.
+    #[default]
+    EStargz,
+    /// Tars without compression.
+    Tar,
+}
+
+/// What happens to the tar inside of a layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "closed: it is kept or not")]
+pub enum Tar {
+    /// It is written anew, with landmarks: what a runtime that pulls lazily is best served with.
+    #[default]
+    Rewrite,
+    /// It is kept bit for bit.
+    Lossless,
+}
+
+/// How to convert an image.
+#[derive(Clone, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "callers set single fields over the default")]
+pub struct ImageOptions {
+    /// What to make of the layers.
+    pub target: Target,
+    /// How to write them. The compressor has to be one for the target; `threads` is overwritten by that of the image.
+    pub write: WriteOptions,
+    /// Files to put in front, in every layer that has them.
+    pub prioritized: Vec<String>,
+    /// Files to put in front, as a container was seen to read them.
+    pub record: Record,
+    /// What to do about a file of `prioritized` that no layer of a manifest has. Those of the record may be missing.
+    pub missing: Missing,
+    /// Whether tars are kept bit for bit.
+    pub tar: Tar,
+    /// Layers that are worked on at once, and threads for each of them; 0 for as many as the machine has.
+    pub threads: usize,
+    /// Only images for these platforms; all if empty.
+    pub platforms: Vec<Platform>,
+    /// What happens to an image of the same tag in the destination.
+    pub same_tag: SameTag,
+}
+
+/// An image that is going to be converted: all that can be known about it without reading its layers.
+#[derive(Debug)]
+pub struct Conversion<'s> {
+    source: &'s Layout,
+    entry: Descriptor,
+    root: Node,
+    options: ImageOptions,
+    jobs: Vec<Job>,
+    /// Which job a layer is, by manifest and number.
+    by_layer: BTreeMap<(Digest, usize), usize>,
+    total: u64,
+}
+
+/// Most layers that are worked on at once, whatever the number of threads: memory grows with both.
+const AT_ONCE: usize = 8;
+
+impl<'s> Conversion<'s> {
+    /// Reads and checks all documents of the image with this tag; of the only image if there is no tag.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoTag`], [`Error::ManyTags`], [`Error::NoPlatform`]; [`Error::Malformed`], [`Error::Unsupported`],
+    /// [`Error::Inconsistent`], [`Error::Mismatch`], [`Error::NoBlob`] and [`Error::Limit`] for its documents;
+    /// [`Error::Record`]; [`Error::Misuse`] for options that exclude each other.
+    pub fn plan(source: &'s Layout, tag: Option<&str>, options: ImageOptions) -> Result<Self, Error> {
+        options.check()?;
+        let entry = source.resolve(tag)?;
+        let root = read_tree(source, &entry, &options.platforms)?;
+        let mut conversion =
+            Self { source, entry, root, options, jobs: Vec::new(), by_layer: BTreeMap::new(), total: 0 };
+        conversion.gather()?;
+        Ok(conversion)
+    }
+
+    /// Bytes of all blobs that will be read: what the progress counts up to.
+    #[must_use]
+    pub const fn total_bytes(&self) -> u64 {
+        self.total
+    }
+
+    /// Converts into the layout `to`, which may be the source, and gives the result this tag; the tag it had if there is
+    /// none. `progress` is told how many bytes of the blobs are done with.
+    ///
+    /// Until the end nothing leads to what was written: if this fails, the layout has the images it had, and blobs that
+    /// nobody refers to.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`], [`Error::DiffId`] and [`Error::NoBlob`] for layers that are not what the image says,
+    /// [`Error::Layer`] for one that cannot be converted, [`Error::NotFound`] for a prioritized file,
+    /// [`Error::TagExists`], [`Error::Io`], [`Error::Cancelled`].
+    pub fn run(&self, to: &Layout, tag: Option<&str>, progress: &(dyn Fn(u64) + Sync)) -> Result<Converted, Error> {
+        let tag = tag.or_else(|| self.entry.tag());
+        // A tag that the source has may be anything; one that is given has to be right.
+        if let Some(tag) = tag.filter(|tag| Some(*tag) != self.entry.tag()) {
+            check_tag(tag)?;
+        }
+        if let Some(tag) = tag
+            && self.options.same_tag == SameTag::Refuse
+            && to.has_tag(tag)?
+        {
+            return Err(Error::TagExists { layout: to.name().to_owned(), tag: tag.to_owned() });
+        }
+        let threads = match self.options.threads {
+            0 => thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        let watch = Watch::new(&self.options.write.cancel, progress);
+        let write = WriteOptions { threads, ..self.options.write.clone() };
+        let work = jobs::Work { source: self.source, to, options: &self.options, write, watch: &watch };
+        let done = run_jobs(&self.jobs, threads.min(AT_ONCE), &work)?;
+        let mut rewrite = Rewrite::new(self, to, &done);
+        let (root, _) = rewrite.node(&self.root)?;
+        let manifests = rewrite.manifests;
+        let entry = tagged(&self.entry.lead_to(root.media_type(), root.digest(), root.size())?, tag)?;
+        to.commit(&[entry], self.options.same_tag)?;
+        Ok(Converted {
+            tag: tag.map(str::to_owned),
+            media_type: root.media_type().to_owned(),
+            digest: root.digest(),
+            size: root.size(),
+            source: self.entry.digest(),
+            manifests,
+        })
+    }
+
+    /// Makes a job of every blob that has to be read.
+    fn gather(&mut self) -> Result<(), Error> {
+        let (mut images, mut others) = (Vec::new(), Vec::new());
+        self.root.images(&mut |image| images.push(image));
+        self.root.others(&mut |other| others.push(other));
+        let mut jobs = Vec::new();
+        let mut by_key: BTreeMap<(Digest, u64, DiffId, Vec<String>), usize> = BTreeMap::new();
+        for image in images {
+            let manifest = image.descriptor.digest();
+            let lists = self.prioritized(image)?;
+            let count = image.layers.len();
+            for (number, ((descriptor, diff_id), prioritized)) in image.layers.iter().zip(lists).enumerate() {
+                let Some(kind) = LayerType::parse(descriptor.media_type()) else { continue };
+                let key = (descriptor.digest(), descriptor.size(), *diff_id, prioritized.clone());
+                let job = *by_key.entry(key).or_insert_with(|| {
+                    let name = layer_name(number, count, descriptor);
+                    let (descriptor, diff_id) = (descriptor.clone(), *diff_id);
+                    jobs.push(Job::Layer(Box::new(LayerJob { name, descriptor, kind, diff_id, prioritized })));
+                    jobs.len().saturating_sub(1)
+                });
+                self.by_layer.insert((manifest, number), job);
+            }
+        }
+        let mut copied = std::collections::BTreeSet::new();
+        for other in others {
+            for descriptor in std::iter::once(&other.descriptor).chain(&other.blobs) {
+                if copied.insert((descriptor.digest(), descriptor.size())) {
+                    jobs.push(Job::Copy(CopyJob { descriptor: descriptor.clone() }));
+                }
+            }
+        }
+        self.total = jobs.iter().fold(0, |total: u64, job| total.saturating_add(job.descriptor().size()));
+        self.jobs = jobs;
+        Ok(())
+    }
+
+    /// What comes first in each layer of an image.
+    fn prioritized(&self, image: &ImageNode) -> Result<Vec<Vec<String>>, Error> {
+        let mut lists = self.options.record.per_layer(&image.descriptor.digest(), image.layers.len())?;
+        for list in &mut lists {
+            let recorded = std::mem::take(list);
+            let named = self.options.prioritized.iter().cloned();
+            for file in named.chain(recorded) {
+                if !list.contains(&file) {
+                    list.push(file);
+                }
+            }
+        }
+        Ok(lists)
+    }
+}
+
+impl Conversion<'_> {
+    /// What comes first in the layer of a job.
+    fn prioritized_in(&self, job: usize) -> Option<&[String]> {
+        match self.jobs.get(job)? {
+            Job::Layer(job) => Some(&job.prioritized),
+            Job::Copy(_) => None,
+        }
+    }
+}
+
+impl ImageOptions {
+    fn check(&self) -> Result<(), Error> {
+        let has_order = !self.prioritized.is_empty() || !self.record.is_empty();
+        let wrong = match (has_order, self.target, self.tar) {
+            (true, Target::Tar, _) => "files can be put in front in layers that are pulled lazily, not in tars",
+            (true, _, Tar::Lossless) => "a tar that is kept bit for bit cannot have files put in front",
+            _ => return Ok(()),
+        };
+        Err(Error::Misuse(wrong.to_owned()))
+    }
+}

@@ -1,0 +1,90 @@
+//! What there is to do for an image: layers to be converted, and blobs that only have to be there.
+
+use std::io;
+
+use dunnage_digest::{Cursor, VerifyingReader};
+use dunnage_estargz::WriteOptions;
+
+use super::{
+    ImageOptions,
+    layer::{LayerDone, LayerJob},
+};
+use crate::{
+    Descriptor, Error, Layout,
+    parallel::largest_first,
+    watch::{Share, Watch},
+};
+
+/// A blob that has to be read.
+#[derive(Debug)]
+pub(super) enum Job {
+    Layer(Box<LayerJob>),
+    Copy(CopyJob),
+}
+
+/// A blob that only has to be in the destination as well.
+#[derive(Debug)]
+pub(super) struct CopyJob {
+    pub(super) descriptor: Descriptor,
+}
+
+/// What a job made: nothing to tell of a copy.
+pub(super) type Done = Option<LayerDone>;
+
+/// What all jobs need.
+#[derive(Debug)]
+pub(super) struct Work<'w> {
+    pub(super) source: &'w Layout,
+    pub(super) to: &'w Layout,
+    pub(super) options: &'w ImageOptions,
+    pub(super) write: WriteOptions,
+    pub(super) watch: &'w Watch<'w>,
+}
+
+impl Job {
+    pub(super) const fn descriptor(&self) -> &Descriptor {
+        match self {
+            Self::Layer(job) => &job.descriptor,
+            Self::Copy(job) => &job.descriptor,
+        }
+    }
+
+    fn run(&self, work: &Work<'_>) -> Result<Done, Error> {
+        work.watch.check()?;
+        let share = work.watch.share(self.descriptor().size());
+        match self {
+            Self::Layer(job) => job.run(work, &share).map(Some),
+            Self::Copy(job) => copy_blob(work, &job.descriptor, &share).map(|()| None),
+        }
+    }
+}
+
+/// Runs all jobs on so many threads; what they made, in the order of the jobs.
+pub(super) fn run_jobs(jobs: &[Job], threads: usize, work: &Work<'_>) -> Result<Vec<Done>, Error> {
+    largest_first(jobs, |job| job.descriptor().size(), threads, work.watch, |job| job.run(work))
+}
+
+/// Makes sure that the destination has a blob of the source, compared with its descriptor.
+pub(super) fn copy_blob(work: &Work<'_>, descriptor: &Descriptor, share: &Share<'_>) -> Result<(), Error> {
+    let (digest, size) = (descriptor.digest(), descriptor.size());
+    if work.to.has_sound_blob(&digest, size)? {
+        return Ok(());
+    }
+    let file = work.source.open_blob(descriptor)?;
+    let failed = |error: io::Error| match work.watch.check() {
+        Err(cancelled) => cancelled.into(),
+        Ok(()) => work.source.blob_failed(descriptor, error),
+    };
+    let cursor = Cursor::new(file).map_err(failed)?;
+    let mut from = VerifyingReader::new(share.reader(cursor), digest, size);
+    let mut blob = work.to.new_blob(digest.algorithm())?;
+    let mut block = vec![0; 1 << 20];
+    loop {
+        use io::{Read as _, Write as _};
+        let len = from.read(&mut block).map_err(failed)?;
+        if len == 0 {
+            return blob.commit(&digest, size);
+        }
+        blob.write_all(block.get(..len).unwrap_or_default()).map_err(|error| work.to.write_failed(error))?;
+    }
+}

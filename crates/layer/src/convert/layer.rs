@@ -1,0 +1,229 @@
+//! One layer: recognised and kept, or read once and written anew.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{BufWriter, Read, Write},
+};
+
+use dunnage_digest::{Algorithm, DiffId, Digest, Hasher, HashingWriter, Mismatch};
+use dunnage_estargz::{
+    Build, Built, Error as LayerError, Missing, OpenOptions, Packing, Reader, Summary, TOC_DIGEST_ANNOTATION,
+    UNCOMPRESSED_SIZE_ANNOTATION, Writer,
+};
+
+use super::{
+    Outcome, Tar, Target,
+    jobs::{Work, copy_blob},
+};
+use crate::{
+    Descriptor, Error,
+    format::{Format, open_toc, packing},
+    input::{LayerInput, spool},
+    layout::NewBlob,
+    media::{LayerType, Suffix},
+    strip::strip,
+    watch::Share,
+};
+
+/// A layer that has to be converted, whoever refers to it.
+#[derive(Debug)]
+pub(super) struct LayerJob {
+    /// What it is called in errors: after the first manifest that refers to it.
+    pub(super) name: String,
+    pub(super) descriptor: Descriptor,
+    pub(super) kind: LayerType,
+    /// What its content has to hash to.
+    pub(super) diff_id: DiffId,
+    /// Files to put in front.
+    pub(super) prioritized: Vec<String>,
+}
+
+/// What became of a layer.
+#[derive(Clone, Debug)]
+pub(super) struct LayerDone {
+    pub(super) outcome: Outcome,
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+    pub(super) suffix: Suffix,
+    pub(super) diff_id: DiffId,
+    pub(super) toc_digest: Option<Digest>,
+    /// To be set on its descriptors.
+    pub(super) annotations: BTreeMap<String, String>,
+    pub(super) missed: Vec<String>,
+}
+
+type Toc<'f> = Option<(Format, Reader<&'f File>)>;
+
+impl LayerJob {
+    pub(super) fn run(&self, work: &Work<'_>, share: &Share<'_>) -> Result<LayerDone, Error> {
+        // Layers that may not be passed on are often somewhere else.
+        if !self.kind.distributable && self.descriptor.has_urls() && !work.source.has_blob(&self.descriptor.digest())? {
+            return Ok(self.unchanged(Outcome::Absent, self.kind.suffix, None));
+        }
+        let file = work.source.open_blob(&self.descriptor)?;
+        let options = OpenOptions { limits: work.write.limits.clone(), ..OpenOptions::default() };
+        // One that only looks like a layer with a table of contents is read as the tar that it also is.
+        let toc = match open_toc(&file, &options) {
+            Err(error @ LayerError::Read { .. }) => return Err(self.failed(error)),
+            other => other.unwrap_or_default(),
+        };
+        if let Some(kept) = self.keep(work, share, &file, &toc)? {
+            return Ok(kept);
+        }
+        let input = LayerInput {
+            layout: work.source,
+            descriptor: &self.descriptor,
+            name: &self.name,
+            file: &file,
+            payload_len: toc.as_ref().map(|(_, reader)| reader.footer().payload_len),
+            unpacked_limit: work.write.limits.tar.unpacked,
+            share,
+        };
+        drop(toc);
+        match work.options.target {
+            Target::Tar => self.to_tar(work, &input),
+            Target::EStargz => self.to_layer(work, &input),
+        }
+    }
+
+    fn failed(&self, source: LayerError) -> Error {
+        Error::Layer { layer: self.name.clone(), source }
+    }
+
+    /// The layer as it is, if that is what it should become.
+    fn keep(&self, work: &Work<'_>, share: &Share<'_>, file: &File, toc: &Toc<'_>) -> Result<Option<LayerDone>, Error> {
+        if !self.prioritized.is_empty() {
+            return Ok(None);
+        }
+        if work.options.target == Target::Tar {
+            let (_, packing) = packing(file).map_err(|error| self.failed(error))?;
+            if packing != Packing::Plain {
+                return Ok(None);
+            }
+            copy_blob(work, &self.descriptor, share)?;
+            let digest = self.descriptor.digest();
+            if digest.algorithm() == self.diff_id.digest().algorithm() {
+                let mismatch = Mismatch::check(self.diff_id.digest(), &digest);
+                mismatch.map_err(|source| Error::DiffId { layer: self.name.clone(), source })?;
+            }
+            return Ok(Some(self.unchanged(Outcome::Kept, Suffix::Plain, None)));
+        }
+        let Some((format, reader)) = toc else { return Ok(None) };
+        let found = reader.toc_digest();
+        let is_named = self.descriptor.annotation(TOC_DIGEST_ANNOTATION) == Some(found.to_string().as_str());
+        let fits = match work.options.target {
+            Target::EStargz => *format == Format::EStargz,
+            Target::Tar => false,
+        };
+        if !is_named || !fits {
+            return Ok(None);
+        }
+        copy_blob(work, &self.descriptor, share)?;
+        Ok(Some(self.unchanged(Outcome::Kept, Suffix::Gzip, Some(*found))))
+    }
+
+    fn unchanged(&self, outcome: Outcome, suffix: Suffix, toc_digest: Option<Digest>) -> LayerDone {
+        LayerDone {
+            outcome,
+            digest: self.descriptor.digest(),
+            size: self.descriptor.size(),
+            suffix,
+            diff_id: self.diff_id,
+            toc_digest,
+            annotations: BTreeMap::new(),
+            missed: Vec::new(),
+        }
+    }
+
+    /// Without compression. What has no table of contents is unpacked as it is; of what has one, it is left out, unless
+    /// the tar is to be kept as it is.
+    fn to_tar(&self, work: &Work<'_>, input: &LayerInput<'_>) -> Result<LayerDone, Error> {
+        let is_stripped = input.payload_len.is_some() && work.options.tar == Tar::Rewrite;
+        let blob = work.to.new_blob(Algorithm::Sha256)?;
+        let (blob, digest, size) = input.read(&self.diff_id, |tar| {
+            let failed = |source| LayerError::Write { source };
+            let mut out = HashingWriter::new(BufWriter::with_capacity(1 << 20, blob), Hasher::sha256());
+            if is_stripped {
+                strip(tar, &work.write.limits.tar, &mut out)?;
+            } else {
+                copy(tar, &mut out)?;
+            }
+            let (out, digest, size) = out.finish();
+            let blob = out.into_inner().map_err(|error| failed(error.into_error()))?;
+            Ok((blob, digest, size))
+        })?;
+        blob.commit(&digest, size)?;
+        let diff_id = DiffId::new(digest);
+        let suffix = Suffix::Plain;
+        Ok(LayerDone { digest, size, suffix, diff_id, ..self.unchanged(Outcome::Converted, suffix, None) })
+    }
+
+    fn to_layer(&self, work: &Work<'_>, input: &LayerInput<'_>) -> Result<LayerDone, Error> {
+        let mut blob = work.to.new_blob(Algorithm::Sha256)?;
+        let (summary, missed) = match work.options.tar {
+            Tar::Lossless => (self.lossless(work, input, &mut blob)?, Vec::new()),
+            Tar::Rewrite => {
+                let built = self.build(work, input, &mut blob)?;
+                (built.summary, built.missed)
+            }
+        };
+        blob.commit(&summary.blob, summary.blob_len)?;
+        Ok(LayerDone {
+            outcome: Outcome::Converted,
+            digest: summary.blob,
+            size: summary.blob_len,
+            suffix: Suffix::Gzip,
+            diff_id: summary.diff_id,
+            toc_digest: Some(summary.toc_digest),
+            annotations: annotations(&summary),
+            missed,
+        })
+    }
+
+    fn lossless(&self, work: &Work<'_>, input: &LayerInput<'_>, blob: &mut NewBlob<'_>) -> Result<Summary, Error> {
+        input.read(&self.diff_id, |tar| {
+            let mut writer = Writer::new(blob, &work.write)?;
+            writer.append_tar_lossless(tar)?;
+            Ok(writer.finish()?.1)
+        })
+    }
+
+    /// From front to back. If that will not do (files have to come first, or a name comes up again), from a copy of the
+    /// tar.
+    fn build(&self, work: &Work<'_>, input: &LayerInput<'_>, blob: &mut NewBlob<'_>) -> Result<Built, Error> {
+        let build =
+            Build { write: work.write.clone(), prioritized: self.prioritized.clone(), missing: Missing::Report };
+        if self.prioritized.is_empty() {
+            match input.read(&self.diff_id, |tar| Ok(build.from_stream(tar, &mut *blob)?.1)) {
+                Err(Error::Layer { source: LayerError::Duplicate { .. }, .. }) => {}
+                done => return done,
+            }
+            blob.restart().map_err(|error| work.to.write_failed(error))?;
+        }
+        let tar = input.read(&self.diff_id, spool)?;
+        let (_, built) = build.from_source(tar, blob).map_err(|error| self.failed(error))?;
+        Ok(built)
+    }
+}
+
+fn annotations(summary: &Summary) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (TOC_DIGEST_ANNOTATION.to_owned(), summary.toc_digest.to_string()),
+        (UNCOMPRESSED_SIZE_ANNOTATION.to_owned(), summary.uncompressed_len.to_string()),
+    ])
+}
+
+fn copy(from: &mut dyn Read, to: &mut dyn Write) -> Result<(), LayerError> {
+    let mut block = vec![0; 1 << 20];
+    loop {
+        match from.read(&mut block) {
+            Ok(0) => return Ok(()),
+            Ok(len) => {
+                to.write_all(block.get(..len).unwrap_or_default()).map_err(|source| LayerError::Write { source })?;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(source) => return Err(LayerError::Input { source }),
+        }
+    }
+}

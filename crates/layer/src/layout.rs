@@ -1,0 +1,245 @@
+//! OCI image layouts: an image, or many, in a directory.
+//!
+//! | path                 | is                                                       |
+//! |----------------------|----------------------------------------------------------|
+//! | `oci-layout`         | `{"imageLayoutVersion":"1.0.0"}`                          |
+//! | `index.json`         | an index; its entries are the images, their tags annotations |
+//! | `blobs/ALGORITHM/HEX`| everything else, each under its digest                   |
+//!
+//! What is read is compared with the size and the digest of its descriptor. What is written appears whole or not at all,
+//! is on disk before anything leads to it, and the index, which leads to all of it, is replaced last.
+//! Source: OCI image specification, "Image Layout".
+
+mod write;
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::{self, Read},
+    path::Path,
+    sync::Mutex,
+};
+
+use dunnage_digest::{Algorithm, Digest, Mismatch, VerifyingReader};
+use serde_json::value::RawValue;
+
+pub use self::write::SameTag;
+pub(crate) use self::write::{NewBlob, check_tag, tagged};
+use crate::{
+    Descriptor, Error, Limits,
+    confine::Root,
+    document::{INDEX_KEYS, check_head},
+    json::Object,
+    media::{Document, INDEX},
+};
+
+/// An image layout in a directory, for reading and, if it was made by [`create`](Self::create) or not, for adding to.
+#[derive(Debug)]
+pub struct Layout {
+    root: Root,
+    /// The directory as the caller named it.
+    name: String,
+    limits: Limits,
+    /// Directories of blobs that were written to, by algorithm.
+    written: Mutex<BTreeSet<Algorithm>>,
+}
+
+impl Layout {
+    /// Opens the layout in the directory `path`. The path may lead through symlinks; nothing inside of it may.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], [`Error::NotLayout`] for a directory without the file `oci-layout`, [`Error::Unsupported`] for a
+    /// version other than 1.0.0, [`Error::Malformed`].
+    pub fn open(path: &Path, limits: &Limits) -> Result<Self, Error> {
+        let name = path.display().to_string();
+        let root = Root::open(path).map_err(|source| Error::Io { action: "open", path: name.clone(), source })?;
+        let layout = Self { root, name, limits: limits.clone(), written: Mutex::default() };
+        if layout.check_version()? {
+            return Ok(layout);
+        }
+        let reason = "it has no file `oci-layout`".to_owned();
+        Err(Error::NotLayout { path: layout.name, reason })
+    }
+
+    /// The directory as the caller named it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Ceilings for its documents.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The images in it, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotLayout`] if there is no index, [`Error::Malformed`], [`Error::Limit`], [`Error::Io`].
+    pub fn entries(&self) -> Result<Vec<Descriptor>, Error> {
+        let Some((_, entries)) = self.index()? else {
+            let reason = "it has no file `index.json`".to_owned();
+            return Err(Error::NotLayout { path: self.name.clone(), reason });
+        };
+        entries.iter().map(|entry| Descriptor::parse(entry, "index.json")).collect()
+    }
+
+    /// The image with this tag; the only image if no tag is given.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoTag`], [`Error::ManyTags`] if it is not clear which is meant, [`Error::Empty`]; as
+    /// [`entries`](Self::entries).
+    pub fn resolve(&self, tag: Option<&str>) -> Result<Descriptor, Error> {
+        let entries = self.entries()?;
+        if entries.is_empty() {
+            return Err(Error::Empty { layout: self.name.clone() });
+        }
+        let meant: Vec<&Descriptor> = entries.iter().filter(|entry| tag.is_none() || entry.tag() == tag).collect();
+        let found =
+            || entries.iter().map(|entry| entry.tag().map_or_else(|| entry.digest().to_string(), str::to_owned));
+        match (meant.as_slice(), tag) {
+            ([], Some(tag)) => {
+                let (layout, tag) = (self.name.clone(), tag.to_owned());
+                Err(Error::NoTag { layout, tag, found: found().collect() })
+            }
+            // The same image under one tag twice is no question.
+            ([first, more @ ..], _) if more.iter().all(|other| other.digest() == first.digest()) => {
+                Ok((*first).clone())
+            }
+            (several, _) => {
+                let (layout, count) = (self.name.clone(), several.len());
+                Err(Error::ManyTags { layout, count, found: found().collect() })
+            }
+        }
+    }
+
+    /// The blob of a descriptor. Its size is right; its digest is still to be compared.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoBlob`], [`Error::Mismatch`] for another size, [`Error::Io`], also for what is no regular file or a
+    /// symlink.
+    pub fn open_blob(&self, descriptor: &Descriptor) -> Result<File, Error> {
+        let (digest, expected) = (descriptor.digest(), descriptor.size());
+        let file = self.open_any_blob(&digest)?;
+        let file = file.ok_or_else(|| Error::NoBlob { layout: self.name.clone(), digest })?;
+        let got = file.metadata().map_err(self.failed("read", blob_path(&digest)))?.len();
+        if got == expected {
+            return Ok(file);
+        }
+        Err(Error::Mismatch { blob: digest, source: Mismatch::Size { expected, got } })
+    }
+
+    /// Whether there is a file for the blob, whatever is in it.
+    pub(crate) fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
+        Ok(self.open_any_blob(digest)?.is_some())
+    }
+
+    /// A document, whole and as its descriptor says.
+    pub(crate) fn read_document(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+        let (limit, asked) = (self.limits.document, descriptor.size());
+        if asked > limit {
+            return Err(Error::Limit { what: "bytes of a document", limit, asked });
+        }
+        let mut bytes = Vec::new();
+        let file = self.open_blob(descriptor)?;
+        self.read_all(VerifyingReader::new(file, descriptor.digest(), asked), &mut bytes, descriptor)?;
+        Ok(bytes)
+    }
+
+    /// Reads a blob that is compared with its descriptor at the end.
+    fn read_all(&self, mut from: impl Read, into: &mut Vec<u8>, descriptor: &Descriptor) -> Result<(), Error> {
+        from.read_to_end(into).map(drop).map_err(|error| self.blob_failed(descriptor, error))
+    }
+
+    /// An error of reading a blob, which is that of the operating system or that of a comparison.
+    pub(crate) fn blob_failed(&self, descriptor: &Descriptor, error: io::Error) -> Error {
+        let blob = descriptor.digest();
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<Mismatch>()) {
+            Some(mismatch) => Error::Mismatch { blob, source: *mismatch },
+            None => self.failed("read", blob_path(&blob))(error),
+        }
+    }
+
+    /// Whether the layout has this blob, undamaged.
+    pub(crate) fn has_sound_blob(&self, digest: &Digest, size: u64) -> Result<bool, Error> {
+        let Some(file) = self.open_any_blob(digest)? else { return Ok(false) };
+        let failed = |error| self.failed("read", blob_path(digest))(error);
+        if file.metadata().map_err(failed)?.len() != size {
+            return Ok(false);
+        }
+        let mut whole = VerifyingReader::new(file, *digest, size);
+        match io::copy(&mut whole, &mut io::sink()) {
+            Ok(_) => Ok(true),
+            Err(error) if error.get_ref().is_some_and(|inner| inner.is::<Mismatch>()) => Ok(false),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    fn open_any_blob(&self, digest: &Digest) -> Result<Option<File>, Error> {
+        let path = blob_path(digest);
+        match self.root.open_file(&path) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.failed("open", path)(error)),
+        }
+    }
+
+    /// Whether there is a file `oci-layout`; an error if it is of a version that is not read.
+    fn check_version(&self) -> Result<bool, Error> {
+        let document = "oci-layout";
+        let Some(bytes) = self.read_file(document)? else { return Ok(false) };
+        let version: String =
+            Object::parse(&bytes, document, &[VERSION_KEY])?.need(VERSION_KEY, document, "a version")?;
+        if version == VERSION {
+            return Ok(true);
+        }
+        Err(Error::Unsupported { document: document.to_owned(), what: "version", got: version })
+    }
+
+    /// The index and its entries, as they were written; `None` if there is no index yet.
+    fn index(&self) -> Result<Option<(Object, Vec<Box<RawValue>>)>, Error> {
+        let document = "index.json";
+        let Some(bytes) = self.read_file(document)? else { return Ok(None) };
+        let index = Object::parse(&bytes, document, INDEX_KEYS)?;
+        check_head(&index, document, INDEX, Document::Index)?;
+        // A layout without images has null there, if umoci made it.
+        let entries = index.read("manifests", document, "a list of descriptors")?.unwrap_or_default();
+        Ok(Some((index, entries)))
+    }
+
+    /// A small file in the root.
+    fn read_file(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        let file = match self.root.open_file(name) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(self.failed("open", name.to_owned())(error)),
+        };
+        let limit = self.limits.document;
+        let mut bytes = Vec::new();
+        let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes);
+        read.map_err(self.failed("read", name.to_owned()))?;
+        let asked = bytes.len() as u64;
+        if asked > limit {
+            return Err(Error::Limit { what: "bytes of a document", limit, asked });
+        }
+        Ok(Some(bytes))
+    }
+
+    /// Adds what was done to which file to the error of a system call.
+    fn failed(&self, action: &'static str, path: String) -> impl Fn(io::Error) -> Error {
+        move |source| Error::Io { action, path: format!("{}/{path}", self.name), source }
+    }
+}
+
+/// Where a blob lies, from the root.
+fn blob_path(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm().name(), digest.to_hex())
+}
+
+const VERSION_KEY: &str = "imageLayoutVersion";
+const VERSION: &str = "1.0.0";

@@ -1,0 +1,280 @@
+//! Adding to a layout: blobs first, each durably and under its digest, then the index.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Seek, Write},
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+    sync::PoisonError,
+};
+
+use dunnage_digest::{Algorithm, Digest};
+use rustix::{
+    fs::{FlockOperation, Mode, OFlags},
+    io::retry_on_intr,
+};
+use serde_json::value::RawValue;
+
+use super::{Layout, VERSION, VERSION_KEY, blob_path};
+use crate::{
+    Descriptor, Error, Limits,
+    confine::{Existing, Root, flush_dir, name_it, nameless},
+    descriptor::TAG_ANNOTATION,
+    json::Object,
+    media::INDEX,
+};
+
+/// What happens to an image of the same tag.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "closed: it is replaced or not")]
+pub enum SameTag {
+    /// The tag then leads to the new image. The blobs of the old one stay.
+    #[default]
+    Replace,
+    /// It is an error.
+    Refuse,
+}
+
+impl Layout {
+    /// Opens the layout in the directory `path` for adding to it; makes it, parents included, if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open); [`Error::NotLayout`] for a directory that holds something else.
+    pub fn create(path: &Path, limits: &Limits) -> Result<Self, Error> {
+        let name = path.display().to_string();
+        let failed = |action| {
+            let path = name.clone();
+            move |source| Error::Io { action, path, source }
+        };
+        make_dirs(path).map_err(failed("create"))?;
+        let root = Root::open(path).map_err(failed("open"))?;
+        let layout = Self { root, name: name.clone(), limits: limits.clone(), written: std::sync::Mutex::default() };
+        if !layout.check_version()? {
+            if std::fs::read_dir(path).map_err(failed("list"))?.next().is_some() {
+                let reason = "it is not empty, and has no file `oci-layout`".to_owned();
+                return Err(Error::NotLayout { path: name, reason });
+            }
+            let mut marker = Object::default();
+            marker.set(VERSION_KEY, VERSION)?;
+            layout.put_file("oci-layout", &marker.to_bytes()?)?;
+        }
+        layout.root.make_dir("blobs").map_err(layout.failed("create", "blobs".to_owned()))?;
+        Ok(layout)
+    }
+
+    /// A blob to be written, whose digest shows at the end.
+    pub(crate) fn new_blob(&self, algorithm: Algorithm) -> Result<NewBlob<'_>, Error> {
+        let path = format!("blobs/{}", algorithm.name());
+        let failed = self.failed("create a file in", path.clone());
+        let (dir, _) = self.root.make_dir(&path).map_err(&failed)?;
+        let (file, temporary) = nameless(dir.as_fd()).map_err(&failed)?;
+        Ok(NewBlob { layout: self, algorithm, dir, file, temporary })
+    }
+
+    /// Writes a blob that is in memory; its digest.
+    pub(crate) fn put_blob(&self, bytes: &[u8]) -> Result<Digest, Error> {
+        let digest = Digest::of(Algorithm::Sha256, bytes);
+        self.put_blob_as(&digest, bytes)?;
+        Ok(digest)
+    }
+
+    /// Writes a blob that is in memory and has this digest.
+    pub(crate) fn put_blob_as(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
+        let mut blob = self.new_blob(digest.algorithm())?;
+        blob.write_all(bytes).map_err(self.failed("write", blob_path(digest)))?;
+        blob.commit(digest, bytes.len() as u64)
+    }
+
+    /// An error of writing a blob that has no name yet.
+    pub(crate) fn write_failed(&self, error: io::Error) -> Error {
+        self.failed("write a blob in", "blobs".to_owned())(error)
+    }
+
+    /// Makes `images` part of the layout, each in place of an image of its tag. All other entries stay as they are.
+    ///
+    /// Everything that was written is on disk before the index is, and the index when this returns.
+    pub(crate) fn commit(&self, images: &[Descriptor], same_tag: SameTag) -> Result<(), Error> {
+        self.flush_blobs()?;
+        // Held until it is closed: of two processes that add images, none loses those of the other.
+        let lock = || -> io::Result<OwnedFd> {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let dir = retry_on_intr(|| rustix::fs::openat(&self.root, ".", flags, Mode::empty()))?;
+            retry_on_intr(|| rustix::fs::flock(&dir, FlockOperation::LockExclusive))?;
+            Ok(dir)
+        };
+        let _locked = lock().map_err(self.failed("lock", ".".to_owned()))?;
+        let (mut index, entries) = match self.index()? {
+            Some(found) => found,
+            None => (new_index()?, Vec::new()),
+        };
+        let mut kept: Vec<Option<Box<RawValue>>> = Vec::with_capacity(entries.len());
+        // Where an image of the tag was is where the new one goes.
+        let mut places = BTreeMap::new();
+        for entry in entries {
+            let known = Descriptor::parse(&entry, "index.json")?;
+            let replaced = images.iter().position(|image| is_replaced(&known, image));
+            match replaced {
+                None => kept.push(Some(entry)),
+                Some(image) => {
+                    if let (SameTag::Refuse, Some(tag)) = (same_tag, known.tag()) {
+                        return Err(Error::TagExists { layout: self.name.clone(), tag: tag.to_owned() });
+                    }
+                    places.entry(image).or_insert(kept.len());
+                    kept.push(None);
+                }
+            }
+        }
+        let raw = |image: &Descriptor| serde_json::value::to_raw_value(image);
+        for (number, image) in images.iter().enumerate() {
+            let image = raw(image).map_err(|error| Error::Misuse(format!("an entry cannot be written: {error}")))?;
+            match places.get(&number).and_then(|place| kept.get_mut(*place)) {
+                Some(place) => *place = Some(image),
+                None => kept.push(Some(image)),
+            }
+        }
+        let entries: Vec<_> = kept.into_iter().flatten().collect();
+        index.set("manifests", &entries)?;
+        self.put_file("index.json", &index.to_bytes()?)
+    }
+
+    /// Whether the layout has an image of this tag; not if it has no index yet.
+    pub(crate) fn has_tag(&self, tag: &str) -> Result<bool, Error> {
+        let Some((_, entries)) = self.index()? else { return Ok(false) };
+        for entry in entries {
+            if Descriptor::parse(&entry, "index.json")?.tag() == Some(tag) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn flush_blobs(&self) -> Result<(), Error> {
+        let written = std::mem::take(&mut *self.written.lock().unwrap_or_else(PoisonError::into_inner));
+        for algorithm in &written {
+            let path = format!("blobs/{}", algorithm.name());
+            let failed = self.failed("flush", path.clone());
+            self.root.open_dir(&path).and_then(|dir| flush_dir(dir.as_fd())).map_err(failed)?;
+        }
+        let failed = self.failed("flush", "blobs".to_owned());
+        self.root.open_dir("blobs").and_then(|dir| flush_dir(dir.as_fd())).map_err(failed)
+    }
+
+    /// Replaces a small file in the root, durably.
+    fn put_file(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let write = || {
+            let (mut file, temporary) = nameless(self.root.as_fd())?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            name_it(self.root.as_fd(), &file, temporary, name, Existing::Replace)?;
+            flush_dir(self.root.as_fd())
+        };
+        write().map_err(self.failed("write", name.to_owned()))
+    }
+}
+
+/// An image replaces the one of its tag. One without a tag replaces itself.
+fn is_replaced(old: &Descriptor, new: &Descriptor) -> bool {
+    match (old.tag(), new.tag()) {
+        (None, None) => old.digest() == new.digest(),
+        (old, new) => old == new,
+    }
+}
+
+fn new_index() -> Result<Object, Error> {
+    let mut index = Object::default();
+    index.set("schemaVersion", &2)?;
+    index.set("mediaType", INDEX)?;
+    Ok(index)
+}
+
+/// Makes a directory and those above it, each brought to disk.
+fn make_dirs(path: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).collect();
+    std::fs::create_dir_all(path)?;
+    for made in missing {
+        let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        flush_dir(File::open(parent)?.as_fd())?;
+    }
+    Ok(())
+}
+
+/// A blob that is being written. It has no name before [`commit`](Self::commit), so a run that ends early leaves nothing.
+#[derive(Debug)]
+pub(crate) struct NewBlob<'l> {
+    layout: &'l Layout,
+    algorithm: Algorithm,
+    dir: OwnedFd,
+    file: File,
+    temporary: Option<tempfile::TempPath>,
+}
+
+impl NewBlob<'_> {
+    /// Takes back what was written.
+    pub(crate) fn restart(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.rewind()
+    }
+
+    /// Flushes the blob to disk and gives it the name of its digest. A sound blob of that name stays as it is, a damaged
+    /// one is replaced.
+    pub(crate) fn commit(self, digest: &Digest, size: u64) -> Result<(), Error> {
+        let Self { layout, algorithm, dir, file, temporary } = self;
+        if layout.has_sound_blob(digest, size)? {
+            return Ok(());
+        }
+        let name = digest.to_hex();
+        let failed = layout.failed("write", blob_path(digest));
+        file.sync_all().map_err(&failed)?;
+        let existing = if layout.has_blob(digest)? { Existing::Replace } else { Existing::Keep };
+        match name_it(dir.as_fd(), &file, temporary, &name, existing) {
+            Ok(()) => {}
+            // Somebody else was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && layout.has_sound_blob(digest, size)? => {}
+            Err(error) => return Err(failed(error)),
+        }
+        layout.written.lock().unwrap_or_else(PoisonError::into_inner).insert(algorithm);
+        Ok(())
+    }
+}
+
+impl Write for NewBlob<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.file.write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Whether `tag` may be given to an image.
+///
+/// # Errors
+///
+/// [`Error::Misuse`] unless it is made of letters and digits, joined by single characters out of `-._:@+/` (or `--`).
+pub(crate) fn check_tag(tag: &str) -> Result<(), Error> {
+    let is_word = |component: &str| {
+        let ends_well = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+        let mut chars = component.chars();
+        ends_well(component.chars().next())
+            && ends_well(component.chars().next_back())
+            && chars.all(|c| c.is_ascii_alphanumeric() || "-._:@+".contains(c))
+    };
+    if tag.len() <= 255 && tag.split('/').all(is_word) {
+        return Ok(());
+    }
+    let expected = "letters and digits, joined by `-._:@+/`, at most 255 characters";
+    Err(Error::Misuse(format!("a tag is made of {expected}, got `{}`", tag.escape_debug())))
+}
+
+/// An entry of a layout with this tag, or without any.
+pub(crate) fn tagged(entry: &Descriptor, tag: Option<&str>) -> Result<Descriptor, Error> {
+    let mut entry = entry.clone();
+    match tag {
+        Some(tag) => entry.annotate(|_| false, [(TAG_ANNOTATION, tag)])?,
+        None => entry.annotate(|name| name == TAG_ANNOTATION, [])?,
+    }
+    Ok(entry)
+}

@@ -1,0 +1,25 @@
+//! Ceilings for images that strangers made.
+
+/// What an image may ask for, besides what its layers may: those have limits of their own.
+///
+/// Source: reliability rules of the project, section 3.1.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "callers set single fields over the default")]
+pub struct Limits {
+    /// Bytes of one document: an index, a manifest, a configuration. Default 4 MiB.
+    pub document: u64,
+    /// Bytes of all documents of one image, held in memory while it is worked on. Default 64 MiB.
+    pub documents: u64,
+    /// Manifests and indexes reached from one tag, counted as often as they are listed. Default 4096.
+    pub manifests: u64,
+    /// Indexes inside each other. Default 8.
+    pub depth: u64,
+    /// Layers of one manifest. Default 1024; runtimes stop at 127.
+    pub layers: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { document: 4 << 20, documents: 64 << 20, manifests: 4096, depth: 8, layers: 1024 }
+    }
+}

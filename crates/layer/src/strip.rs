@@ -1,0 +1,71 @@
+//! The tar of a layer without what its format put there.
+
+use std::io::{Read, Write};
+
+use dunnage_estargz::{Error, NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK};
+use dunnage_tree::{
+    Limits, SafePath,
+    tar::{self, Header, Reader},
+};
+
+/// Copies the tar of a layer (without its table of contents): its landmarks left out, and its end marker added if it has
+/// none. All other entries stay bit for bit.
+///
+/// # Errors
+///
+/// [`Error::Tar`] for what is no tar, also for sparse files, which no layer has; [`Error::Write`].
+pub fn strip<R: Read, W: Write>(archive: R, limits: &Limits, out: &mut W) -> Result<(), Error> {
+    let mut put = |bytes: &[u8]| out.write_all(bytes).map_err(|source| Error::Write { source });
+    let mut entries = Reader::new(archive, limits.clone()).keep_raw(true);
+    let mut header = Header::default();
+    let mut block = vec![0; 256 << 10];
+    // Padding of the entry before, which is in front of a header, and whether that entry was left out.
+    let (mut padding, mut left_out) = (0, false);
+    while entries.next_header(&mut header)? {
+        let (before, headers) = entries.raw().split_at_checked(padding).unwrap_or_default();
+        if !left_out {
+            put(before)?;
+        }
+        padding = usize::try_from(tar::padding(header.size)).unwrap_or_default();
+        left_out = is_landmark(&header);
+        if left_out {
+            continue;
+        }
+        put(headers)?;
+        if header.sparse {
+            let (what, at) = ("sparse file in a layer", entries.payload_offset());
+            let got = header.name.escape_ascii().to_string();
+            return Err(dunnage_tree::Error::Unsupported { what, at, got }.into());
+        }
+        loop {
+            let len = entries.read_payload(&mut block)?;
+            if len == 0 {
+                break;
+            }
+            put(block.get(..len).unwrap_or_default())?;
+        }
+    }
+    let (before, end) = entries.raw().split_at_checked(padding).unwrap_or_default();
+    if !left_out {
+        put(before)?;
+    }
+    put(end)?;
+    if !end.starts_with(&tar::END) {
+        put(tar::END.get(end.len()..).unwrap_or_default())?;
+    }
+    loop {
+        let len = entries.read_trailing(&mut block)?;
+        if len == 0 {
+            return Ok(());
+        }
+        put(block.get(..len).unwrap_or_default())?;
+    }
+}
+
+/// A landmark belongs to the layer, not to the files.
+fn is_landmark(header: &Header) -> bool {
+    let is_one = |name: &SafePath| {
+        [PREFETCH_LANDMARK, NO_PREFETCH_LANDMARK].iter().any(|landmark| name.as_bytes() == landmark.as_bytes())
+    };
+    SafePath::new(&header.name).as_ref().is_ok_and(is_one)
+}

@@ -1,0 +1,260 @@
+//! Checking an image: each blob against its descriptor, each layer against the configuration and its annotations.
+
+use std::collections::BTreeSet;
+
+use dunnage_digest::{Cancel, Mismatch};
+use dunnage_estargz::{Limits as LayerLimits, OpenOptions, TOC_DIGEST_ANNOTATION, UNCOMPRESSED_SIZE_ANNOTATION};
+use dunnage_tree::tar::{self, Header};
+
+use crate::{
+    Descriptor, Error, Format, ImageLayer, Layout, Platform,
+    contents::Image,
+    document::{Node, read_tree},
+    format::open_toc,
+    input::LayerInput,
+    media::LayerType,
+    parallel::largest_first,
+    watch::{Share, Watch},
+};
+
+/// How to check an image.
+#[derive(Clone, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "callers set single fields over the default")]
+pub struct VerifyOptions {
+    /// Ceilings for layers.
+    pub limits: LayerLimits,
+    /// Layers that are checked at once; 0 for as many as the machine has processors.
+    pub threads: usize,
+    /// Only images for these platforms; all if empty.
+    pub platforms: Vec<Platform>,
+    /// Stops the check early.
+    pub cancel: Cancel,
+}
+
+/// An image that is going to be checked. Its documents have been.
+#[derive(Debug)]
+pub struct Verification<'l> {
+    layout: &'l Layout,
+    options: VerifyOptions,
+    jobs: Vec<Job>,
+    done: VerifiedImage,
+}
+
+#[derive(Debug)]
+enum Job {
+    Layer(Box<ImageLayer>),
+    Blob(Descriptor),
+}
+
+/// What was checked, and found sound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VerifiedImage {
+    /// Images, one for each platform.
+    pub images: u64,
+    /// Blobs, documents included, each counted once.
+    pub blobs: u64,
+    /// Bytes of the blobs.
+    pub bytes: u64,
+    /// Layers among the blobs.
+    pub layers: u64,
+    /// Layers with a table of contents, which is the one that an annotation names.
+    pub tocs: u64,
+    /// Layers with a table of contents that no annotation names, so that nobody can trust it.
+    pub unnamed_tocs: u64,
+    /// Entries in the tars of the layers.
+    pub entries: u64,
+    /// Chunks that match the digests in their tables of contents.
+    pub chunks: u64,
+    /// Layers that are not there, and need not be, since they may not be distributed.
+    pub absent: u64,
+}
+
+impl<'l> Verification<'l> {
+    /// Reads and checks all documents of the image with this tag; of the only image if there is no tag.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layout::contents`].
+    pub fn plan(layout: &'l Layout, tag: Option<&str>, options: VerifyOptions) -> Result<Self, Error> {
+        let root = read_tree(layout, &layout.resolve(tag)?, &options.platforms)?;
+        let mut plan = Self { layout, options, jobs: Vec::new(), done: VerifiedImage::default() };
+        let (mut documents, mut layers, mut blobs) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        gather(&root, &mut |descriptor| {
+            documents.insert((descriptor.digest(), descriptor.size()));
+        });
+        let (mut images, mut others) = (Vec::new(), Vec::new());
+        root.images(&mut |image| images.push(Image::new(image)));
+        root.others(&mut |other| others.push(other));
+        plan.done.images = images.len() as u64;
+        for layer in images.into_iter().flat_map(|image| image.layers) {
+            let (descriptor, named) = (&layer.descriptor, layer.descriptor.annotations().clone());
+            blobs.insert((descriptor.digest(), descriptor.size()));
+            if layers.insert((descriptor.digest(), descriptor.size(), layer.diff_id, named)) {
+                plan.jobs.push(Job::Layer(Box::new(layer)));
+            }
+        }
+        for descriptor in others.into_iter().flat_map(|other| std::iter::once(&other.descriptor).chain(&other.blobs)) {
+            let key = (descriptor.digest(), descriptor.size());
+            if !documents.contains(&key) && blobs.insert(key) {
+                plan.jobs.push(Job::Blob(descriptor.clone()));
+            }
+        }
+        let all = documents.union(&blobs);
+        (plan.done.blobs, plan.done.bytes) = all.fold((0, 0), |(count, bytes): (u64, u64), (_, size)| {
+            (count.saturating_add(1), bytes.saturating_add(*size))
+        });
+        Ok(plan)
+    }
+
+    /// Bytes of all blobs that will be read: what the progress counts up to.
+    #[must_use]
+    pub fn total_bytes(&self) -> u64 {
+        self.jobs.iter().fold(0, |total: u64, job| total.saturating_add(job.descriptor().size()))
+    }
+
+    /// Reads all blobs: digest and size of each, the diff ID of each layer and that it is a tar to its end, its table of
+    /// contents against its annotation, and its chunks against the table.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`], [`Error::NoBlob`], [`Error::DiffId`], [`Error::TocDigest`], [`Error::Inconsistent`],
+    /// [`Error::Layer`], of the first layer that has one; [`Error::Limit`], [`Error::Io`], [`Error::Cancelled`].
+    pub fn run(&self, progress: &(dyn Fn(u64) + Sync)) -> Result<VerifiedImage, Error> {
+        let threads = match self.options.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        let watch = Watch::new(&self.options.cancel, progress);
+        let check = |job: &Job| {
+            watch.check()?;
+            let share = watch.share(job.descriptor().size());
+            match job {
+                Job::Layer(layer) => self.layer(layer, &share),
+                Job::Blob(descriptor) => self.blob(descriptor, &share).map(|()| VerifiedImage::default()),
+            }
+        };
+        let found = largest_first(&self.jobs, |job| job.descriptor().size(), threads, &watch, check)?;
+        Ok(found.into_iter().fold(self.done, VerifiedImage::and))
+    }
+
+    fn blob(&self, descriptor: &Descriptor, share: &Share<'_>) -> Result<(), Error> {
+        let failed = |error| self.layout.blob_failed(descriptor, error);
+        let file = self.layout.open_blob(descriptor)?;
+        let mut whole =
+            dunnage_digest::VerifyingReader::new(share.reader(file), descriptor.digest(), descriptor.size());
+        std::io::copy(&mut whole, &mut std::io::sink()).map(drop).map_err(failed)
+    }
+
+    fn layer(&self, layer: &ImageLayer, share: &Share<'_>) -> Result<VerifiedImage, Error> {
+        let mut found = VerifiedImage { layers: 1, ..VerifiedImage::default() };
+        let descriptor = &layer.descriptor;
+        let may_be_absent = LayerType::parse(descriptor.media_type()).is_some_and(|kind| !kind.distributable);
+        if may_be_absent && descriptor.has_urls() && !self.layout.has_blob(&descriptor.digest())? {
+            return Ok(VerifiedImage { absent: 1, ..VerifiedImage::default() });
+        }
+        let file = self.layout.open_blob(descriptor)?;
+        // A damaged blob is told as such, not as a table of contents that makes no sense.
+        let options = OpenOptions { limits: self.options.limits.clone(), threads: 1, ..OpenOptions::default() };
+        let toc = open_toc(&file, &options);
+        let input = LayerInput {
+            layout: self.layout,
+            descriptor,
+            name: &layer.name,
+            file: &file,
+            payload_len: toc.as_ref().ok().and_then(|toc| Some(toc.as_ref()?.1.footer().payload_len)),
+            unpacked_limit: self.options.limits.tar.unpacked,
+            share,
+        };
+        let (entries, unpacked) = input.read_counted(&layer.diff_id, |tar| {
+            let mut entries = tar::Reader::new(tar, self.options.limits.tar.clone());
+            let (mut header, mut count) = (Header::default(), 0_u64);
+            while entries.next_header(&mut header)? {
+                count = count.saturating_add(1);
+            }
+            Ok(count)
+        })?;
+        found.entries = entries;
+        let toc = toc.map_err(|error| layer.failed(error))?;
+        self.annotations(layer, toc.as_ref().map(|(_, reader)| *reader.toc_digest()), unpacked)?;
+        let Some((format, reader)) = toc else { return Ok(found) };
+        if descriptor.annotation(TOC_DIGEST_ANNOTATION).is_some() {
+            found.tocs = 1
+        } else {
+            found.unnamed_tocs = 1
+        }
+        if format != Format::Stargz {
+            let verified = reader.verify(1, &self.options.cancel, &|_| ());
+            found.chunks = verified.map_err(|error| layer.failed(error))?.chunks;
+        }
+        Ok(found)
+    }
+
+    /// What the manifest says about the table of contents is what the layer has.
+    fn annotations(
+        &self,
+        layer: &ImageLayer,
+        toc_digest: Option<dunnage_digest::Digest>,
+        unpacked: u64,
+    ) -> Result<(), Error> {
+        let inconsistent = |name: &str, value: &str, got: String| Error::Inconsistent {
+            document: layer.name.clone(),
+            expected: format!("`{}`, as its annotation `{name}` says", value.escape_debug()),
+            got,
+        };
+        if let Some(named) = layer.descriptor.annotation(TOC_DIGEST_ANNOTATION) {
+            let wrong = |got: String| inconsistent(TOC_DIGEST_ANNOTATION, named, got);
+            let found = toc_digest.ok_or_else(|| wrong("no table of contents".to_owned()))?;
+            let named = named.parse().map_err(|_| wrong(found.to_string()))?;
+            let mismatch = Mismatch::check(&named, &found);
+            mismatch.map_err(|source| Error::TocDigest { layer: layer.name.clone(), source })?;
+        }
+        if let Some(named) = layer.descriptor.annotation(UNCOMPRESSED_SIZE_ANNOTATION)
+            && named != unpacked.to_string()
+        {
+            return Err(inconsistent(UNCOMPRESSED_SIZE_ANNOTATION, named, format!("{unpacked} bytes")));
+        }
+        Ok(())
+    }
+}
+
+impl Job {
+    const fn descriptor(&self) -> &Descriptor {
+        match self {
+            Self::Layer(layer) => &layer.descriptor,
+            Self::Blob(descriptor) => descriptor,
+        }
+    }
+}
+
+impl VerifiedImage {
+    fn and(self, more: Self) -> Self {
+        Self {
+            images: self.images.saturating_add(more.images),
+            blobs: self.blobs.saturating_sub(more.absent).saturating_add(more.blobs),
+            bytes: self.bytes.saturating_add(more.bytes),
+            layers: self.layers.saturating_add(more.layers),
+            tocs: self.tocs.saturating_add(more.tocs),
+            unnamed_tocs: self.unnamed_tocs.saturating_add(more.unnamed_tocs),
+            entries: self.entries.saturating_add(more.entries),
+            chunks: self.chunks.saturating_add(more.chunks),
+            absent: self.absent.saturating_add(more.absent),
+        }
+    }
+}
+
+/// Hands the descriptors of all documents that were read to `visit`.
+fn gather(node: &Node, visit: &mut dyn FnMut(&Descriptor)) {
+    match node {
+        Node::Index(index) => {
+            visit(&index.descriptor);
+            index.children.iter().for_each(|child| gather(child, visit));
+        }
+        Node::Image(image) => {
+            visit(&image.descriptor);
+            visit(&image.config);
+        }
+        // Not all of them were read.
+        Node::Other(_) => {}
+    }
+}
