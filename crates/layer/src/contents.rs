@@ -1,15 +1,15 @@
 //! What is in an image, for reading: its manifests, their layers, and the files that these make together.
 
-use std::{fs::File, sync::Arc};
+use std::{collections::BTreeMap, fs::File, sync::Arc};
 
-use dunnage_digest::{DiffId, Mismatch};
-use dunnage_estargz::{OpenOptions, Packing, Reader, TOC_DIGEST_ANNOTATION};
+use dunnage_digest::{DiffId, Digest};
+use dunnage_estargz::{LAYER_DIGEST_ANNOTATION, OpenOptions, Packing, Reader};
 use dunnage_tree::{Overlay, Tree, tar::TarTree};
 
 use crate::{
     Descriptor, Error, Layout, Platform,
-    document::{ImageNode, read_tree},
-    format::{Format, open_toc, packing},
+    document::{ImageNode, read_tree, toc_image},
+    format::{Format, Named, Outside, open_toc, packing},
     input::{LayerInput, spool},
     watch::Watch,
 };
@@ -50,6 +50,8 @@ pub struct ImageLayer {
     pub descriptor: Descriptor,
     /// What its content has to hash to, as the configuration says.
     pub diff_id: DiffId,
+    /// Its table of contents, if the layout has it as a blob of its own.
+    pub toc: Option<Descriptor>,
 }
 
 impl ImageLayer {
@@ -70,7 +72,8 @@ impl Layout {
         let entry = self.resolve(tag)?;
         let root = read_tree(self, &entry, platforms)?;
         let (mut images, mut others) = (Vec::new(), Vec::new());
-        root.images(&mut |image| images.push(Image::new(image)));
+        let tocs = self.outside_tocs(entry.tag())?;
+        root.images(&mut |image| images.push(Image::new(image, &tocs)));
         root.others(&mut |other| others.push(other.descriptor.clone()));
         Ok(Contents { entry, images, others })
     }
@@ -88,38 +91,33 @@ impl Layout {
         options: &OpenOptions,
     ) -> Result<(Format, Option<Reader<File>>), Error> {
         let file = self.open_blob(&layer.descriptor)?;
-        let (format, _) = packing(&file).map_err(|error| layer.failed(error))?;
-        let toc = open_toc(file, options).map_err(|error| layer.failed(error))?;
-        Ok(toc.map_or((format, None), |(format, reader)| (format, Some(reader))))
+        let outside = Outside { layout: self, toc: layer.toc.as_ref() };
+        open_toc(file, options, outside).map_err(|error| layer.failed(error))
     }
 
     /// The files of an image: its layers stacked, whiteouts applied.
     ///
     /// A layer whose table of contents is the one that the manifest names is read where it lies, and every chunk compared
-    /// with its digest when it is read. Any other is read through first, compared with its digests, and unpacked into a
+    /// with its digest when it is read. One that names a table which is not there, or another, is refused. Any other is read through first, compared with its digests, and unpacked into a
     /// temporary file without a name.
     ///
     /// # Errors
     ///
-    /// [`Error::NoBlob`], [`Error::Mismatch`], [`Error::DiffId`], [`Error::TocDigest`], [`Error::Layer`],
-    /// [`Error::Limit`].
+    /// [`Error::NoBlob`], [`Error::Mismatch`], [`Error::DiffId`], [`Error::TocDigest`],
+    /// [`Error::Inconsistent`], [`Error::Layer`], [`Error::Limit`].
     pub fn tree(&self, image: &Image, options: &OpenOptions) -> Result<Overlay, Error> {
         let layers = image.layers.iter().map(|layer| self.layer_tree(layer, options));
         Ok(Overlay::new(layers.collect::<Result<_, _>>()?))
     }
 
     fn layer_tree(&self, layer: &ImageLayer, options: &OpenOptions) -> Result<Arc<dyn Tree>, Error> {
-        if let Some(named) = layer.descriptor.annotation(TOC_DIGEST_ANNOTATION)
-            && let (_, Some(reader)) = self.open_layer(layer, options)?
-        {
-            let named = named.parse().map_err(|error| Error::Malformed {
-                document: layer.name.clone(),
-                expected: format!("a digest as `{TOC_DIGEST_ANNOTATION}` ({error})"),
-                got: format!("`{}`", named.escape_debug()),
-            })?;
-            let mismatch = Mismatch::check(&named, reader.toc_digest());
-            mismatch.map_err(|source| Error::TocDigest { layer: layer.name.clone(), source })?;
-            return Ok(Arc::new(reader));
+        let named = Named { layer: &layer.name, descriptor: &layer.descriptor };
+        if named.any() {
+            let (format, reader) = self.open_layer(layer, options)?;
+            named.check(format, reader.as_ref().map(Reader::toc_digest))?;
+            if let Some(reader) = reader {
+                return Ok(Arc::new(reader));
+            }
         }
         let limits = &options.limits.tar;
         let tree = |file| TarTree::open(file, limits).map_err(|error| layer.failed(error.into()));
@@ -147,12 +145,13 @@ impl Layout {
 }
 
 impl Image {
-    pub(crate) fn new(image: &ImageNode) -> Self {
+    pub(crate) fn new(image: &ImageNode, tocs: &OutsideTocs) -> Self {
         let count = image.layers.len();
         let layers = image.layers.iter().enumerate().map(|(number, (descriptor, diff_id))| ImageLayer {
             name: layer_name(number, count, descriptor),
             descriptor: descriptor.clone(),
             diff_id: *diff_id,
+            toc: tocs.get(&descriptor.digest()).cloned(),
         });
         Self {
             manifest: image.descriptor.clone(),
@@ -160,6 +159,28 @@ impl Image {
             platform: image.platform.clone(),
             layers: layers.collect(),
         }
+    }
+}
+
+/// Tables of contents that are blobs of their own, by the layers they belong to.
+pub(crate) type OutsideTocs = BTreeMap<Digest, Descriptor>;
+
+/// What the tag of an image with tables of contents ends with.
+pub(crate) const TOC_SUFFIX: &str = "-esgztoc";
+
+impl Layout {
+    /// The tables of contents that the layout has for the image with this tag. None if it has no such image.
+    pub(crate) fn outside_tocs(&self, tag: Option<&str>) -> Result<OutsideTocs, Error> {
+        let mut tocs = OutsideTocs::new();
+        let Some(tag) = tag.map(|tag| format!("{tag}{TOC_SUFFIX}")) else { return Ok(tocs) };
+        for entry in self.entries()?.into_iter().filter(|entry| entry.tag() == Some(&tag)) {
+            for toc in toc_image(self, &entry)? {
+                if let Some(layer) = toc.annotation(LAYER_DIGEST_ANNOTATION).and_then(|text| text.parse().ok()) {
+                    tocs.insert(layer, toc);
+                }
+            }
+        }
+        Ok(tocs)
     }
 }
 

@@ -14,6 +14,7 @@ mod jobs;
 mod layer;
 mod report;
 mod rewrite;
+mod toc_image;
 
 use std::{collections::BTreeMap, thread};
 
@@ -25,10 +26,11 @@ use self::{
     jobs::{CopyJob, Job, run_jobs},
     layer::LayerJob,
     rewrite::Rewrite,
+    toc_image::write_toc_image,
 };
 use crate::{
     Descriptor, Error, Layout, Platform, Record, SameTag,
-    contents::layer_name,
+    contents::{OutsideTocs, TOC_SUFFIX, layer_name},
     document::{ImageNode, Node, read_tree},
     layout::{check_tag, tagged},
     media::LayerType,
@@ -42,6 +44,10 @@ pub enum Target {
     /// eStargz: gzip, the table of contents at the end of each layer.
     #[default]
     EStargz,
+    /// eStargz, the tables of contents in an image of their own: its tag is that of the image with `-esgztoc` behind it.
+    EStargzExternalToc,
+    /// zstd:chunked, as the reference writes it.
+    ZstdChunked,
     /// Tars without compression.
     Tar,
 }
@@ -92,6 +98,8 @@ pub struct Conversion<'s> {
     /// Which job a layer is, by manifest and number.
     by_layer: BTreeMap<(Digest, usize), usize>,
     total: u64,
+    /// Tables of contents that the source has for its layers.
+    tocs: OutsideTocs,
 }
 
 /// Most layers that are worked on at once, whatever the number of threads: memory grows with both.
@@ -109,8 +117,9 @@ impl<'s> Conversion<'s> {
         options.check()?;
         let entry = source.resolve(tag)?;
         let root = read_tree(source, &entry, &options.platforms)?;
-        let mut conversion =
-            Self { source, entry, root, options, jobs: Vec::new(), by_layer: BTreeMap::new(), total: 0 };
+        let tocs = source.outside_tocs(entry.tag())?;
+        let (jobs, by_layer) = (Vec::new(), BTreeMap::new());
+        let mut conversion = Self { source, entry, root, options, jobs, by_layer, total: 0, tocs };
         conversion.gather()?;
         Ok(conversion)
     }
@@ -144,6 +153,14 @@ impl<'s> Conversion<'s> {
         {
             return Err(Error::TagExists { layout: to.name().to_owned(), tag: tag.to_owned() });
         }
+        let toc_tag = match (self.options.target, tag) {
+            (Target::EStargzExternalToc, None) => {
+                let message = "tables of contents are found by the tag of their image, and this one has none";
+                return Err(Error::Misuse(message.to_owned()));
+            }
+            (Target::EStargzExternalToc, Some(tag)) => Some(format!("{tag}{TOC_SUFFIX}")),
+            _ => None,
+        };
         let threads = match self.options.threads {
             0 => thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
@@ -156,7 +173,11 @@ impl<'s> Conversion<'s> {
         let (root, _) = rewrite.node(&self.root)?;
         let manifests = rewrite.manifests;
         let entry = tagged(&self.entry.lead_to(root.media_type(), root.digest(), root.size())?, tag)?;
-        to.commit(&[entry], self.options.same_tag)?;
+        let mut entries = vec![entry];
+        if let Some(tag) = &toc_tag {
+            entries.push(tagged(&write_toc_image(to, &done)?, Some(tag))?);
+        }
+        to.commit(&entries, self.options.same_tag)?;
         Ok(Converted {
             tag: tag.map(str::to_owned),
             media_type: root.media_type().to_owned(),
@@ -164,6 +185,7 @@ impl<'s> Conversion<'s> {
             size: root.size(),
             source: self.entry.digest(),
             manifests,
+            toc_image: toc_tag.zip(entries.get(1).map(Descriptor::digest)),
         })
     }
 
@@ -184,7 +206,8 @@ impl<'s> Conversion<'s> {
                 let job = *by_key.entry(key).or_insert_with(|| {
                     let name = layer_name(number, count, descriptor);
                     let (descriptor, diff_id) = (descriptor.clone(), *diff_id);
-                    jobs.push(Job::Layer(Box::new(LayerJob { name, descriptor, kind, diff_id, prioritized })));
+                    let toc = self.tocs.get(&descriptor.digest()).cloned();
+                    jobs.push(Job::Layer(Box::new(LayerJob { name, descriptor, kind, diff_id, prioritized, toc })));
                     jobs.len().saturating_sub(1)
                 });
                 self.by_layer.insert((manifest, number), job);

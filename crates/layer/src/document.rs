@@ -5,6 +5,7 @@
 //! as it was written.
 
 use dunnage_digest::{DiffId, Digest};
+use dunnage_estargz::LAYER_DIGEST_ANNOTATION;
 use serde_json::value::RawValue;
 
 use crate::{
@@ -113,6 +114,15 @@ pub(crate) fn read_tree(layout: &Layout, entry: &Descriptor, platforms: &[Platfo
         Some(root) => Ok(root),
         // Not reached: an entry that nobody asked for is the error above.
         None => Err(Error::Empty { layout: layout.name().to_owned() }),
+    }
+}
+
+/// The layers of an image that holds tables of contents: none if it is of another sort.
+pub(crate) fn toc_image(layout: &Layout, entry: &Descriptor) -> Result<Vec<Descriptor>, Error> {
+    let mut reading = Reading { layout, platforms: &[], found: Vec::new(), manifests: 0, bytes: 0 };
+    match reading.node(entry, 0)? {
+        Some(Node::Other(other)) => Ok(other.blobs),
+        _ => Ok(Vec::new()),
     }
 }
 
@@ -261,16 +271,13 @@ impl Reading<'_> {
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
 
-/// Annotation of the layers of an image that holds tables of contents: what each belongs to.
-pub(crate) const TOC_OF: &str = "containerd.io/snapshot/stargz/layer.digest";
-
 /// Whether a manifest is that of a file system to run. Others borrow the form: their configuration is of another type, or
 /// none of their layers is a layer, or the layers are tables of contents.
 fn is_image(config: &Descriptor, layers: &[Descriptor]) -> bool {
     let is_layer = |layer: &Descriptor| LayerType::parse(layer.media_type()).is_some();
     is_config(config.media_type())
         && (layers.is_empty() || layers.iter().any(is_layer))
-        && !layers.iter().any(|layer| layer.annotation(TOC_OF).is_some())
+        && !layers.iter().any(|layer| layer.annotation(LAYER_DIGEST_ANNOTATION).is_some())
 }
 
 /// The document says itself what its descriptor says about it.

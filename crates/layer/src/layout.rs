@@ -145,15 +145,16 @@ impl Layout {
         if asked > limit {
             return Err(Error::Limit { what: "bytes of a document", limit, asked });
         }
-        let mut bytes = Vec::new();
-        let file = self.open_blob(descriptor)?;
-        self.read_all(VerifyingReader::new(file, descriptor.digest(), asked), &mut bytes, descriptor)?;
-        Ok(bytes)
+        self.read_blob(descriptor)
     }
 
-    /// Reads a blob that is compared with its descriptor at the end.
-    fn read_all(&self, mut from: impl Read, into: &mut Vec<u8>, descriptor: &Descriptor) -> Result<(), Error> {
-        from.read_to_end(into).map(drop).map_err(|error| self.blob_failed(descriptor, error))
+    /// A blob, whole and as its descriptor says. The caller has compared its size with a limit.
+    pub(crate) fn read_blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        let file = self.open_blob(descriptor)?;
+        let mut from = VerifyingReader::new(file, descriptor.digest(), descriptor.size());
+        from.read_to_end(&mut bytes).map_err(|error| self.blob_failed(descriptor, error))?;
+        Ok(bytes)
     }
 
     /// An error of reading a blob, which is that of the operating system or that of a comparison.

@@ -32,5 +32,5 @@ pub use crate::{
     platform::{ParsePlatformError, Platform},
     record::Record,
     strip::strip,
-    verify::{Verification, VerifiedImage, VerifyOptions},
+    verify::{Depth, Verification, VerifiedImage, VerifyOptions},
 };

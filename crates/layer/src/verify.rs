@@ -1,16 +1,20 @@
 //! Checking an image: each blob against its descriptor, each layer against the configuration and its annotations.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs::File};
 
-use dunnage_digest::{Cancel, Mismatch};
-use dunnage_estargz::{Limits as LayerLimits, OpenOptions, TOC_DIGEST_ANNOTATION, UNCOMPRESSED_SIZE_ANNOTATION};
+use dunnage_digest::{Cancel, Cursor, Hasher, HashingReader, Offset, Section};
+use dunnage_estargz::{
+    Audit, Error as LayerError, Format as TocFormat, Limits as LayerLimits, MANIFEST_CHECKSUM_ANNOTATION,
+    MANIFEST_POSITION_ANNOTATION, OpenOptions, Reader, STORAGE_POSITION_ANNOTATION, TocPlace,
+    UNCOMPRESSED_SIZE_ANNOTATION,
+};
 use dunnage_tree::tar::{self, Header};
 
 use crate::{
     Descriptor, Error, Format, ImageLayer, Layout, Platform,
     contents::Image,
     document::{Node, read_tree},
-    format::open_toc,
+    format::{Named, Outside, open_toc},
     input::LayerInput,
     media::LayerType,
     parallel::largest_first,
@@ -27,8 +31,21 @@ pub struct VerifyOptions {
     pub threads: usize,
     /// Only images for these platforms; all if empty.
     pub platforms: Vec<Platform>,
+    /// How much is compared.
+    pub depth: Depth,
     /// Stops the check early.
     pub cancel: Cancel,
+}
+
+/// How much of an image is compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Depth {
+    /// Every digest that it carries.
+    #[default]
+    Digests,
+    /// Also the tables of contents with the tars they describe, entry by entry.
+    Audit,
 }
 
 /// An image that is going to be checked. Its documents have been.
@@ -77,19 +94,24 @@ impl<'l> Verification<'l> {
     ///
     /// As [`Layout::contents`].
     pub fn plan(layout: &'l Layout, tag: Option<&str>, options: VerifyOptions) -> Result<Self, Error> {
-        let root = read_tree(layout, &layout.resolve(tag)?, &options.platforms)?;
+        let entry = layout.resolve(tag)?;
+        let root = read_tree(layout, &entry, &options.platforms)?;
+        let tocs = layout.outside_tocs(entry.tag())?;
         let mut plan = Self { layout, options, jobs: Vec::new(), done: VerifiedImage::default() };
         let (mut documents, mut layers, mut blobs) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         gather(&root, &mut |descriptor| {
             documents.insert((descriptor.digest(), descriptor.size()));
         });
         let (mut images, mut others) = (Vec::new(), Vec::new());
-        root.images(&mut |image| images.push(Image::new(image)));
+        root.images(&mut |image| images.push(Image::new(image, &tocs)));
         root.others(&mut |other| others.push(other));
         plan.done.images = images.len() as u64;
         for layer in images.into_iter().flat_map(|image| image.layers) {
             let (descriptor, named) = (&layer.descriptor, layer.descriptor.annotations().clone());
             blobs.insert((descriptor.digest(), descriptor.size()));
+            if let Some(toc) = &layer.toc {
+                blobs.insert((toc.digest(), toc.size()));
+            }
             if layers.insert((descriptor.digest(), descriptor.size(), layer.diff_id, named)) {
                 plan.jobs.push(Job::Layer(Box::new(layer)));
             }
@@ -156,13 +178,15 @@ impl<'l> Verification<'l> {
         let file = self.layout.open_blob(descriptor)?;
         // A damaged blob is told as such, not as a table of contents that makes no sense.
         let options = OpenOptions { limits: self.options.limits.clone(), threads: 1, ..OpenOptions::default() };
-        let toc = open_toc(&file, &options);
+        let outside = Outside { layout: self.layout, toc: layer.toc.as_ref() };
+        let toc = open_toc(&file, &options, outside);
+        let reader = toc.as_ref().ok().and_then(|(_, reader)| reader.as_ref());
         let input = LayerInput {
             layout: self.layout,
             descriptor,
             name: &layer.name,
             file: &file,
-            payload_len: toc.as_ref().ok().and_then(|toc| Some(toc.as_ref()?.1.footer().payload_len)),
+            payload_len: reader.map(|reader| reader.footer().payload_len),
             unpacked_limit: self.options.limits.tar.unpacked,
             share,
         };
@@ -175,46 +199,61 @@ impl<'l> Verification<'l> {
             Ok(count)
         })?;
         found.entries = entries;
-        let toc = toc.map_err(|error| layer.failed(error))?;
-        self.annotations(layer, toc.as_ref().map(|(_, reader)| *reader.toc_digest()), unpacked)?;
-        let Some((format, reader)) = toc else { return Ok(found) };
-        if descriptor.annotation(TOC_DIGEST_ANNOTATION).is_some() {
+        let (format, reader) = toc.map_err(|error| layer.failed(error))?;
+        let named = Named { layer: &layer.name, descriptor };
+        let is_named = named.check(format, reader.as_ref().map(Reader::toc_digest))?;
+        let failed = |error| layer.failed(error);
+        let Some(reader) = reader else { return Ok(found) };
+        if is_named {
             found.tocs = 1
         } else {
             found.unnamed_tocs = 1
         }
-        if format != Format::Stargz {
-            let verified = reader.verify(1, &self.options.cancel, &|_| ());
-            found.chunks = verified.map_err(|error| layer.failed(error))?.chunks;
+        self.annotations(layer, &reader, unpacked)?;
+        if format != Format::Toc(TocFormat::Stargz) {
+            found.chunks = reader.verify(1, &self.options.cancel, &|_| ()).map_err(failed)?.chunks;
+        }
+        if self.options.depth == Depth::Audit {
+            reader.audit(&self.options.cancel, &|_| ()).and_then(Audit::agreed).map_err(failed)?;
         }
         Ok(found)
     }
 
-    /// What the manifest says about the table of contents is what the layer has.
-    fn annotations(
-        &self,
-        layer: &ImageLayer,
-        toc_digest: Option<dunnage_digest::Digest>,
-        unpacked: u64,
-    ) -> Result<(), Error> {
-        let inconsistent = |name: &str, value: &str, got: String| Error::Inconsistent {
-            document: layer.name.clone(),
-            expected: format!("`{}`, as its annotation `{name}` says", value.escape_debug()),
-            got,
+    /// What the manifest says about sizes and places is what the layer has.
+    fn annotations(&self, layer: &ImageLayer, reader: &Reader<&File>, unpacked: u64) -> Result<(), Error> {
+        let same = |name: &str, found: &str| match layer.descriptor.annotation(name) {
+            Some(named) if named != found => Err(Error::Inconsistent {
+                document: layer.name.clone(),
+                expected: format!("`{}`, as its annotation `{name}` says", named.escape_debug()),
+                got: format!("`{found}`"),
+            }),
+            _ => Ok(()),
         };
-        if let Some(named) = layer.descriptor.annotation(TOC_DIGEST_ANNOTATION) {
-            let wrong = |got: String| inconsistent(TOC_DIGEST_ANNOTATION, named, got);
-            let found = toc_digest.ok_or_else(|| wrong("no table of contents".to_owned()))?;
-            let named = named.parse().map_err(|_| wrong(found.to_string()))?;
-            let mismatch = Mismatch::check(&named, &found);
-            mismatch.map_err(|source| Error::TocDigest { layer: layer.name.clone(), source })?;
-        }
-        if let Some(named) = layer.descriptor.annotation(UNCOMPRESSED_SIZE_ANNOTATION)
-            && named != unpacked.to_string()
-        {
-            return Err(inconsistent(UNCOMPRESSED_SIZE_ANNOTATION, named, format!("{unpacked} bytes")));
+        same(UNCOMPRESSED_SIZE_ANNOTATION, &unpacked.to_string())?;
+        let footer = reader.footer();
+        if let TocPlace::Inside { at, len, plain_len: Some(plain_len) } = footer.toc {
+            let position = format!("{}:{len}:{plain_len}:1", at.get());
+            same(MANIFEST_POSITION_ANNOTATION, &position)?;
+            same(STORAGE_POSITION_ANNOTATION, &position)?;
+            if layer.descriptor.annotation(MANIFEST_CHECKSUM_ANNOTATION).is_some() {
+                let mut stored = HashingReader::new(self.toc_bytes(layer, reader, at, len)?, Hasher::sha256());
+                let read = std::io::copy(&mut stored, &mut std::io::sink());
+                read.map_err(|source| layer.failed(LayerError::Read { what: "the TOC", at, source }))?;
+                same(MANIFEST_CHECKSUM_ANNOTATION, &stored.finish().1.to_string())?;
+            }
         }
         Ok(())
+    }
+
+    fn toc_bytes<'f>(
+        &self,
+        layer: &ImageLayer,
+        reader: &Reader<&'f File>,
+        at: Offset,
+        len: u64,
+    ) -> Result<Cursor<Section<&'f File>>, Error> {
+        let failed = |source| layer.failed(LayerError::Read { what: "the TOC", at, source });
+        Cursor::new(Section::new(*reader.source(), at, len)).map_err(failed)
     }
 }
 

@@ -8,8 +8,8 @@ use std::{
 
 use dunnage_digest::{Algorithm, DiffId, Digest, Hasher, HashingWriter, Mismatch};
 use dunnage_estargz::{
-    Build, Built, Error as LayerError, Missing, OpenOptions, Packing, Reader, Summary, TOC_DIGEST_ANNOTATION,
-    UNCOMPRESSED_SIZE_ANNOTATION, Writer,
+    Build, Built, Error as LayerError, Format as TocFormat, MANIFEST_CHECKSUM_ANNOTATION, Missing, OpenOptions,
+    Packing, Reader, Summary, Writer,
 };
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     Descriptor, Error,
-    format::{Format, open_toc, packing},
+    format::{Format, Named, Outside, open_toc, packing},
     input::{LayerInput, spool},
     layout::NewBlob,
     media::{LayerType, Suffix},
@@ -37,6 +37,8 @@ pub(super) struct LayerJob {
     pub(super) diff_id: DiffId,
     /// Files to put in front.
     pub(super) prioritized: Vec<String>,
+    /// Its table of contents, if the source has it as a blob of its own.
+    pub(super) toc: Option<Descriptor>,
 }
 
 /// What became of a layer.
@@ -51,9 +53,9 @@ pub(super) struct LayerDone {
     /// To be set on its descriptors.
     pub(super) annotations: BTreeMap<String, String>,
     pub(super) missed: Vec<String>,
+    /// Digest and size of the table of contents, if it is a blob of its own.
+    pub(super) toc_blob: Option<(Digest, u64)>,
 }
-
-type Toc<'f> = Option<(Format, Reader<&'f File>)>;
 
 impl LayerJob {
     pub(super) fn run(&self, work: &Work<'_>, share: &Share<'_>) -> Result<LayerDone, Error> {
@@ -63,12 +65,13 @@ impl LayerJob {
         }
         let file = work.source.open_blob(&self.descriptor)?;
         let options = OpenOptions { limits: work.write.limits.clone(), ..OpenOptions::default() };
-        // One that only looks like a layer with a table of contents is read as the tar that it also is.
-        let toc = match open_toc(&file, &options) {
+        let outside = Outside { layout: work.source, toc: self.toc.as_ref() };
+        let toc = match open_toc(&file, &options, outside) {
             Err(error @ LayerError::Read { .. }) => return Err(self.failed(error)),
-            other => other.unwrap_or_default(),
+            // One that only looks like a layer with a table of contents is read as the tar that it also is.
+            other => other.ok().and_then(|(format, reader)| Some((format, reader?))),
         };
-        if let Some(kept) = self.keep(work, share, &file, &toc)? {
+        if let Some(kept) = self.keep(work, share, &file, toc.as_ref())? {
             return Ok(kept);
         }
         let input = LayerInput {
@@ -83,7 +86,7 @@ impl LayerJob {
         drop(toc);
         match work.options.target {
             Target::Tar => self.to_tar(work, &input),
-            Target::EStargz => self.to_layer(work, &input),
+            _ => self.to_layer(work, &input),
         }
     }
 
@@ -92,7 +95,13 @@ impl LayerJob {
     }
 
     /// The layer as it is, if that is what it should become.
-    fn keep(&self, work: &Work<'_>, share: &Share<'_>, file: &File, toc: &Toc<'_>) -> Result<Option<LayerDone>, Error> {
+    fn keep(
+        &self,
+        work: &Work<'_>,
+        share: &Share<'_>,
+        file: &File,
+        toc: Option<&(Format, Reader<&File>)>,
+    ) -> Result<Option<LayerDone>, Error> {
         if !self.prioritized.is_empty() {
             return Ok(None);
         }
@@ -110,17 +119,26 @@ impl LayerJob {
             return Ok(Some(self.unchanged(Outcome::Kept, Suffix::Plain, None)));
         }
         let Some((format, reader)) = toc else { return Ok(None) };
-        let found = reader.toc_digest();
-        let is_named = self.descriptor.annotation(TOC_DIGEST_ANNOTATION) == Some(found.to_string().as_str());
-        let fits = match work.options.target {
-            Target::EStargz => *format == Format::EStargz,
-            Target::Tar => false,
+        let (wanted, suffix) = match work.options.target {
+            Target::EStargz => (TocFormat::Estargz, Suffix::Gzip),
+            Target::EStargzExternalToc => (TocFormat::ExternalToc, Suffix::Gzip),
+            Target::ZstdChunked => (TocFormat::ZstdChunked, Suffix::Zstd),
+            Target::Tar => return Ok(None),
         };
-        if !is_named || !fits {
+        let named = Named { layer: &self.name, descriptor: &self.descriptor };
+        let is_it = *format == Format::Toc(wanted)
+            && named.is_complete(wanted)
+            && matches!(named.check(*format, Some(reader.toc_digest())), Ok(true));
+        if !is_it {
             return Ok(None);
         }
         copy_blob(work, &self.descriptor, share)?;
-        Ok(Some(self.unchanged(Outcome::Kept, Suffix::Gzip, Some(*found))))
+        let mut kept = self.unchanged(Outcome::Kept, suffix, Some(*reader.toc_digest()));
+        if let Some(toc) = self.toc.as_ref().filter(|_| wanted == TocFormat::ExternalToc) {
+            copy_blob(work, toc, share)?;
+            kept.toc_blob = Some((toc.digest(), toc.size()));
+        }
+        Ok(Some(kept))
     }
 
     fn unchanged(&self, outcome: Outcome, suffix: Suffix, toc_digest: Option<Digest>) -> LayerDone {
@@ -133,6 +151,7 @@ impl LayerJob {
             toc_digest,
             annotations: BTreeMap::new(),
             missed: Vec::new(),
+            toc_blob: None,
         }
     }
 
@@ -168,25 +187,52 @@ impl LayerJob {
                 (built.summary, built.missed)
             }
         };
+        let suffix = self.check_target(work.options.target, &summary)?;
+        let toc_blob = match &summary.external_toc {
+            Some(toc) => Some((work.to.put_blob(toc)?, toc.len() as u64)),
+            None => None,
+        };
         blob.commit(&summary.blob, summary.blob_len)?;
+        let annotations = summary.annotations.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         Ok(LayerDone {
             outcome: Outcome::Converted,
             digest: summary.blob,
             size: summary.blob_len,
-            suffix: Suffix::Gzip,
+            suffix,
             diff_id: summary.diff_id,
             toc_digest: Some(summary.toc_digest),
-            annotations: annotations(&summary),
+            annotations,
             missed,
+            toc_blob,
         })
     }
 
+    /// The compressor is the caller's, and has to be one for the target.
+    fn check_target(&self, target: Target, summary: &Summary) -> Result<Suffix, Error> {
+        let is_zstd = summary.annotations.contains_key(MANIFEST_CHECKSUM_ANNOTATION);
+        let made = (is_zstd, summary.external_toc.is_some());
+        let wanted = (target == Target::ZstdChunked, target == Target::EStargzExternalToc);
+        if made != wanted {
+            let message = format!("{}: the compressor writes another format than the target", self.name);
+            return Err(Error::Misuse(message));
+        }
+        Ok(if is_zstd { Suffix::Zstd } else { Suffix::Gzip })
+    }
+
     fn lossless(&self, work: &Work<'_>, input: &LayerInput<'_>, blob: &mut NewBlob<'_>) -> Result<Summary, Error> {
-        input.read(&self.diff_id, |tar| {
+        let (summary, unpacked) = input.read_counted(&self.diff_id, |tar| {
             let mut writer = Writer::new(blob, &work.write)?;
             writer.append_tar_lossless(tar)?;
             Ok(writer.finish()?.1)
-        })
+        })?;
+        // Only a table of contents inside of the tar, before or after, gives another diff ID.
+        let is_bare = work.options.target != Target::EStargz;
+        let is_whole = summary.input.as_ref().is_some_and(|proof| proof.len == unpacked);
+        if is_bare && is_whole && summary.diff_id != self.diff_id {
+            let (document, expected) = (self.name.clone(), format!("the diff ID to stay {}", self.diff_id));
+            return Err(Error::Inconsistent { document, expected, got: summary.diff_id.to_string() });
+        }
+        Ok(summary)
     }
 
     /// From front to back. If that will not do (files have to come first, or a name comes up again), from a copy of the
@@ -205,13 +251,6 @@ impl LayerJob {
         let (_, built) = build.from_source(tar, blob).map_err(|error| self.failed(error))?;
         Ok(built)
     }
-}
-
-fn annotations(summary: &Summary) -> BTreeMap<String, String> {
-    BTreeMap::from([
-        (TOC_DIGEST_ANNOTATION.to_owned(), summary.toc_digest.to_string()),
-        (UNCOMPRESSED_SIZE_ANNOTATION.to_owned(), summary.uncompressed_len.to_string()),
-    ])
 }
 
 fn copy(from: &mut dyn Read, to: &mut dyn Write) -> Result<(), LayerError> {

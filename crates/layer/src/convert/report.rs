@@ -22,6 +22,8 @@ pub struct Converted {
     pub source: Digest,
     /// The manifests, in the order in which they are listed.
     pub manifests: Vec<ConvertedManifest>,
+    /// Tag and digest of the image with the tables of contents, if they are not in the layers.
+    pub toc_image: Option<(String, Digest)>,
 }
 
 /// A manifest, before and after.

@@ -1,12 +1,13 @@
 //! The documents of an image, from the leaves up: new descriptors where something changed, everything else as it was.
 
 use dunnage_digest::Digest;
-use dunnage_estargz::{Missing, TOC_DIGEST_ANNOTATION, UNCOMPRESSED_SIZE_ANNOTATION};
+use dunnage_estargz::Missing;
 
 use super::{Conversion, ConvertedLayer, ConvertedManifest, Outcome, jobs::Done, layer::LayerDone};
 use crate::{
     Descriptor, Error, Layout,
     document::{ImageNode, Index, Node, Other},
+    format::is_about_toc,
     json::Object,
     media::{LayerType, to_oci},
 };
@@ -180,21 +181,13 @@ fn layer_descriptor(old: &Descriptor, done: &LayerDone) -> Result<Descriptor, Er
         let diff_id = done.diff_id.to_string();
         let content = old.annotation(CONTENT_ANNOTATION).map(|_| (CONTENT_ANNOTATION, diff_id.as_str()));
         let set = done.annotations.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(content);
-        new.annotate(is_of_toc, set)?;
+        new.annotate(is_about_toc, set)?;
     }
     Ok(new)
 }
 
 /// Annotation by which some builders repeat the diff ID.
 const CONTENT_ANNOTATION: &str = "containerd.io/uncompressed";
-
-/// Whether an annotation describes the compression of a layer, in whatever dialect.
-fn is_of_toc(name: &str) -> bool {
-    [TOC_DIGEST_ANNOTATION, UNCOMPRESSED_SIZE_ANNOTATION].contains(&name)
-        || ["io.containers.zstd-chunked.", "io.github.containers.zstd-chunked.", "buildkit.io/compression"]
-            .iter()
-            .any(|family| name.starts_with(family))
-}
 
 fn text(descriptor: &Descriptor) -> Result<String, Error> {
     serde_json::to_string(descriptor).map_err(|error| Error::Misuse(format!("a descriptor cannot be written: {error}")))

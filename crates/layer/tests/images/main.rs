@@ -1,0 +1,18 @@
+//! Whole images: layouts are made here, converted, checked, and damaged in every place.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "tests, and their helpers"
+)]
+
+mod convert;
+mod documents;
+mod hostile;
+mod kept;
+mod make;
+mod targets;
+mod verify;
