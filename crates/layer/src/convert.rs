@@ -18,7 +18,7 @@ mod toc_image;
 
 use std::{collections::BTreeMap, thread};
 
-use dunnage_digest::{DiffId, Digest};
+use dunnage_digest::Digest;
 use dunnage_estargz::{Missing, WriteOptions};
 
 pub use self::report::{Converted, ConvertedLayer, ConvertedManifest, Outcome};
@@ -32,6 +32,7 @@ use crate::{
     Descriptor, Error, Layout, Platform, Record, SameTag,
     contents::{OutsideTocs, TOC_SUFFIX, layer_name},
     document::{ImageNode, Node, read_tree},
+    format::is_about_toc,
     layout::{check_tag, tagged},
     media::LayerType,
     watch::Watch,
@@ -195,14 +196,19 @@ impl<'s> Conversion<'s> {
         self.root.images(&mut |image| images.push(image));
         self.root.others(&mut |other| others.push(other));
         let mut jobs = Vec::new();
-        let mut by_key: BTreeMap<(Digest, u64, DiffId, Vec<String>), usize> = BTreeMap::new();
+        let mut by_key = BTreeMap::new();
         for image in images {
             let manifest = image.descriptor.digest();
             let lists = self.prioritized(image)?;
             let count = image.layers.len();
             for (number, ((descriptor, diff_id), prioritized)) in image.layers.iter().zip(lists).enumerate() {
                 let Some(kind) = LayerType::parse(descriptor.media_type()) else { continue };
-                let key = (descriptor.digest(), descriptor.size(), *diff_id, prioritized.clone());
+                // What the descriptor says decides whether the layer can stay as it is, or be missing.
+                let about = descriptor.annotations().iter().filter(|(name, _)| is_about_toc(name));
+                let about: Vec<(String, String)> = about.map(|(name, value)| (name.clone(), value.clone())).collect();
+                let may_be_absent = !kind.distributable && descriptor.has_urls();
+                let blob = (descriptor.digest(), descriptor.size(), *diff_id);
+                let key = (blob, prioritized.clone(), about, may_be_absent);
                 let job = *by_key.entry(key).or_insert_with(|| {
                     let name = layer_name(number, count, descriptor);
                     let (descriptor, diff_id) = (descriptor.clone(), *diff_id);

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use crate::{
     Descriptor, Error, Layout, Platform,
     json::Object,
-    media::{Document, LayerType, is_config},
+    media::{Document, LayerType, is_called_layer, is_config},
 };
 
 pub(crate) const INDEX_KEYS: &[&str] = HEAD_KEYS;
@@ -272,11 +272,10 @@ const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
 
 /// Whether a manifest is that of a file system to run. Others borrow the form: their configuration is of another type, or
-/// none of their layers is a layer, or the layers are tables of contents.
+/// nothing in them is called a layer, or the layers are tables of contents.
 fn is_image(config: &Descriptor, layers: &[Descriptor]) -> bool {
-    let is_layer = |layer: &Descriptor| LayerType::parse(layer.media_type()).is_some();
     is_config(config.media_type())
-        && (layers.is_empty() || layers.iter().any(is_layer))
+        && (layers.is_empty() || layers.iter().any(|layer| is_called_layer(layer.media_type())))
         && !layers.iter().any(|layer| layer.annotation(LAYER_DIGEST_ANNOTATION).is_some())
 }
 

@@ -55,7 +55,10 @@ impl LayerInput<'_> {
         let mut content =
             Content { hasher: Hasher::new(diff_id.digest().algorithm()), len: 0, limit: self.unpacked_limit };
         let done = self.pass(&mut content, take);
-        let taken = done.map_err(|error| self.explain(error, &content))?;
+        let taken = done.map_err(|error| match content.len > content.limit {
+            true => Error::Limit { what: "unpacked bytes of a layer", limit: content.limit, asked: content.len },
+            false => self.explain(error),
+        })?;
         let mismatch = Mismatch::check(diff_id.digest(), &content.hasher.snapshot());
         mismatch.map_err(|source| Error::DiffId { layer: self.name.to_owned(), source })?;
         Ok((taken, content.len))
@@ -86,22 +89,22 @@ impl LayerInput<'_> {
     }
 
     /// The reason behind an error: a layer that is damaged fails in many ways, and the digest tells it best.
-    fn explain(&self, error: LayerError, content: &Content) -> Error {
+    pub(crate) fn explain(&self, source: LayerError) -> Error {
+        let is_ours = matches!(source, LayerError::Write { .. } | LayerError::Misuse(_) | LayerError::Worker);
+        let error = Error::Layer { layer: self.name.to_owned(), source };
+        if is_ours { error } else { self.explain_other(error) }
+    }
+
+    /// The same for an error that is no layer's own.
+    pub(crate) fn explain_other(&self, error: Error) -> Error {
         if let Err(cancelled) = self.share.check() {
             return cancelled.into();
         }
-        if content.len > content.limit {
-            return Error::Limit { what: "unpacked bytes of a layer", limit: content.limit, asked: content.len };
+        match self.layout.has_sound_blob(&self.descriptor.digest(), self.descriptor.size()) {
+            Ok(true) => error,
+            Ok(false) => self.mismatch(),
+            Err(error) => error,
         }
-        let is_ours = matches!(error, LayerError::Write { .. } | LayerError::Misuse(_) | LayerError::Worker);
-        if !is_ours {
-            match self.layout.has_sound_blob(&self.descriptor.digest(), self.descriptor.size()) {
-                Ok(true) => {}
-                Ok(false) => return self.mismatch(),
-                Err(error) => return error,
-            }
-        }
-        Error::Layer { layer: self.name.to_owned(), source: error }
     }
 
     /// How the blob differs from its descriptor.

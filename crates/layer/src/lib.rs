@@ -17,7 +17,6 @@ mod media;
 mod parallel;
 mod platform;
 mod record;
-mod strip;
 mod verify;
 mod watch;
 
@@ -31,6 +30,5 @@ pub use crate::{
     limits::Limits,
     platform::{ParsePlatformError, Platform},
     record::Record,
-    strip::strip,
     verify::{Depth, Verification, VerifiedImage, VerifyOptions},
 };

@@ -42,6 +42,13 @@ pub(crate) fn is_config(media_type: &str) -> bool {
     matches!(media_type, CONFIG | DOCKER_CONFIG)
 }
 
+/// Whether a type is that of a layer by its name, also one that nobody here can read, such as that of an encrypted layer.
+pub(crate) fn is_called_layer(media_type: &str) -> bool {
+    ["application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."]
+        .iter()
+        .any(|family| media_type.starts_with(family))
+}
+
 /// The OCI type in place of Docker's; any other as it is.
 pub(crate) fn to_oci(media_type: &str) -> &str {
     match media_type {

@@ -8,8 +8,8 @@ use std::{
 
 use dunnage_digest::{Algorithm, DiffId, Digest, Hasher, HashingWriter, Mismatch};
 use dunnage_estargz::{
-    Build, Built, Error as LayerError, Format as TocFormat, MANIFEST_CHECKSUM_ANNOTATION, Missing, OpenOptions,
-    Packing, Reader, Summary, Writer,
+    Audit, Build, Built, Error as LayerError, Format as TocFormat, MANIFEST_CHECKSUM_ANNOTATION, Missing, OpenOptions,
+    Packing, Reader, Summary, Writer, restore_tar,
 };
 
 use super::{
@@ -22,7 +22,6 @@ use crate::{
     input::{LayerInput, spool},
     layout::NewBlob,
     media::{LayerType, Suffix},
-    strip::strip,
     watch::Share,
 };
 
@@ -64,26 +63,20 @@ impl LayerJob {
             return Ok(self.unchanged(Outcome::Absent, self.kind.suffix, None));
         }
         let file = work.source.open_blob(&self.descriptor)?;
-        let options = OpenOptions { limits: work.write.limits.clone(), ..OpenOptions::default() };
-        let outside = Outside { layout: work.source, toc: self.toc.as_ref() };
-        let toc = match open_toc(&file, &options, outside) {
-            Err(error @ LayerError::Read { .. }) => return Err(self.failed(error)),
-            // One that only looks like a layer with a table of contents is read as the tar that it also is.
-            other => other.ok().and_then(|(format, reader)| Some((format, reader?))),
-        };
-        if let Some(kept) = self.keep(work, share, &file, toc.as_ref())? {
-            return Ok(kept);
-        }
-        let input = LayerInput {
+        let mut input = LayerInput {
             layout: work.source,
             descriptor: &self.descriptor,
             name: &self.name,
             file: &file,
-            payload_len: toc.as_ref().map(|(_, reader)| reader.footer().payload_len),
+            payload_len: None,
             unpacked_limit: work.write.limits.tar.unpacked,
             share,
         };
-        drop(toc);
+        let toc = self.open_toc(work, &input)?;
+        if let Some(kept) = self.keep(work, share, &file, toc.as_ref())? {
+            return Ok(kept);
+        }
+        input.payload_len = toc.map(|(_, reader)| reader.footer().payload_len);
         match work.options.target {
             Target::Tar => self.to_tar(work, &input),
             _ => self.to_layer(work, &input),
@@ -92,6 +85,36 @@ impl LayerJob {
 
     fn failed(&self, source: LayerError) -> Error {
         Error::Layer { layer: self.name.clone(), source }
+    }
+
+    /// The table of contents, if there is one. One that the manifest names has to be the one it names, and to say what the
+    /// tar says, or the layer would be converted to what some of its readers never saw. Any other means nothing: the layer
+    /// is the tar that it also is.
+    fn open_toc<'f>(
+        &self,
+        work: &Work<'_>,
+        input: &LayerInput<'f>,
+    ) -> Result<Option<(Format, Reader<&'f File>)>, Error> {
+        let options = OpenOptions { limits: work.write.limits.clone(), ..OpenOptions::default() };
+        let outside = Outside { layout: work.source, toc: self.toc.as_ref() };
+        let named = Named { layer: &self.name, descriptor: &self.descriptor };
+        let (format, reader) = match open_toc(input.file, &options, outside) {
+            Ok(opened) => opened,
+            Err(error @ LayerError::Read { .. }) => return Err(input.explain(error)),
+            Err(error) if named.any() => return Err(input.explain(error)),
+            Err(_) => return Ok(None),
+        };
+        let Some(reader) = reader else { return Ok(None) };
+        if named.check(format, Some(reader.toc_digest())).map_err(|error| input.explain_other(error))? {
+            let audit = reader.audit(&work.write.cancel, &|_| ()).and_then(Audit::agreed);
+            let audit = audit.map_err(|error| input.explain(error))?;
+            if self.diff_id.digest().algorithm() == audit.diff_id.digest().algorithm() {
+                let mismatch = Mismatch::check(self.diff_id.digest(), audit.diff_id.digest());
+                let failed = |source| Error::DiffId { layer: self.name.clone(), source };
+                mismatch.map_err(|mismatch| input.explain_other(failed(mismatch)))?;
+            }
+        }
+        Ok(Some((format, reader)))
     }
 
     /// The layer as it is, if that is what it should become.
@@ -164,7 +187,7 @@ impl LayerJob {
             let failed = |source| LayerError::Write { source };
             let mut out = HashingWriter::new(BufWriter::with_capacity(1 << 20, blob), Hasher::sha256());
             if is_stripped {
-                strip(tar, &work.write.limits.tar, &mut out)?;
+                restore_tar(tar, &work.write.limits.tar, &mut out)?;
             } else {
                 copy(tar, &mut out)?;
             }

@@ -10,7 +10,6 @@
 )]
 
 mod convert;
-mod documents;
 mod hostile;
 mod kept;
 mod make;
