@@ -5,11 +5,13 @@ use std::{ffi::OsString, path::PathBuf};
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use dunnage_digest::Digest;
+use dunnage_layer::Platform;
 
 /// Build, check, read, extract and compare container layers and file trees.
 ///
 /// SOURCE is a path, or `-` for standard input. What it is shows in its content: a directory, a tar (plain, gzip or
-/// zstd), a layer with a table of contents (eStargz, older stargz, zstd:chunked).
+/// zstd), a layer with a table of contents (eStargz, older stargz, zstd:chunked). `oci:DIR` or `oci:DIR:TAG` is an image in
+/// an OCI image layout.
 #[derive(Debug, Parser)]
 #[command(
     name = "dunnage",
@@ -68,6 +70,9 @@ pub(crate) struct Global {
     /// The table of contents of a layer that has it stored elsewhere
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) toc: Option<PathBuf>,
+    /// Of an image for many platforms, the one to take; convert, inspect and verify take many [default: all of them]
+    #[arg(long, global = true, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Vec<Platform>,
     /// Also hand out content that the source has no digest for
     #[arg(long, global = true)]
     pub(crate) unverified: bool,
@@ -105,7 +110,10 @@ pub(crate) enum Command {
     Diff(Diff),
     /// Check every digest that a source carries; read everything where it carries none
     Verify(Verify),
-    /// Convert a directory, a tar or a layer into a layer or a tar
+    /// Convert a directory, a tar or a layer into a layer or a tar, or all layers of an image
+    ///
+    /// From `oci:DIR[:TAG]` to `oci:DIR[:TAG]` all layers of an image are converted, for all platforms, and whatever leads to
+    /// them. The destination may be a new directory, a layout with other images, or the source itself.
     ///
     /// Before a layer is converted, its table of contents is compared with the tar in it, entry by entry.
     ///
@@ -261,7 +269,7 @@ pub(crate) struct Convert {
     /// What to convert
     #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) source: PathBuf,
-    /// Where to write; `-` for standard output
+    /// Where to write; `-` for standard output, `oci:DIR[:TAG]` for an image
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) dest: PathBuf,
     /// What to make
@@ -282,6 +290,9 @@ pub(crate) struct Convert {
     /// Write the table of contents to this file instead of into the layer (eStargz)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) toc_out: Option<PathBuf>,
+    /// Put the tables of contents of an image into an image of their own, tagged TAG-esgztoc (eStargz)
+    #[arg(long, conflicts_with = "toc_out")]
+    pub(crate) external_toc: bool,
     /// What compresses with gzip; the bytes depend on it
     #[arg(long, value_enum, value_name = "CODEC", default_value_t)]
     pub(crate) codec: CodecName,
@@ -291,11 +302,14 @@ pub(crate) struct Convert {
     /// A list of files to put in front, one a line
     #[arg(long, value_name = "LIST", value_hint = ValueHint::FilePath)]
     pub(crate) prioritize_from: Option<PathBuf>,
+    /// A record of the files that a container read, as JSON lines: what to put in front of an image's layers
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) record: Option<PathBuf>,
     /// Go on if a file to put in front is not there
     #[arg(long)]
     pub(crate) allow_missing: bool,
     /// Keep the tar bit for bit, so that unpacking the layer gives it back
-    #[arg(long, conflicts_with_all = ["prioritize", "prioritize_from", "duplicates"])]
+    #[arg(long, conflicts_with_all = ["prioritize", "prioritize_from", "record", "duplicates"])]
     pub(crate) lossless: bool,
     /// What to do with a name that comes up again
     #[arg(long, value_enum, value_name = "HOW", default_value_t)]
@@ -306,7 +320,7 @@ pub(crate) struct Convert {
     /// Print only the annotations for the layer's descriptor, as `name=value`
     #[arg(long)]
     pub(crate) annotations: bool,
-    /// Fail if DEST exists
+    /// Fail if DEST exists, or has an image of that tag
     #[arg(long)]
     pub(crate) no_clobber: bool,
 }

@@ -9,6 +9,7 @@ use std::{
 
 use dunnage_digest::{Digest, ErrorKind};
 use dunnage_estargz::{ExternalTocDecompressor, OpenOptions, Trust};
+use dunnage_layer::Platform;
 
 use crate::{
     args::{Global, ProgressMode},
@@ -30,6 +31,8 @@ pub(crate) struct Context {
     pub(crate) toc_digest: Option<Digest>,
     /// The TOC of a layer that has it stored elsewhere.
     pub(crate) toc: Option<PathBuf>,
+    /// Which images to take of several; all if empty.
+    pub(crate) platforms: Vec<Platform>,
 }
 
 impl Context {
@@ -55,6 +58,7 @@ impl Context {
             trust: if global.unverified { Trust::Unverified } else { Trust::Verified },
             toc_digest: global.toc_digest,
             toc: global.toc.clone(),
+            platforms: global.platform.clone(),
         }
     }
 

@@ -158,9 +158,10 @@ fn kind(chain: &[Cause<'_>]) -> ErrorKind {
         let failure = error.downcast_ref::<Failure>().map(|error| error.kind);
         let layer = || error.downcast_ref::<dunnage_estargz::Error>().map(dunnage_estargz::Error::kind);
         let tree = || error.downcast_ref::<dunnage_tree::Error>().map(dunnage_tree::Error::kind);
+        let image = || error.downcast_ref::<dunnage_layer::Error>().map(dunnage_layer::Error::kind);
         let mismatch = || error.downcast_ref::<Mismatch>().map(|_| ErrorKind::Integrity);
         let stream = || error.downcast_ref::<CorruptStream>().map(|_| ErrorKind::Malformed);
-        failure.or_else(layer).or_else(tree).or_else(mismatch).or_else(stream)
+        failure.or_else(layer).or_else(image).or_else(tree).or_else(mismatch).or_else(stream)
     });
     known.unwrap_or(ErrorKind::Io)
 }
@@ -193,6 +194,9 @@ fn hint(chain: &[Cause<'_>], kind: ErrorKind) -> Option<String> {
     if let Some(hint) = chain.iter().find_map(|error| hint_of_layer(error.downcast_ref()?)) {
         return Some(hint.to_owned());
     }
+    if let Some(hint) = chain.iter().find_map(|error| hint_of_image(error.downcast_ref()?)) {
+        return Some(hint.to_owned());
+    }
     let hint = match kind {
         ErrorKind::Malformed => "it is damaged or was cut off: make or fetch it again",
         ErrorKind::Integrity => "it is not what its digests say: do not use it, fetch it again",
@@ -222,6 +226,23 @@ fn hint_of_layer(error: &dunnage_estargz::Error) -> Option<&'static str> {
     }
 }
 
+const fn hint_of_image(error: &dunnage_layer::Error) -> Option<&'static str> {
+    use dunnage_layer::Error;
+    match error {
+        Error::NoPlatform { .. } => Some("--platform takes one of these"),
+        Error::NoTag { .. } | Error::ManyTags { .. } => Some("name one of these as oci:DIR:TAG"),
+        Error::Empty { .. } => Some("name another directory"),
+        Error::NoBlob { .. } => Some("fetch the image again, whole; or let --platform pick what is there"),
+        Error::NotLayout { .. } => {
+            Some("name a directory with the files `oci-layout` and `index.json`, or a new one to write to")
+        }
+        Error::TagExists { .. } => Some("leave --no-clobber out to replace it"),
+        Error::NotFound { .. } => Some("--allow-missing goes on without it"),
+        Error::Record { .. } => Some("a line is an object such as {\"path\":\"etc/passwd\"}"),
+        _ => None,
+    }
+}
+
 /// The flag that raises the limit.
 fn limit_hint(chain: &[Cause<'_>]) -> &'static str {
     let what = chain.iter().rev().find_map(|error| {
@@ -230,10 +251,15 @@ fn limit_hint(chain: &[Cause<'_>]) -> &'static str {
             Some(dunnage_estargz::Error::Tar(dunnage_tree::Error::Limit { what, .. })) => Some(*what),
             _ => None,
         };
-        layer.or_else(|| match error.downcast_ref::<dunnage_tree::Error>() {
+        let image = || match error.downcast_ref::<dunnage_layer::Error>() {
+            Some(dunnage_layer::Error::Limit { what, .. }) => Some(*what),
+            _ => None,
+        };
+        let tree = || match error.downcast_ref::<dunnage_tree::Error>() {
             Some(dunnage_tree::Error::Limit { what, .. }) => Some(*what),
             _ => None,
-        })
+        };
+        layer.or_else(image).or_else(tree)
     });
     let what = what.unwrap_or_default();
     match what {

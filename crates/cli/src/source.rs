@@ -5,12 +5,14 @@
 //! | a directory                | [`directory`]                                                             |
 //! | a file                     | a layer if it ends like one, else an archive                              |
 //! | `-`, redirected from a file| the same, read by position like any file                                  |
+//! | `oci:DIR[:TAG]`            | [`image`]                                                                 |
 //! | `-`, a pipe                | kept in a temporary file first, unless the command reads from front to back anyway |
 //!
 //! Each format is a [`Source`], and commands know no other.
 
 mod archive;
 mod directory;
+mod image;
 mod layer;
 
 use std::{
@@ -25,8 +27,11 @@ use dunnage_digest::{Cursor, ErrorKind};
 use dunnage_estargz::Packing;
 use dunnage_tree::Tree;
 
-pub(crate) use self::layer::Layer;
 use self::{archive::Archive, directory::Directory};
+pub(crate) use self::{
+    image::{ImageRef, ImageSource, platform_name},
+    layer::Layer,
+};
 use crate::{context::Context, exit::Failure, progress::Progress, sink::without_path};
 
 /// Something that commands can work on.
@@ -63,6 +68,11 @@ pub(crate) trait Source {
 
     /// The layer, if it is one.
     fn layer(&self) -> Option<&Layer> {
+        None
+    }
+
+    /// The image, if it is one.
+    fn image(&self) -> Option<&ImageSource> {
         None
     }
 }
@@ -107,6 +117,9 @@ pub(crate) fn is_stdin(path: &Path) -> bool {
 }
 
 fn open_any(context: &Context, path: &Path, access: Access) -> Result<Box<dyn Source>> {
+    if let Some(reference) = ImageRef::parse(path)? {
+        return Ok(Box::new(ImageSource::open(context, &reference)?));
+    }
     if !is_stdin(path) && std::fs::metadata(path)?.is_dir() {
         return Ok(Box::new(Directory::open(context, path)?));
     }

@@ -1,5 +1,6 @@
 //! `dunnage convert`: anything into a layer or a tar.
 
+mod image;
 mod layer;
 mod report;
 mod tar;
@@ -10,15 +11,22 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     args::{Convert, Target},
-    context::Context,
+    context::{Context, usage},
     exit::Exit,
     print::Out,
     progress::Progress,
     sink::{Clobber, Sink, is_stdout},
-    source::{self, Access, name_of},
+    source::{self, Access, ImageRef, name_of},
 };
 
 pub(super) fn run(context: &Context, args: Convert) -> Result<Exit> {
+    if let Some(to) = ImageRef::parse(&args.dest)? {
+        return image::run(context, &args, &to);
+    }
+    if args.record.is_some() || args.external_toc {
+        let message = "--record and --external-toc are for images";
+        return Err(usage(message, "name the image as oci:DIR[:TAG], on both sides"));
+    }
     let source = source::open(context, &args.source, Access::Once)?;
     let clobber = if args.no_clobber { Clobber::Refuse } else { Clobber::Replace };
     let sink = Sink::create(&args.dest, clobber)?;

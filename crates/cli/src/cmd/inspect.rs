@@ -7,6 +7,8 @@ mod report;
 mod svg;
 mod text;
 
+mod image;
+
 use std::{collections::BTreeMap, fmt};
 
 use anyhow::{Context as _, Result};
@@ -29,6 +31,9 @@ use self::report::{Form, Report};
 pub(super) fn run(context: &Context, args: &Inspect) -> Result<Exit> {
     let form = args.report.as_deref().map(Form::of).transpose()?;
     let source = source::open(context, &args.source, Access::Random)?;
+    if let Some(image) = source.image() {
+        return image::run(context, args, image);
+    }
     let failed = || format!("cannot read {}", name_of(&args.source));
     let mut digests = if args.digest { digests(context, source.as_ref()).with_context(failed)? } else { None };
     let mut out = Out::stdout()?;

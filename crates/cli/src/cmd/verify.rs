@@ -1,5 +1,7 @@
 //! `dunnage verify`: every digest that a source carries, or at least every byte.
 
+mod image;
+
 use std::{fmt, time::Instant};
 
 use anyhow::{Context as _, Result};
@@ -22,6 +24,9 @@ use crate::{
 
 pub(super) fn run(context: &Context, args: &Verify) -> Result<Exit> {
     let source = source::open(context, &args.source, Access::Random)?;
+    if let Some(image) = source.image() {
+        return image::run(context, args, image);
+    }
     let failed = || format!("{} is not sound", name_of(&args.source));
     let start = Instant::now();
     let report = match source.layer() {

@@ -82,7 +82,7 @@ fn made((sink, built): (Sink, Built)) -> (Sink, Made) {
     (sink, Made::Layer { summary: Box::new(built.summary), missed: built.missed })
 }
 
-fn write_options(context: &Context, args: &Convert) -> Result<WriteOptions> {
+pub(super) fn write_options(context: &Context, args: &Convert) -> Result<WriteOptions> {
     Ok(WriteOptions {
         chunk_size: args.chunk_size.unwrap_or_default(),
         streams: match (args.stream_size, args.min_chunk_size) {
@@ -102,9 +102,11 @@ fn write_options(context: &Context, args: &Convert) -> Result<WriteOptions> {
 }
 
 fn compressor(args: &Convert) -> Result<Arc<dyn Compressor>> {
+    let is_outside = args.toc_out.is_some() || args.external_toc;
     if args.to == Target::ZstdChunked {
-        if args.toc_out.is_some() {
-            return Err(usage("only eStargz can have its table of contents elsewhere", "leave --toc-out out"));
+        if is_outside {
+            let hint = if args.external_toc { "leave --external-toc out" } else { "leave --toc-out out" };
+            return Err(usage("only eStargz can have its table of contents elsewhere", hint));
         }
         let level = args.level.map(ZstdLevel::new).transpose()?.unwrap_or_default();
         return Ok(Arc::new(ZstdCompressor::new(level)));
@@ -115,11 +117,11 @@ fn compressor(args: &Convert) -> Result<Arc<dyn Compressor>> {
     };
     let level = args.level.map(Level::new).transpose()?.unwrap_or_default();
     let gzip = GzipCompressor::new(codec, level);
-    Ok(if args.toc_out.is_some() { Arc::new(ExternalTocCompressor::new(gzip)) } else { Arc::new(gzip) })
+    Ok(if is_outside { Arc::new(ExternalTocCompressor::new(gzip)) } else { Arc::new(gzip) })
 }
 
 /// Files named one by one, then those of the list.
-fn prioritized(args: &Convert) -> Result<Vec<String>> {
+pub(super) fn prioritized(args: &Convert) -> Result<Vec<String>> {
     let mut files = args.prioritize.clone();
     if let Some(list) = &args.prioritize_from {
         let failed = || format!("cannot read the list `{}`", list.display());

@@ -1,0 +1,248 @@
+//! All layers of an image, and the documents that lead to them.
+
+use std::{fmt, fs::File, io::BufReader, time::Instant};
+
+use anyhow::{Context as _, Result};
+use dunnage_estargz::Missing;
+use dunnage_layer::{
+    Conversion, Converted, ConvertedLayer, ConvertedManifest, ImageOptions, Layout, Limits, Outcome, Record, SameTag,
+    Tar, Target as ImageTarget,
+};
+use serde::Serialize;
+
+use super::layer::{prioritized, write_options};
+use crate::{
+    args::{Convert, Duplicates, Target},
+    context::{Context, usage},
+    exit::Exit,
+    print::{Out, bytes, counted, row, schema},
+    progress::Progress,
+    source::{ImageRef, name_of, platform_name, title},
+};
+
+pub(super) fn run(context: &Context, args: &Convert, to: &ImageRef) -> Result<Exit> {
+    let Some(from) = ImageRef::parse(&args.source)? else {
+        let message = format!("an image is made of an image, and {} is none", name_of(&args.source));
+        return Err(usage(message, "name the source as oci:DIR[:TAG]"));
+    };
+    let options = options(context, args)?;
+    let start = Instant::now();
+    let failed = || format!("cannot convert {} into {}", name_of(&args.source), name_of(&args.dest));
+    let done = convert(context, &from, to, options).with_context(failed)?;
+    for manifest in &done.manifests {
+        for name in &manifest.missed {
+            let platform = platform_name(manifest.platform.as_ref());
+            context.note(&format!("{name}: not in any layer for {platform}, so not put in front"));
+        }
+    }
+    if !context.quiet || context.json {
+        let mut out = Out::stdout()?;
+        out.either(context, &Report::new(args, &done, start.elapsed().as_secs_f64()))?;
+        out.finish()?;
+    }
+    Ok(Exit::DONE)
+}
+
+fn convert(
+    context: &Context,
+    from: &ImageRef,
+    to: &ImageRef,
+    options: ImageOptions,
+) -> Result<Converted, dunnage_layer::Error> {
+    let source = Layout::open(&from.dir, &Limits::default())?;
+    let plan = Conversion::plan(&source, from.tag.as_deref(), options)?;
+    let destination = Layout::create(&to.dir, &Limits::default())?;
+    let progress = Progress::start(context, "convert", Some(plan.total_bytes()));
+    plan.run(&destination, to.tag.as_deref(), &|done| progress.set(done))
+}
+
+fn options(context: &Context, args: &Convert) -> Result<ImageOptions> {
+    for (is_there, option) in [
+        (args.toc_out.is_some(), "--toc-out"),
+        (args.annotations, "--annotations"),
+        (args.duplicates != Duplicates::Replace, "--duplicates"),
+        (context.toc.is_some(), "--toc"),
+        (context.toc_digest.is_some(), "--toc-digest"),
+    ] {
+        if is_there {
+            return Err(usage(format!("{option} is for a single layer"), format!("leave {option} out")));
+        }
+    }
+    let target = match (args.to, args.external_toc) {
+        (Target::Estargz, false) => ImageTarget::EStargz,
+        (Target::Estargz, true) => ImageTarget::EStargzExternalToc,
+        (Target::ZstdChunked, _) => ImageTarget::ZstdChunked,
+        (Target::Tar, false) => ImageTarget::Tar,
+        (Target::Tar, true) => return Err(usage("a tar has no table of contents", "leave --external-toc out")),
+    };
+    let mut options = ImageOptions {
+        target,
+        prioritized: prioritized(args)?,
+        missing: if args.allow_missing { Missing::Report } else { Missing::Refuse },
+        tar: if args.lossless { Tar::Lossless } else { Tar::Rewrite },
+        threads: context.threads,
+        platforms: context.platforms.clone(),
+        same_tag: if args.no_clobber { SameTag::Refuse } else { SameTag::Replace },
+        ..ImageOptions::default()
+    };
+    if target == ImageTarget::Tar {
+        options.write.limits = context.limits.clone();
+    } else {
+        options.write = write_options(context, args)?;
+    }
+    if let Some(path) = &args.record {
+        let failed = || format!("cannot read the record `{}`", path.display());
+        let file = File::open(path).with_context(failed)?;
+        options.record = Record::read(BufReader::new(file)).with_context(failed)?;
+    }
+    Ok(options)
+}
+
+#[derive(Serialize)]
+struct Report {
+    schema: String,
+    source: String,
+    source_digest: String,
+    dest: String,
+    tag: Option<String>,
+    media_type: String,
+    digest: String,
+    size: u64,
+    manifests: Vec<Manifest>,
+    toc_image: Option<TocImage>,
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct TocImage {
+    tag: String,
+    digest: String,
+}
+
+#[derive(Serialize)]
+struct Manifest {
+    source_digest: String,
+    digest: String,
+    is_image: bool,
+    platform: Option<String>,
+    layers: Vec<Layer>,
+    missed: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Layer {
+    outcome: &'static str,
+    source: Blob,
+    #[serde(flatten)]
+    blob: Blob,
+    toc_digest: Option<String>,
+    missed: Vec<String>,
+    annotations: std::collections::BTreeMap<String, String>,
+}
+
+#[derive(Serialize)]
+struct Blob {
+    media_type: String,
+    digest: String,
+    size: u64,
+    diff_id: String,
+}
+
+impl Report {
+    fn new(args: &Convert, done: &Converted, seconds: f64) -> Self {
+        Self {
+            schema: schema("convert-image"),
+            source: title(&args.source),
+            source_digest: done.source.to_string(),
+            dest: title(&args.dest),
+            tag: done.tag.clone(),
+            media_type: done.media_type.clone(),
+            digest: done.digest.to_string(),
+            size: done.size,
+            manifests: done.manifests.iter().map(Manifest::new).collect(),
+            toc_image: done
+                .toc_image
+                .as_ref()
+                .map(|(tag, digest)| TocImage { tag: tag.clone(), digest: digest.to_string() }),
+            seconds,
+        }
+    }
+}
+
+impl Manifest {
+    fn new(manifest: &ConvertedManifest) -> Self {
+        Self {
+            source_digest: manifest.source.to_string(),
+            digest: manifest.digest.to_string(),
+            is_image: manifest.is_image,
+            platform: manifest.platform.as_ref().map(ToString::to_string),
+            layers: manifest.layers.iter().map(Layer::new).collect(),
+            missed: manifest.missed.clone(),
+        }
+    }
+
+    /// `3 converted, 1 kept`.
+    fn outcomes(&self) -> String {
+        let names = [Outcome::Converted, Outcome::Kept, Outcome::Absent].map(Outcome::name);
+        let counted = names.into_iter().filter_map(|name| {
+            let count = self.layers.iter().filter(|layer| layer.outcome == name).count();
+            (count > 0).then(|| format!("{count} {name}"))
+        });
+        counted.collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Layer {
+    fn new(layer: &ConvertedLayer) -> Self {
+        Self {
+            outcome: layer.outcome.name(),
+            source: Blob {
+                media_type: layer.source_media_type.clone(),
+                digest: layer.source.to_string(),
+                size: layer.source_size,
+                diff_id: layer.source_diff_id.to_string(),
+            },
+            blob: Blob {
+                media_type: layer.media_type.clone(),
+                digest: layer.digest.to_string(),
+                size: layer.size,
+                diff_id: layer.diff_id.to_string(),
+            },
+            toc_digest: layer.toc_digest.as_ref().map(ToString::to_string),
+            missed: layer.missed.clone(),
+            annotations: layer.annotations.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let images = self.manifests.iter().filter(|manifest| manifest.is_image).count();
+        let tag = self.tag.as_ref().map_or_else(String::new, |tag| format!(" `{}`", tag.escape_debug()));
+        writeln!(
+            f,
+            "{}: image{tag}, {}, from {}",
+            self.dest,
+            counted(images as u64, "platform", "platforms"),
+            self.source
+        )?;
+        row(f, "digest", &self.digest)?;
+        row(f, "time", format_args!("{:.2} s", self.seconds))?;
+        for manifest in &self.manifests {
+            let platform = manifest.platform.as_deref().unwrap_or("unknown");
+            if !manifest.is_image {
+                row(f, platform, format_args!("{}: no image, copied as it is", manifest.digest))?;
+                continue;
+            }
+            row(f, platform, format_args!("{}: layers: {}", manifest.digest, manifest.outcomes()))?;
+            for layer in &manifest.layers {
+                let (old, new) = (&layer.source, &layer.blob);
+                writeln!(f, "    {:<10}{} to {}  {}", layer.outcome, bytes(old.size), bytes(new.size), new.digest)?;
+            }
+        }
+        if let Some(toc_image) = &self.toc_image {
+            row(f, "toc image", format_args!("`{}`, {}", toc_image.tag.escape_debug(), toc_image.digest))?;
+        }
+        Ok(())
+    }
+}
