@@ -11,6 +11,7 @@
 
 mod convert;
 mod errors;
+mod image;
 mod read;
 mod run;
 mod verify;

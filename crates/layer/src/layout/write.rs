@@ -22,7 +22,6 @@ use crate::{
     confine::{Existing, Root, flush_dir, name_it, nameless},
     descriptor::TAG_ANNOTATION,
     json::Object,
-    media::INDEX,
 };
 
 /// What happens to an image of the same tag.
@@ -182,10 +181,10 @@ fn is_replaced(old: &Descriptor, new: &Descriptor) -> bool {
     }
 }
 
+/// Without a media type, which is optional here: some versions of umoci refuse the index of a layout that has one.
 fn new_index() -> Result<Object, Error> {
     let mut index = Object::default();
     index.set("schemaVersion", &2)?;
-    index.set("mediaType", INDEX)?;
     Ok(index)
 }
 

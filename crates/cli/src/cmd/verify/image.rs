@@ -104,7 +104,7 @@ impl fmt::Display for Report {
                 format_args!("{tocs} a table of contents that the manifest does not name, so nobody will use it"),
             )?;
         }
-        if self.deep {
+        if self.deep && self.tocs > 0 {
             row(f, "deep", "the tables of contents and the tars agree")?;
         }
         Ok(())

@@ -1,0 +1,210 @@
+//! Images in OCI layouts: every command on them, and conversion from one to the other.
+
+use std::fs;
+
+use dunnage_digest::{Algorithm, Digest};
+use serde_json::{Value, json};
+
+use crate::run::Here;
+
+const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+const TAR: &str = "application/vnd.oci.image.layer.v1.tar";
+const REF: &str = "org.opencontainers.image.ref.name";
+
+fn put(here: &Here, layout: &str, media_type: &str, bytes: &[u8]) -> Value {
+    let digest = Digest::of(Algorithm::Sha256, bytes);
+    let dir = here.path(layout).join("blobs/sha256");
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join(digest.to_hex()), bytes).unwrap();
+    json!({"mediaType": media_type, "digest": digest.to_string(), "size": bytes.len()})
+}
+
+/// An image for `architecture`: `tree`, and over it a layer that removes `etc` and adds `new`.
+fn image(here: &Here, layout: &str, architecture: &str) -> Value {
+    here.tar("over.tar", &[(b".wh.etc", ""), (b"new", architecture)]);
+    let layers = [("tree.tar", "tree.tar.gz", GZIP), ("over.tar", "over.tar", TAR)];
+    let diff_ids: Vec<String> =
+        layers.iter().map(|(plain, ..)| Digest::of(Algorithm::Sha256, &here.read(plain)).to_string()).collect();
+    let layers: Vec<Value> = layers.iter().map(|(_, blob, kind)| put(here, layout, kind, &here.read(blob))).collect();
+    let config =
+        json!({"os": "linux", "architecture": architecture, "rootfs": {"type": "layers", "diff_ids": diff_ids}});
+    let config = put(here, layout, "application/vnd.oci.image.config.v1+json", config.to_string().as_bytes());
+    let manifest = json!({"schemaVersion": 2, "config": config, "layers": layers});
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    let mut image = put(here, layout, kind, manifest.to_string().as_bytes());
+    image["platform"] = json!({"os": "linux", "architecture": architecture});
+    image
+}
+
+/// The layout `in`: `one` is an image for amd64, `many` one for amd64 and arm64.
+fn with_images() -> Here {
+    let here = Here::with_all_forms();
+    let images = ["amd64", "arm64"].map(|architecture| image(&here, "in", architecture));
+    let kind = "application/vnd.oci.image.index.v1+json";
+    let many = json!({"schemaVersion": 2, "mediaType": kind, "manifests": images});
+    let mut many = put(&here, "in", kind, many.to_string().as_bytes());
+    let [mut one, _] = images;
+    one["annotations"] = json!({REF: "one"});
+    many["annotations"] = json!({REF: "many"});
+    here.write("in/oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#);
+    here.write("in/index.json", json!({"schemaVersion": 2, "manifests": [one, many]}).to_string().as_bytes());
+    here
+}
+
+#[test]
+fn an_image_is_read_like_anything_else() {
+    let here = with_images();
+    assert_eq!(here.ok("ls oci:in:one").out, "big\nbin\nempty\nnew\nout\n");
+    assert_eq!(here.ok("cat oci:in:one new").out, "amd64");
+    assert_eq!(here.ok("cat oci:in:many new --platform linux/arm64").out, "arm64");
+    here.run("ls oci:in:one etc").failed(1, &["no such file: `etc`"]);
+    here.ok("extract oci:in:one out");
+    assert_eq!(here.ok("diff oci:in:one out --ignore-mtime").out, "");
+    assert_eq!(here.read("out/big"), here.read("tree/big"));
+    let differs = here.run("diff oci:in:one tree");
+    assert_eq!(
+        (differs.code, differs.out.as_str()),
+        (1, "etc: directory only in the second\nnew: file only in the first\n")
+    );
+    here.ok("convert oci:in:one flat.tar --to tar -q");
+    assert_eq!(here.ok("diff flat.tar oci:in:one").out, "");
+    here.ok("convert oci:in:one flat.esgz --to estargz -q");
+    here.ok("verify flat.esgz --deep");
+    assert_eq!(here.ok("diff flat.esgz oci:in:one").out, "");
+}
+
+#[test]
+fn every_target_holds_the_same_files() {
+    let here = with_images();
+    for options in [
+        "--to estargz",
+        "--to estargz --level 1 --chunk-size 4K --codec zlib",
+        "--to estargz --external-toc",
+        "--to estargz --lossless",
+        "--to estargz --stream-size 64K",
+        "--to zstd-chunked --threads 1",
+        "--to tar",
+    ] {
+        let _ = fs::remove_dir_all(here.path("to"));
+        here.ok(&format!("convert oci:in:many oci:to:other {options} -q"));
+        for platform in ["linux/amd64", "linux/arm64"] {
+            let diff = here.ok(&format!("diff oci:in:many oci:to:other --platform {platform}"));
+            assert_eq!(diff.out, "", "{options}");
+        }
+        let verified = here.json("verify oci:to:other --deep");
+        assert_eq!((&verified["schema"], &verified["images"]), (&json!("dunnage.verify-image/1"), &json!(2)));
+        assert_eq!(verified["tocs"], if options == "--to tar" { 0 } else { 3 }, "{options}");
+    }
+    // From each to the next, in place.
+    for options in ["--to zstd-chunked", "--to estargz --external-toc", "--to estargz", "--to tar"] {
+        here.ok(&format!("convert oci:to:other oci:to {options} -q"));
+        assert_eq!(here.ok("diff oci:in:many oci:to:other --platform linux/arm64").out, "", "{options}");
+    }
+}
+
+#[test]
+fn the_report_tells_of_every_layer() {
+    let here = with_images();
+    let made = here.json("convert oci:in:many oci:to --to estargz --external-toc");
+    assert_eq!((&made["schema"], &made["tag"]), (&json!("dunnage.convert-image/1"), &json!("many")));
+    assert_eq!(made["toc_image"]["tag"], "many-esgztoc");
+    let [amd, arm] = &made["manifests"].as_array().unwrap()[..] else { panic!() };
+    assert_eq!((&amd["platform"], &arm["platform"]), (&json!("linux/amd64"), &json!("linux/arm64")));
+    assert_eq!(amd["layers"][0], arm["layers"][0]);
+    assert_eq!(amd["layers"][1]["source"]["media_type"], TAR);
+    assert_eq!(amd["layers"][1]["media_type"], GZIP);
+    let page = here.json("inspect oci:to:many");
+    assert_eq!(page["schema"], "dunnage.inspect-image/1");
+    assert_eq!(page["digest"], made["digest"]);
+    for (image, manifest) in page["images"].as_array().unwrap().iter().zip([amd, arm]) {
+        for (shown, layer) in image["layers"].as_array().unwrap().iter().zip(manifest["layers"].as_array().unwrap()) {
+            for key in ["media_type", "digest", "size", "diff_id", "annotations"] {
+                assert_eq!(shown[key], layer[key], "{key}");
+            }
+            assert_eq!((&shown["toc"]["digest"], &shown["toc"]["is_named"]), (&layer["toc_digest"], &json!(true)));
+            assert_eq!(shown["format"], "estargz-external-toc");
+        }
+    }
+    let text = here.ok("inspect oci:to:many").out;
+    assert!(text.contains("linux/arm64: 2 layers") && text.contains("as the manifest says"), "{text}");
+    let plain = here.json("inspect oci:in:one");
+    assert_eq!(
+        (&plain["images"][0]["layers"][0]["format"], &plain["images"][0]["layers"][0]["toc"]),
+        (&json!("tar+gzip"), &Value::Null)
+    );
+    let text = here.ok("convert oci:to:many oci:to:again --to estargz --external-toc").out;
+    assert!(text.contains("layers: 2 kept") && text.contains("`again-esgztoc`"), "{text}");
+}
+
+#[test]
+fn platforms_records_and_tags() {
+    let here = with_images();
+    here.ok("convert oci:in:many oci:to:arm --to estargz --platform linux/arm64 -q");
+    assert_eq!(here.json("inspect oci:to")["images"].as_array().unwrap().len(), 1);
+    here.write("record", b"{\"path\":\"bin/tool\"}\n{\"path\":\"nowhere\"}\n");
+    let ran = here.ok("convert oci:in:one oci:to:first --to estargz --record record");
+    assert!(ran.err.contains("nowhere: not in any layer for linux/amd64"), "{}", ran.err);
+    let made = here.json("convert oci:in:one oci:to:first --to estargz --record record -q");
+    assert_eq!(made["manifests"][0]["missed"], json!(["nowhere"]));
+    assert_eq!(made["manifests"][0]["layers"][0]["missed"], json!(["nowhere"]));
+    here.ok("convert oci:in:one oci:to:second --to estargz --prioritize bin/tool -q");
+    here.run("convert oci:in:one oci:to:second --to estargz --no-clobber")
+        .failed(1, &["tag `second` exists", "--no-clobber"]);
+    here.run("convert oci:in:one oci:to:x --to estargz --prioritize nowhere")
+        .failed(1, &["`nowhere`", "--allow-missing"]);
+    here.ok("convert oci:in:one oci:to:x --to estargz --prioritize nowhere --allow-missing -q");
+    assert_eq!(here.ok("ls oci:to:x").out, here.ok("ls oci:in:one").out);
+}
+
+#[test]
+fn wrong_calls_and_wrong_images_say_what_to_do() {
+    let here = with_images();
+    here.write("record", b"nonsense\n");
+    for (args, code, says) in [
+        ("ls oci:", 2, &["`oci:` names no directory"][..]),
+        ("ls oci:nowhere", 3, &["`nowhere`", "check the path"]),
+        ("ls oci:tree", 1, &["no OCI image layout", "`index.json`"]),
+        ("ls oci:in", 2, &["2 images", "`one`, `many`", "oci:DIR:TAG"]),
+        ("ls oci:in:two", 1, &["no tag `two`", "`one`, `many`", "oci:DIR:TAG"]),
+        ("ls oci:in:many", 2, &["linux/amd64, linux/arm64", "--platform"]),
+        ("ls oci:in:many --platform linux/mips", 1, &["no image for linux/mips", "--platform"]),
+        (
+            "ls oci:in:one --toc-digest sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+            1,
+            &["leave --toc-digest out"],
+        ),
+        ("inspect oci:in:one --digest", 2, &["leave --digest out"]),
+        ("convert tree.tar oci:to --to estargz", 2, &["an image is made of an image", "oci:DIR"]),
+        ("convert tree.tar x --to estargz --record record", 2, &["--record", "are for images"]),
+        ("convert oci:in:one oci:to --to estargz --toc-out x", 2, &["--toc-out is for a single layer"]),
+        ("convert oci:in:one oci:to --to estargz --annotations", 2, &["--annotations"]),
+        ("convert oci:in:one oci:to --to estargz --duplicates keep", 2, &["--duplicates"]),
+        ("convert oci:in:one oci:to --to tar --external-toc", 2, &["leave --external-toc out"]),
+        ("convert oci:in:one oci:to --to zstd-chunked --external-toc", 2, &["leave --external-toc out"]),
+        ("convert oci:in:one oci:to --to tar --prioritize big", 2, &["not in tars"]),
+        ("convert oci:in:one oci:to --to estargz --record record", 1, &["line 1 of the record"]),
+        ("convert oci:in:one oci:to:a+ --to estargz", 2, &["a tag is made of"]),
+        ("convert oci:in:one oci:tree --to estargz", 1, &["`tree` is no OCI image layout: it is not empty"]),
+    ] {
+        let ran = here.run(args);
+        ran.failed(code, says);
+        let told: Value = serde_json::from_str(&here.run(&format!("{args} --json")).err).unwrap();
+        assert_eq!((&told["exit"], told["hint"].is_string()), (&code.into(), true), "{args}");
+    }
+    assert!(here.run("ls oci:in:one --platform linux").code == 2);
+
+    // A layer with one byte changed.
+    let page = here.json("inspect oci:in:one");
+    let digest = page["images"][0]["layers"][0]["digest"].as_str().unwrap().to_owned();
+    let path = here.path("in/blobs").join(digest.replace(':', "/"));
+    let mut blob = fs::read(&path).unwrap();
+    *blob.last_mut().unwrap() ^= 1;
+    fs::write(&path, blob).unwrap();
+    for command in
+        ["ls oci:in:one", "verify oci:in:one", "convert oci:in:one oci:to --to estargz", "extract oci:in:one out"]
+    {
+        let says = [format!("blob {digest}: digest mismatch"), "do not use it".to_owned()];
+        here.run(command).failed(1, &[&says[0], &says[1]]);
+    }
+    assert!(!here.path("to/index.json").exists() && !here.path("out").exists());
+}
