@@ -223,7 +223,7 @@ impl<'s> Conversion<'s> {
         for other in others {
             for descriptor in std::iter::once(&other.descriptor).chain(&other.blobs) {
                 if copied.insert((descriptor.digest(), descriptor.size())) {
-                    jobs.push(Job::Copy(CopyJob { descriptor: descriptor.clone() }));
+                    jobs.push(Job::Copy(Box::new(CopyJob { descriptor: descriptor.clone() })));
                 }
             }
         }

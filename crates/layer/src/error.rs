@@ -31,7 +31,7 @@ pub enum Error {
     Limit { what: &'static str, limit: u64, asked: u64 },
     /// A blob has another digest or size than its descriptor says.
     #[error("blob {blob}")]
-    Mismatch { blob: Digest, source: Mismatch },
+    Mismatch { blob: Digest, source: Box<Mismatch> },
     /// The content of a layer is not what the image's configuration says.
     #[error("{layer}: diff ID")]
     DiffId { layer: String, source: Mismatch },

@@ -44,6 +44,9 @@ pub struct Layout {
     written: Mutex<BTreeSet<Algorithm>>,
 }
 
+/// The index of a layout and its entries, as they were written.
+type Index = (Object, Vec<Box<RawValue>>);
+
 impl Layout {
     /// Opens the layout in the directory `path`. The path may lead through symlinks; nothing inside of it may.
     ///
@@ -131,7 +134,7 @@ impl Layout {
         if got == expected {
             return Ok(file);
         }
-        Err(Error::Mismatch { blob: digest, source: Mismatch::Size { expected, got } })
+        Err(Error::Mismatch { blob: digest, source: Box::new(Mismatch::Size { expected, got }) })
     }
 
     /// Whether there is a file for the blob, whatever is in it.
@@ -161,7 +164,7 @@ impl Layout {
     pub(crate) fn blob_failed(&self, descriptor: &Descriptor, error: io::Error) -> Error {
         let blob = descriptor.digest();
         match error.get_ref().and_then(|inner| inner.downcast_ref::<Mismatch>()) {
-            Some(mismatch) => Error::Mismatch { blob, source: *mismatch },
+            Some(mismatch) => Error::Mismatch { blob, source: Box::new(*mismatch) },
             None => self.failed("read", blob_path(&blob))(error),
         }
     }
@@ -203,7 +206,7 @@ impl Layout {
     }
 
     /// The index and its entries, as they were written; `None` if there is no index yet.
-    fn index(&self) -> Result<Option<(Object, Vec<Box<RawValue>>)>, Error> {
+    fn index(&self) -> Result<Option<Index>, Error> {
         let document = "index.json";
         let Some(bytes) = self.read_file(document)? else { return Ok(None) };
         let index = Object::parse(&bytes, document, INDEX_KEYS)?;

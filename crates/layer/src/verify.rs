@@ -60,7 +60,7 @@ pub struct Verification<'l> {
 #[derive(Debug)]
 enum Job {
     Layer(Box<ImageLayer>),
-    Blob(Descriptor),
+    Blob(Box<Descriptor>),
 }
 
 /// What was checked, and found sound.
@@ -119,7 +119,7 @@ impl<'l> Verification<'l> {
         for descriptor in others.into_iter().flat_map(|other| std::iter::once(&other.descriptor).chain(&other.blobs)) {
             let key = (descriptor.digest(), descriptor.size());
             if !documents.contains(&key) && blobs.insert(key) {
-                plan.jobs.push(Job::Blob(descriptor.clone()));
+                plan.jobs.push(Job::Blob(Box::new(descriptor.clone())));
             }
         }
         let all = documents.union(&blobs);

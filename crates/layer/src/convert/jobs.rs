@@ -19,7 +19,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) enum Job {
     Layer(Box<LayerJob>),
-    Copy(CopyJob),
+    Copy(Box<CopyJob>),
 }
 
 /// A blob that only has to be in the destination as well.

@@ -66,14 +66,14 @@ impl FrameDecoder {
     }
 }
 
-/// The least bytes that a block takes, and the most that it holds.
-const BLOCK: (usize, usize) = (3, 128 << 10);
+/// The most bytes that a block holds. It takes at least three.
+const BLOCK: usize = 128 << 10;
 
 impl Decoder for FrameDecoder {
     fn decode(&mut self, input: &[u8], want: usize) -> Result<&[u8], CorruptStream> {
         // Memory is for what can come, not for what a TOC claims.
-        let blocks = (input.len() / BLOCK.0).saturating_add(1);
-        if want > blocks.saturating_mul(BLOCK.1) {
+        let blocks = (input.len() / 3).saturating_add(1);
+        if want > blocks.saturating_mul(BLOCK) {
             return Err(CorruptStream(format!("{} bytes of zstd cannot hold {want}", input.len())));
         }
         let len = match self.whole(input, want) {
