@@ -179,7 +179,7 @@ mod tests {
             ),
             (r#"{"Layers":1}"#, "malformed it: expected a key `layers`, got `Layers`"),
             ("{\"layer\u{17f}\":1}", "malformed it: expected a key `layers`, got `layerſ`"),
-            ("{\"\u{212a}ey\":1}", "malformed it: expected a key `key`, got `Key`"),
+            ("{\"\u{212a}ey\":1}", "malformed it: expected a key `key`, got `\u{212a}ey`"),
             (
                 "[]",
                 "malformed it: expected a JSON object, got JSON with an error: invalid type: sequence, expected an object at line 1 column 0",
