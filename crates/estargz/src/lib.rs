@@ -5,6 +5,7 @@
 mod audit;
 mod build;
 mod codec;
+mod crc64;
 mod error;
 mod footer;
 mod gunzip;
@@ -20,8 +21,9 @@ pub use crate::{
     build::{Build, Built, LANDMARK_CONTENT, Missing, NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK},
     codec::{
         Codec, Compressor, CorruptStream, Covers, Decoder, Decompressor, Encoder, End, ExternalTocCompressor,
-        ExternalTocDecompressor, Gauge, GzipCompressor, GzipDecompressor, LegacyGzipDecompressor, Level,
-        StorageDecompressor, TocSource, TocWritten, ZstdCompressor, ZstdDecompressor, ZstdLevel,
+        ExternalTocDecompressor, Gauge, GzipCompressor, GzipDecompressor, Layout, LegacyGzipDecompressor, Level,
+        StorageCompressor, StorageDecompressor, TarSplit, TocSource, TocWritten, ZstdCompressor, ZstdDecompressor,
+        ZstdLevel,
     },
     error::{Error, aggregate},
     footer::{
@@ -39,7 +41,7 @@ pub use crate::{
         StreamFacts, StreamFigures, StreamKind, Telemetry, Trust, TrustedReader, Verified, Verifiers, Versions,
         find_footer, open_footer, restore_tar, unpack, unpack_with,
     },
-    toc::{TOC_TAR_NAME, Toc, TocEntry, TocType},
+    toc::{ChunkType, TOC_TAR_NAME, Toc, TocEntry, TocType},
     write::{NonUtf8, Proof, Streams, Summary, WriteOptions, Writer},
 };
 

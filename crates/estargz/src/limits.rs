@@ -25,6 +25,8 @@ pub struct Limits {
     pub stream: u64,
     /// Bytes of one chunk held in memory while it is verified. Default 64 MiB.
     pub chunk: u64,
+    /// Bytes of all holes that a TOC speaks of: they take no memory, but have to be hashed. Default 64 GiB.
+    pub holes: u64,
     /// Limits for the input tar of a build.
     pub tar: dunnage_tree::Limits,
 }
@@ -42,6 +44,7 @@ impl Default for Limits {
             xattr: 1 << 20,
             stream: 1 << 30,
             chunk: 64 << 20,
+            holes: 64 << 30,
             tar: dunnage_tree::Limits::default(),
         }
     }
@@ -63,6 +66,7 @@ impl Limits {
             xattr: default.xattr / 8,
             stream: default.stream / 8,
             chunk: default.chunk / 8,
+            holes: default.holes / 8,
             tar: dunnage_tree::Limits::small(),
         }
     }

@@ -23,7 +23,7 @@ impl TocSource for Json {
 fn blob(json: &str) -> Vec<u8> {
     let mut blob = vec![0; 64];
     let json = Json(json.to_owned());
-    let end = End { payload_len: 64, toc: &json, threads: 1 };
+    let end = End { payload_len: 64, toc: &json, threads: 1, tar_split: None };
     let compressor = GzipCompressor::new(Codec::Zlib, Level::DEFAULT);
     compressor.write_toc_and_footer(&end, &mut |_| (), &mut blob).unwrap();
     blob

@@ -1,5 +1,5 @@
 //! Building a layer out of a whole tar: files used at start-up moved to the front, repeated names resolved, a landmark
-//! that says how much to prefetch.
+//! that says how much to prefetch (but in the form of containers/storage, which has none).
 //!
 //! Specification: eStargz, section "Build".
 
@@ -14,9 +14,10 @@ use std::{
 use dunnage_digest::{Cursor as SourceCursor, Offset, ReadAt, Section};
 use dunnage_tree::tar::{self, EntryType, Format, Header};
 
-use self::{names::NameSet, order::Plan};
+pub(crate) use self::names::NameSet;
+use self::order::Plan;
 use crate::{
-    Error, Summary, TOC_TAR_NAME, WriteOptions, Writer,
+    Error, Layout, Summary, TOC_TAR_NAME, WriteOptions, Writer,
     input::{Packing, decompressed},
     toc::clean_name,
 };
@@ -101,7 +102,7 @@ impl Build {
         }
         let input = decompressed(input, self.write.gunzip.as_ref()).map_err(|source| Error::Input { source })?;
         let mut writer = Writer::new(sink, &self.write)?;
-        append_landmark(&mut writer, NO_PREFETCH_LANDMARK)?;
+        self.append_landmark(&mut writer, NO_PREFETCH_LANDMARK)?;
         let mut entries = tar::Reader::new(input, self.write.limits.tar.clone());
         let mut header = Header::default();
         let mut names = NameSet::default();
@@ -126,7 +127,7 @@ impl Build {
         let mut writer = Writer::new(sink, &self.write)?;
         let mut header = Header::default();
         if self.prioritized.is_empty() {
-            append_landmark(&mut writer, NO_PREFETCH_LANDMARK)?;
+            self.append_landmark(&mut writer, NO_PREFETCH_LANDMARK)?;
         } else {
             let size = source.size().map_err(|source| Error::Input { source })?;
             for start in picked {
@@ -136,7 +137,7 @@ impl Build {
                     writer.append_entry(&header, &mut entries)?;
                 }
             }
-            append_landmark(&mut writer, PREFETCH_LANDMARK)?;
+            self.append_landmark(&mut writer, PREFETCH_LANDMARK)?;
         }
         let mut entries = tar::Reader::over(&source, limits.clone())?;
         let mut number = 0;
@@ -149,19 +150,23 @@ impl Build {
         let (sink, summary) = writer.finish()?;
         Ok((sink, Built { summary, missed }))
     }
+
+    /// Adds a landmark, which nobody looks for in the form of containers/storage.
+    fn append_landmark<W: Write>(&self, writer: &mut Writer<W>, name: &str) -> Result<(), Error> {
+        if self.write.compressor.layout() != Layout::Estargz {
+            return Ok(());
+        }
+        let header =
+            Header { name: name.into(), entry: EntryType::File, size: 1, format: Format::Unknown, ..Header::default() };
+        writer.start_fresh();
+        writer.append_entry(&header, &mut Cursor::new([LANDMARK_CONTENT]))
+    }
 }
 
 /// Whether an entry is one that a build makes itself, left over from an earlier one. Only those in the root are ours.
 fn is_ours(header: &Header) -> bool {
     let name = clean_name(&header.name);
     [PREFETCH_LANDMARK, NO_PREFETCH_LANDMARK, TOC_TAR_NAME].iter().any(|ours| name == ours.as_bytes())
-}
-
-fn append_landmark<W: Write>(writer: &mut Writer<W>, name: &str) -> Result<(), Error> {
-    let header =
-        Header { name: name.into(), entry: EntryType::File, size: 1, format: Format::Unknown, ..Header::default() };
-    writer.start_fresh();
-    writer.append_entry(&header, &mut Cursor::new([LANDMARK_CONTENT]))
 }
 
 /// Reads the input to its end, so that a damaged end of its compression is noticed.

@@ -6,7 +6,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 /// Paths, each with the number under which it was added.
 #[derive(Debug, Default)]
-pub(super) struct NameSet {
+pub(crate) struct NameSet {
     hasher: DefaultHashBuilder,
     table: HashTable<u32>,
     /// Where each name ends in `bytes`; it starts where the one before it ends.
@@ -15,20 +15,20 @@ pub(super) struct NameSet {
 }
 
 impl NameSet {
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.ends.len()
     }
 
-    pub(super) fn name(&self, number: u32) -> &[u8] {
+    pub(crate) fn name(&self, number: u32) -> &[u8] {
         name(&self.ends, &self.bytes, number)
     }
 
-    pub(super) fn get(&self, wanted: &[u8]) -> Option<u32> {
+    pub(crate) fn get(&self, wanted: &[u8]) -> Option<u32> {
         self.table.find(self.hasher.hash_one(wanted), |&number| self.name(number) == wanted).copied()
     }
 
     /// Adds `new` under the next number. If it was there already, that number now leads to it, and the old one is returned.
-    pub(super) fn insert(&mut self, new: &[u8]) -> Option<u32> {
+    pub(crate) fn insert(&mut self, new: &[u8]) -> Option<u32> {
         let number = u32::try_from(self.ends.len()).unwrap_or(u32::MAX);
         let hash = self.hasher.hash_one(new);
         let (ends, bytes, hasher) = (&self.ends, &self.bytes, &self.hasher);

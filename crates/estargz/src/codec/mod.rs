@@ -22,7 +22,7 @@ pub use self::{
     external::{ExternalTocCompressor, ExternalTocDecompressor},
     gzip::{Codec, GzipCompressor, GzipDecompressor, LegacyGzipDecompressor},
     level::Level,
-    zstd::{StorageDecompressor, ZstdCompressor, ZstdDecompressor, ZstdLevel},
+    zstd::{StorageCompressor, StorageDecompressor, ZstdCompressor, ZstdDecompressor, ZstdLevel},
 };
 use crate::{Error, Footer, TOC_DIGEST_ANNOTATION};
 
@@ -56,6 +56,43 @@ pub trait Compressor: fmt::Debug + Send + Sync {
     /// Those of the codec.
     fn gauge(&self) -> Result<Option<Box<dyn Gauge>>, Error> {
         Ok(None)
+    }
+
+    /// How the tar stream is cut into streams, and what is kept about it.
+    fn layout(&self) -> Layout {
+        Layout::Estargz
+    }
+}
+
+/// How a tar stream is cut into streams, and what is kept about it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "closed: these are the two families of layers with a TOC")]
+pub enum Layout {
+    /// A stream begins where content does, and takes the padding and headers behind it. Chunks have a fixed size. The TOC
+    /// is that of eStargz.
+    #[default]
+    Estargz,
+    /// Chunks of content have streams to themselves, and are cut by what they are. The TOC is that of containers/storage,
+    /// and the tar headers are kept once more, in a zstd frame of this level.
+    Storage(ZstdLevel),
+}
+
+/// The tar stream without the content of files, compressed.
+#[derive(Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "third-party writers build it in their tests")]
+pub struct TarSplit {
+    /// One zstd frame with JSON lines.
+    pub bytes: Vec<u8>,
+    /// Bytes of the lines.
+    pub plain_len: u64,
+    /// Digest of `bytes`, which the TOC names.
+    pub digest: Digest,
+}
+
+impl fmt::Debug for TarSplit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("TarSplit");
+        out.field("len", &self.bytes.len()).field("plain_len", &self.plain_len).field("digest", &self.digest).finish()
     }
 }
 
@@ -96,11 +133,15 @@ pub struct End<'a> {
     pub toc: &'a dyn TocSource,
     /// Threads that may be used; the bytes do not depend on it.
     pub threads: usize,
+    /// The tar headers, where the layout keeps them apart. The TOC has their digest already.
+    pub tar_split: Option<&'a TarSplit>,
 }
 
 impl fmt::Debug for End<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("End").field("payload_len", &self.payload_len).field("threads", &self.threads).finish()
+        let mut out = f.debug_struct("End");
+        out.field("payload_len", &self.payload_len).field("threads", &self.threads).field("tar_split", &self.tar_split);
+        out.finish_non_exhaustive()
     }
 }
 

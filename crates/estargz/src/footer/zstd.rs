@@ -61,7 +61,6 @@ pub(crate) fn zstd_footer_bytes(toc: &Part) -> Vec<u8> {
 }
 
 /// The footer of containers/storage's form, with the header of its frame.
-#[cfg_attr(not(test), expect(dead_code, reason = "that form is read, and not yet written"))]
 pub(crate) fn storage_footer_bytes(toc: &Part, tar_split: &Part) -> Vec<u8> {
     let numbers = [toc.at, toc.len, toc.plain_len, KIND, tar_split.at, tar_split.len, tar_split.plain_len];
     let numbers = numbers.iter().flat_map(|number| number.to_le_bytes());

@@ -8,12 +8,12 @@ use dunnage_digest::{Algorithm, Digest};
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::{
-    index::{ChunkRow, DigestCell, Index, Node, NodeKind, OwnerRow, ROOT, Row, Span},
+    index::{ChunkRow, DigestCell, Extent, Index, Location, Node, NodeKind, OwnerRow, ROOT, Row, Span},
     open::{OpenOptions, RepeatedNames},
 };
 use crate::{
-    Error, Limits, TocType,
-    toc::{EntryRef, clean_name, parse_modtime},
+    ChunkType, Error, Footer, Format, Limits, TocType,
+    toc::{EntryRef, clean_name, parse_time},
 };
 
 pub(super) struct Builder {
@@ -38,6 +38,11 @@ pub(super) struct Builder {
     streams_sorted: bool,
     /// Bytes of memory that the index has been charged with.
     charged: u64,
+    /// Whether the TOC is one of containers/storage, which has holes and says where content ends. Elsewhere, what looks
+    /// like that is no part of the format and passed over.
+    is_storage: bool,
+    /// Bytes of all holes.
+    holes: u64,
 }
 
 /// What a node costs: its row, its place under its parent, and its slot in the table of names.
@@ -61,7 +66,8 @@ struct Open {
 }
 
 impl Builder {
-    pub(super) fn new(options: &OpenOptions, payload_len: u64) -> Self {
+    pub(super) fn new(options: &OpenOptions, footer: &Footer) -> Self {
+        let payload_len = footer.payload_len;
         let root = Node { mode: 0o755, ..Node::default() };
         let index = Index { nodes: vec![root], payload_len, owner_names: vec![Box::default()], ..Index::default() };
         let mut builder = Self {
@@ -80,6 +86,8 @@ impl Builder {
             last_owner: None,
             streams_sorted: true,
             charged: 0,
+            is_storage: footer.format == Format::StorageChunked,
+            holes: 0,
         };
         builder.index.owners.push(OwnerRow::default());
         builder.owners.insert(OwnerRow::default(), 0);
@@ -98,13 +106,17 @@ impl Builder {
             return Err(self.refuse(entry, "a name without NUL", "one with NUL"));
         }
         let row = self.place(&path, entry)?;
-        if self.repeated == RepeatedNames::Refuse && self.index.node(row).is_some_and(|node| node.has_entry) {
+        let refused = self.repeated == RepeatedNames::Refuse || self.is_storage;
+        if refused && self.index.node(row).is_some_and(|node| node.has_entry) {
             return Err(self.refuse(entry, "each name once", "another entry of this name"));
         }
         let node = self.describe(entry, row)?;
         let is_file = node.kind == NodeKind::File;
         let first = match is_file && entry.size > 0 {
-            true => Some(self.first_chunk(entry)?),
+            true => {
+                self.extent(entry)?;
+                Some(self.first_chunk(entry)?)
+            }
             false => None,
         };
         let covered = first.map_or(0, |chunk| chunk.size);
@@ -124,10 +136,13 @@ impl Builder {
             self.index.streams.sort_unstable();
         }
         self.index.streams.dedup();
+        self.check_extents()?;
+        self.check_holes()?;
         let index = &mut self.index;
         index.nodes.shrink_to_fit();
         index.text.shrink_to_fit();
         index.streams.shrink_to_fit();
+        index.extents.shrink_to_fit();
         index.chunks.shrink_to_fit();
         Ok(self.index)
     }
@@ -222,7 +237,7 @@ impl Builder {
             parent: old.parent,
             owner,
             mode: u32::try_from(entry.mode & 0xffff_ffff).unwrap_or(0),
-            mtime: parse_modtime(&entry.modtime),
+            mtime: parse_time(&entry.modtime).into(),
             has_entry: true,
             ..Node::default()
         };
@@ -386,19 +401,99 @@ impl Builder {
             let expected = format!("an offset below {:#x}", self.index.payload_len);
             return Err(self.refuse(entry, &expected, &format!("{:#x}", entry.offset)));
         }
+        if self.is_hole(entry) {
+            return self.hole(entry, at, len);
+        }
         let stream = entry.inner_offset.saturating_add(len);
         let inner = u32::try_from(entry.inner_offset).ok().filter(|_| stream <= self.limits.stream);
         let limit = self.limits.stream;
         let inner = inner.ok_or(Error::Limit { what: "TOC: bytes of a stream", limit, asked: stream })?;
-        if self.index.streams.last() != Some(&entry.offset) {
-            self.streams_sorted &= self.index.streams.last().is_none_or(|&last| last < entry.offset);
+        self.add_stream(entry.offset)?;
+        let digest = self.digest_cell(entry.chunk_digest)?;
+        Ok(ChunkRow { offset: entry.offset, inner, at, size: len, digest, zeros: false })
+    }
+
+    fn add_stream(&mut self, offset: u64) -> Result<(), Error> {
+        if self.index.streams.last() != Some(&offset) {
+            self.streams_sorted &= self.index.streams.last().is_none_or(|&last| last < offset);
             make_room(&mut self.index.streams, 1);
-            self.index.streams.push(entry.offset);
+            self.index.streams.push(offset);
         }
         self.charge(CHUNK_COST)?;
         self.index.data_chunks = self.index.data_chunks.saturating_add(1);
+        Ok(())
+    }
+
+    fn is_hole(&self, entry: &EntryRef<'_>) -> bool {
+        self.is_storage && entry.chunk_type == ChunkType::Zeros
+    }
+
+    /// A chunk of zeros. It has a stream like any other, which nobody needs to read.
+    fn hole(&mut self, entry: &EntryRef<'_>, at: u64, len: u64) -> Result<ChunkRow, Error> {
+        self.holes = self.holes.saturating_add(len);
+        if self.holes > self.limits.holes {
+            return Err(Error::Limit { what: "TOC: bytes of holes", limit: self.limits.holes, asked: self.holes });
+        }
+        self.add_stream(entry.offset)?;
         let digest = self.digest_cell(entry.chunk_digest)?;
-        Ok(ChunkRow { offset: entry.offset, inner, at, size: len, digest })
+        Ok(ChunkRow { offset: entry.offset, inner: 0, at, size: len, digest, zeros: true })
+    }
+
+    /// Notes where the content of a file ends, if the TOC says so.
+    fn extent(&mut self, entry: &EntryRef<'_>) -> Result<(), Error> {
+        if !self.is_storage || entry.end_offset == 0 {
+            return Ok(());
+        }
+        let (start, end) = (entry.offset, entry.end_offset);
+        if end <= start || end > self.index.payload_len {
+            let expected = format!("an end offset above {start:#x}, up to {:#x}", self.index.payload_len);
+            return Err(self.refuse(entry, &expected, &format!("{end:#x}")));
+        }
+        self.charge(size_of::<Extent>() as u64)?;
+        make_room(&mut self.index.extents, 1);
+        self.index.extents.push(Extent { start, end });
+        Ok(())
+    }
+
+    /// No file's content may reach into that of another.
+    fn check_extents(&mut self) -> Result<(), Error> {
+        if !self.index.extents.is_sorted() {
+            self.index.extents.sort_unstable();
+        }
+        for pair in self.index.extents.windows(2) {
+            let &[first, second] = pair else { continue };
+            if first.end > second.start {
+                let reason = format!(
+                    "its content at offset {:#x} begins inside that of another file, which ends at {:#x}",
+                    second.start, first.end
+                );
+                let owns = |chunk: &Location| chunk.at == 0 && chunk.offset == second.start;
+                return Err(Error::Inconsistent { name: self.owner_of_chunk(owns), reason });
+            }
+        }
+        Ok(())
+    }
+
+    /// The path of the last file that has such a chunk, for messages.
+    fn owner_of_chunk(&self, owns: impl Fn(&Location) -> bool) -> String {
+        let files = self.index.nodes.iter().zip(0..).filter(|(node, _)| node.kind == NodeKind::File);
+        let owner = files.filter(|(node, _)| self.index.locations(node).any(|chunk| owns(&chunk))).last();
+        self.index.path(owner.map_or(ROOT, |(_, row)| row))
+    }
+
+    /// Holes are in the blob as well, if only for those who know of none: a hole cannot be more than its frames can hold.
+    fn check_holes(&self) -> Result<(), Error> {
+        for chunk in self.index.chunks.iter().filter(|chunk| chunk.zeros) {
+            let stored = self.index.stream_end(chunk.offset).saturating_sub(chunk.offset);
+            let most = stored.saturating_mul(DENSEST);
+            if chunk.size > most {
+                let name = self.owner_of_chunk(|own| own.zeros && own.offset == chunk.offset);
+                let reason =
+                    format!("a hole of {} bytes in {stored} stored bytes, which hold at most {most}", chunk.size);
+                return Err(Error::Inconsistent { name, reason });
+            }
+        }
+        Ok(())
     }
 
     /// Ends the entry being described: its chunks have to cover it.
@@ -419,9 +514,13 @@ impl Builder {
         let rows = usize::try_from(node.first).unwrap_or(usize::MAX);
         if let Some(chunk) = open.first {
             (node.offset, node.inner) = (chunk.offset, chunk.inner);
-            node.has_chunk_digest = chunk.digest != DigestCell::None;
+            // Where a file of one chunk has nothing but its own digest by rule, that is the digest of the chunk.
+            let by_rule = self.is_storage && node.digest != DigestCell::None;
+            node.has_chunk_digest = by_rule || chunk.digest != DigestCell::None;
             // One digest stands for both where they are the same, or where there is no other.
-            if chunk.digest != node.digest && chunk.digest != DigestCell::None {
+            if (chunk.digest != node.digest && chunk.digest != DigestCell::None) || chunk.zeros {
+                let digest = if chunk.digest == DigestCell::None { node.digest } else { chunk.digest };
+                let chunk = ChunkRow { digest, ..chunk };
                 node.first = u32::try_from(self.index.chunks.len()).unwrap_or(u32::MAX);
                 node.count = 1;
                 make_room(&mut self.index.chunks, 1);
@@ -564,6 +663,9 @@ impl Builder {
         Error::Inconsistent { name: self.index.path(row), reason: reason.to_owned() }
     }
 }
+
+/// The most bytes that one stored byte can stand for: a block of a frame takes four, and holds 128 KiB at most.
+const DENSEST: u64 = 32 << 10;
 
 /// A hash of 32 bits as one of 64: tables look at both ends of it.
 fn spread(hash: u32) -> u64 {

@@ -4,6 +4,7 @@
 //! run of row numbers. Nothing is a string or a map of its own.
 
 use dunnage_digest::Digest;
+use dunnage_tree::Mtime;
 
 use crate::TocEntry;
 
@@ -61,15 +62,46 @@ pub(super) struct Node {
     pub(super) kind: NodeKind,
     /// Whether an entry describes it, and not only entries below it.
     pub(super) has_entry: bool,
-    /// Whether the content has a digest of its chunk, and not merely of the file.
+    /// Whether the content has a digest of each chunk, and not merely of the file.
     pub(super) has_chunk_digest: bool,
-    pub(super) mtime: Option<i64>,
+    pub(super) mtime: Time,
     pub(super) size: u64,
     /// Of a file in one chunk: where its stream starts.
     pub(super) offset: u64,
     pub(super) inner: u32,
     /// Of a file: its digest, which is that of its chunk as well unless `count` is not 0.
     pub(super) digest: DigestCell,
+}
+
+/// A time, or none, in less space than an `Option` of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Time {
+    secs: [u32; 2],
+    /// No number of nanoseconds where there is no time.
+    nanos: u32,
+}
+
+impl Default for Time {
+    fn default() -> Self {
+        Self { secs: [0; 2], nanos: u32::MAX }
+    }
+}
+
+impl From<Option<Mtime>> for Time {
+    fn from(time: Option<Mtime>) -> Self {
+        let Some(Mtime { secs, nanos }) = time else { return Self::default() };
+        let halves = secs.cast_unsigned();
+        let half = |number: u64| u32::try_from(number & 0xffff_ffff).unwrap_or(0);
+        Self { secs: [half(halves), half(halves >> 32)], nanos }
+    }
+}
+
+impl Time {
+    pub(super) fn get(self) -> Option<Mtime> {
+        let [low, high] = self.secs;
+        let secs = (u64::from(high) << 32 | u64::from(low)).cast_signed();
+        (self.nanos != u32::MAX).then_some(Mtime { secs, nanos: self.nanos })
+    }
 }
 
 /// A chunk of a file that has several, or whose only chunk has a digest of its own.
@@ -80,6 +112,15 @@ pub(super) struct ChunkRow {
     pub(super) at: u64,
     pub(super) size: u64,
     pub(super) digest: DigestCell,
+    /// Whether it is known to be zeros, without a look at its stream.
+    pub(super) zeros: bool,
+}
+
+/// Where the streams of a file with content start and end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Extent {
+    pub(super) start: u64,
+    pub(super) end: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -106,6 +147,8 @@ pub(super) struct Index {
     pub(super) digests: Vec<Digest>,
     /// Where streams with content start, in ascending order, each once.
     pub(super) streams: Vec<u64>,
+    /// Where the streams of each file end, where the TOC says so, in ascending order.
+    pub(super) extents: Vec<Extent>,
     /// Where the last stream ends.
     pub(super) payload_len: u64,
     /// TOC entries.
@@ -126,6 +169,7 @@ pub(super) struct Location {
     pub(super) at: u64,
     pub(super) size: u64,
     pub(super) digest: DigestCell,
+    pub(super) zeros: bool,
 }
 
 impl Location {
@@ -203,6 +247,7 @@ impl Index {
             at: 0,
             size: file.size,
             digest: file.digest,
+            zeros: false,
         });
         single.into_iter().chain(self.chunk_rows(file).iter().map(location))
     }
@@ -220,10 +265,14 @@ impl Index {
         }
     }
 
-    /// Where the stream that starts at `offset` ends at the latest: at the next stream with content, or the end.
+    /// Where the stream that starts at `offset` ends at the latest: at the next stream with content, where the TOC says
+    /// that those of its file end, or at the end of all.
     pub(super) fn stream_end(&self, offset: u64) -> u64 {
         let after = self.streams.partition_point(|&start| start <= offset);
-        self.streams.get(after).copied().unwrap_or(self.payload_len)
+        let next = self.streams.get(after).copied().unwrap_or(self.payload_len);
+        let extent = self.extents.partition_point(|extent| extent.start <= offset).checked_sub(1);
+        let extent = extent.and_then(|at| self.extents.get(at)).filter(|extent| extent.end > offset);
+        extent.map_or(next, |extent| next.min(extent.end))
     }
 
     pub(super) fn digest(&self, cell: DigestCell) -> Option<Digest> {
@@ -254,6 +303,7 @@ impl Index {
             self.children.capacity().saturating_mul(size_of::<Row>()),
             self.chunks.capacity().saturating_mul(size_of::<ChunkRow>()),
             self.streams.capacity().saturating_mul(size_of::<u64>()),
+            self.extents.capacity().saturating_mul(size_of::<Extent>()),
             self.text.capacity(),
         ];
         tables.into_iter().fold(0, usize::saturating_add)
@@ -261,9 +311,11 @@ impl Index {
 }
 
 fn location(row: &ChunkRow) -> Location {
-    Location { offset: row.offset, inner: u64::from(row.inner), at: row.at, size: row.size, digest: row.digest }
+    let &ChunkRow { offset, inner, at, size, digest, zeros } = row;
+    Location { offset, inner: u64::from(inner), at, size, digest, zeros }
 }
 
-// The layout is a promise of the crate: 150 bytes an entry, with its share of `children` and `streams`.
-const _: () = assert!(size_of::<Node>() + size_of::<Row>() + size_of::<u64>() <= 150, "the index has grown");
+// The layout is a promise of the crate: 150 bytes an entry, with its share of `children`, `streams` and `extents`.
+const SHARE: usize = size_of::<Row>() + size_of::<u64>() + size_of::<Extent>();
+const _: () = assert!(size_of::<Node>() + SHARE <= 150, "the index has grown");
 const _: () = assert!(size_of::<TocEntry>() > 2 * size_of::<Node>(), "the index is no longer compact");

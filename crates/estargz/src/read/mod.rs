@@ -13,6 +13,7 @@ mod tree;
 mod trusted;
 mod unpack;
 mod verify;
+mod zeros;
 
 pub use self::{
     layout::{

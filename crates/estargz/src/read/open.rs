@@ -16,7 +16,7 @@ use super::{builder::Builder, index::Index, telemetry::Telemetry};
 use crate::{
     Covers, Decompressor, EXTERNAL_FOOTER_LEN, Error, ExternalTocDecompressor, Footer, GzipDecompressor,
     LegacyGzipDecompressor, Limits, StorageDecompressor, TocPlace, ZstdDecompressor,
-    toc::{Progress, TocParser},
+    toc::{Ended, Progress, TocParser},
 };
 
 /// Whether landmarks are part of the tree. Lookups by path find them either way.
@@ -96,6 +96,7 @@ pub(super) struct Opened {
     pub(super) decompressor: Arc<dyn Decompressor>,
     pub(super) toc_digest: Digest,
     pub(super) toc_len: u64,
+    pub(super) tar_split_digest: Option<Digest>,
 }
 
 /// All formats that are tried, in order.
@@ -200,7 +201,7 @@ fn load<R: ReadAt + Sync>(source: &R, found: Found, options: &OpenOptions) -> Re
         (raw, _) => raw,
     };
     let json = decompressor.toc_json(raw, &footer)?;
-    let mut sink = Sink { parser: TocParser::new(limits), builder: Builder::new(options, footer.payload_len) };
+    let mut sink = Sink { parser: TocParser::new(limits), builder: Builder::new(options, &footer) };
     let (document, toc_len) = match options.threads {
         1 => read_here(json, &mut sink, at)?,
         _ => read_beside(json, &mut sink, at)?,
@@ -209,10 +210,9 @@ fn load<R: ReadAt + Sync>(source: &R, found: Found, options: &OpenOptions) -> Re
         options.telemetry.toc_read(start);
     }
     let Sink { parser, mut builder } = sink;
-    match parser.finish(&mut |entry| builder.add(&entry))? {
-        1 => {}
-        _ if options.versions == Versions::Any => {}
-        got => return Err(Error::Version { got }),
+    let Ended { version: got, tar_split_digest } = parser.finish(&mut |entry| builder.add(&entry))?;
+    if got != 1 && options.versions != Versions::Any {
+        return Err(Error::Version { got });
     }
     let index = builder.finish()?;
     options.telemetry.toc_deserialized(start);
@@ -220,7 +220,7 @@ fn load<R: ReadAt + Sync>(source: &R, found: Found, options: &OpenOptions) -> Re
         None => document,
         Some(hasher) => hasher.lock().unwrap_or_else(PoisonError::into_inner).clone().finish(),
     };
-    Ok(Opened { index, footer, decompressor, toc_digest, toc_len })
+    Ok(Opened { index, footer, decompressor, toc_digest, toc_len, tar_split_digest })
 }
 
 /// A TOC document, to be read once more.

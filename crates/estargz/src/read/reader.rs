@@ -5,16 +5,18 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use dunnage_digest::{Digest, Mismatch, Offset, ReadAt};
+use dunnage_digest::{Algorithm, Digest, Mismatch, Offset, ReadAt};
 
 use super::{
     cache::ChunkCache,
     index::{DigestCell, Index, Location, Node, NodeKind, ROOT, Row},
     open::{Document, Landmarks, OpenOptions, Opened, Trust, document, open},
     pre_read::Shared,
+    zeros::ZeroDigests,
 };
 use crate::{
-    Decoder, Decompressor, Error, Footer, Limits, NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK, TocType, toc::clean_name,
+    ChunkType, Decoder, Decompressor, Error, Footer, Limits, NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK, TocType,
+    toc::clean_name,
 };
 
 /// A layer whose TOC has been loaded.
@@ -32,6 +34,8 @@ pub struct Reader<R> {
     pub(super) landmarks: Landmarks,
     trust: Trust,
     cache: ChunkCache,
+    zeros: ZeroDigests,
+    tar_split_digest: Option<Digest>,
     /// Decoders that nobody uses at the moment.
     decoders: Mutex<Vec<Box<dyn Decoder>>>,
     /// Chunks of streams that hold several, made when somebody asks.
@@ -47,7 +51,7 @@ impl<R: ReadAt + Sync> Reader<R> {
     /// [`Error::Malformed`], [`Error::Entry`], [`Error::Inconsistent`], [`Error::Digest`] and [`Error::Version`] for a TOC
     /// that cannot be one, [`Error::Limit`] beyond the limits. Never panics, whatever the bytes.
     pub fn open(source: R, options: &OpenOptions) -> Result<Self, Error> {
-        let Opened { index, footer, decompressor, toc_digest, toc_len } = open(&source, options)?;
+        let Opened { index, footer, decompressor, toc_digest, toc_len, tar_split_digest } = open(&source, options)?;
         Ok(Self {
             source,
             index,
@@ -59,6 +63,8 @@ impl<R: ReadAt + Sync> Reader<R> {
             landmarks: options.landmarks,
             trust: options.trust,
             cache: ChunkCache::default(),
+            zeros: ZeroDigests::default(),
+            tar_split_digest,
             decoders: Mutex::default(),
             shared: OnceLock::new(),
         })
@@ -96,6 +102,11 @@ impl<R: ReadAt + Sync> Reader<R> {
 
     /// Copies part of a chunk, after all of it has been verified.
     fn read_chunk(&self, row: Row, chunk: &Location, skip: usize, to: &mut [u8]) -> Result<(), Error> {
+        if chunk.zeros {
+            self.check_zeros(row, chunk)?;
+            to.fill(0);
+            return Ok(());
+        }
         let key = (chunk.offset, chunk.inner);
         let copy = |content: &[u8], to: &mut [u8]| match content.get(skip..).and_then(|rest| rest.get(..to.len())) {
             Some(content) => to.copy_from_slice(content),
@@ -120,9 +131,9 @@ impl<R: ReadAt + Sync> Reader<R> {
         Ok(())
     }
 
-    /// Chunks are held in memory while they are verified.
+    /// Chunks are held in memory while they are verified, but for holes.
     pub(super) fn check_size(&self, chunk: &Location) -> Result<(), Error> {
-        if chunk.size > self.limits.chunk {
+        if !chunk.zeros && chunk.size > self.limits.chunk {
             return Err(Error::Limit { what: "chunk", limit: self.limits.chunk, asked: chunk.size });
         }
         Ok(())
@@ -200,6 +211,11 @@ impl<R> Reader<R> {
         landmark(PREFETCH_LANDMARK).map_or(Prefetch::Unsaid, Prefetch::Before)
     }
 
+    /// Digest of the compressed tar headers, where the TOC names one.
+    pub const fn tar_split_digest(&self) -> Option<&Digest> {
+        self.tar_split_digest.as_ref()
+    }
+
     /// Bytes of the TOC document.
     pub const fn toc_len(&self) -> u64 {
         self.toc_len
@@ -263,6 +279,15 @@ impl<R> Reader<R> {
 
     /// Compares content with the digest of its chunk.
     pub(super) fn check(&self, row: Row, chunk: &Location, content: &[u8]) -> Result<(), Error> {
+        self.check_digest(row, chunk, |algorithm| Digest::of(algorithm, content))
+    }
+
+    /// Compares the zeros that a chunk is said to be with its digest.
+    pub(super) fn check_zeros(&self, row: Row, chunk: &Location) -> Result<(), Error> {
+        self.check_digest(row, chunk, |algorithm| self.zeros.of(algorithm, chunk.size))
+    }
+
+    fn check_digest(&self, row: Row, chunk: &Location, got: impl FnOnce(Algorithm) -> Digest) -> Result<(), Error> {
         let expected = match chunk.digest {
             // The comparison for nearly every chunk, without going through the general digest.
             DigestCell::Sha256(bytes) => Digest::sha256(bytes),
@@ -272,7 +297,7 @@ impl<R> Reader<R> {
                 None => return Err(Error::NoDigest { name: self.index.path(row), at: chunk.at }),
             },
         };
-        let got = Digest::of(expected.algorithm(), content);
+        let got = got(expected.algorithm());
         Mismatch::check(&expected, &got).map_err(|source| Error::Mismatch {
             what: format!("chunk at {} of `{}`, stored at offset {:#x}", chunk.at, self.index.path(row), chunk.offset),
             source,
@@ -363,8 +388,8 @@ impl<'a> Entry<'a> {
     }
 
     /// Seconds since 1970; `None` if the TOC does not say.
-    pub const fn mtime(&self) -> Option<i64> {
-        self.node.mtime
+    pub fn mtime(&self) -> Option<i64> {
+        self.node.mtime.get().map(|mtime| mtime.secs)
     }
 
     /// Digest of a regular file.
@@ -407,6 +432,7 @@ impl<'a> Entry<'a> {
             size: location.size,
             stream_end: Offset::new(self.index.stream_end(location.offset)),
             digest: self.index.digest(location.digest),
+            chunk_type: if location.zeros { ChunkType::Zeros } else { ChunkType::Data },
         }
     }
 }
@@ -433,6 +459,8 @@ pub struct Chunk {
     pub stream_end: Offset,
     /// Its digest.
     pub digest: Option<Digest>,
+    /// What it is made of. Zeros need not be fetched.
+    pub chunk_type: ChunkType,
 }
 
 /// A regular file of a layer, by position. Every byte read has been verified.

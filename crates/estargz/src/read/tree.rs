@@ -3,7 +3,7 @@
 use std::{borrow::Cow, ops::ControlFlow};
 
 use dunnage_digest::ReadAt;
-use dunnage_tree::{Attr, DirEntry, DirVisitor, Error, Kind, Mtime, NodeId, Owner, Tree, XattrVisitor};
+use dunnage_tree::{Attr, DirEntry, DirVisitor, Error, Kind, NodeId, Owner, Tree, XattrVisitor};
 
 use super::{
     Reader,
@@ -56,7 +56,7 @@ impl<R: ReadAt + Send + Sync> Tree for Reader<R> {
             uid: owner.uid,
             gid: owner.gid,
             size: if node.kind == NodeKind::Symlink { u64::from(node.count) } else { node.size },
-            mtime: node.mtime.map(|secs| Mtime { secs, nanos: 0 }),
+            mtime: node.mtime.get(),
             links: node.links,
             device: match node.kind {
                 NodeKind::Char | NodeKind::Block => (node.first, node.count),

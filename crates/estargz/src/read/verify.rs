@@ -14,6 +14,7 @@ use dunnage_digest::{Cancel, Digest, Hasher, Mismatch, Offset, ReadAt};
 use super::{
     Chunk, Reader,
     index::{DigestCell, Location, NodeKind, Row},
+    zeros::hash_zeros,
 };
 use crate::{Decoder, Error};
 
@@ -225,6 +226,10 @@ impl Worker {
         file: &mut Option<Hasher>,
     ) -> Result<(), Error> {
         let Some(&(row, first)) = chunks.first() else { return Ok(()) };
+        if let (true, &[(row, hole)]) = (first.zeros, chunks) {
+            reader.check_zeros(row, &hole)?;
+            return check_file(reader, row, &hole, |hasher| hash_zeros(hasher, hole.size), file);
+        }
         let want = chunks.iter().map(|(_, chunk)| chunk.want()).max().unwrap_or(0);
         let end = reader.index.stream_end(first.offset);
         self.fill(reader, first.offset, end)?;
@@ -239,7 +244,7 @@ impl Worker {
             let content = range.and_then(|(from, to)| stream.get(from..to));
             let content = content.ok_or_else(|| reader.corrupt(*row, chunk, "the stream is too short".to_owned()))?;
             reader.check(*row, chunk, content)?;
-            check_file(reader, *row, chunk, content, file)?;
+            check_file(reader, *row, chunk, |hasher| hasher.update(content), file)?;
         }
         Ok(())
     }
@@ -261,7 +266,7 @@ fn check_file<R>(
     reader: &Reader<R>,
     row: Row,
     chunk: &Location,
-    content: &[u8],
+    add: impl FnOnce(&mut Hasher),
     file: &mut Option<Hasher>,
 ) -> Result<(), Error> {
     let Some(node) = reader.index.node(row) else { return Ok(()) };
@@ -270,7 +275,7 @@ fn check_file<R>(
         0 => Hasher::new(expected.algorithm()),
         _ => file.take().unwrap_or_else(|| Hasher::new(expected.algorithm())),
     };
-    hasher.update(content);
+    add(&mut hasher);
     if chunk.at.saturating_add(chunk.size) < node.size {
         *file = Some(hasher);
         return Ok(());

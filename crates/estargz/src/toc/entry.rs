@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use dunnage_digest::Digest;
 
-use super::{TocEntry, TocType};
+use super::{ChunkType, TocEntry, TocType};
 
 /// Extended attributes: name, and value without its base64.
 pub(crate) type XattrRefs<'a, T = str> = Vec<(Cow<'a, T>, Cow<'a, [u8]>)>;
@@ -33,6 +33,10 @@ pub(crate) struct EntryRef<'a, T: ToOwned + ?Sized = str> {
     pub(crate) chunk_offset: u64,
     pub(crate) chunk_size: u64,
     pub(crate) chunk_digest: Option<Digest>,
+    pub(crate) access_time: Cow<'a, str>,
+    pub(crate) change_time: Cow<'a, str>,
+    pub(crate) end_offset: u64,
+    pub(crate) chunk_type: ChunkType,
 }
 
 impl<'a, T: ToOwned + ?Sized> Default for EntryRef<'a, T>
@@ -61,6 +65,10 @@ where
             chunk_offset: 0,
             chunk_size: 0,
             chunk_digest: None,
+            access_time: Cow::Borrowed(""),
+            change_time: Cow::Borrowed(""),
+            end_offset: 0,
+            chunk_type: ChunkType::default(),
         }
     }
 }
@@ -88,6 +96,10 @@ impl<'a> From<&'a TocEntry> for RawEntry<'a> {
             chunk_offset: entry.chunk_offset,
             chunk_size: entry.chunk_size,
             chunk_digest: entry.chunk_digest,
+            access_time: Cow::Borrowed(&entry.access_time),
+            change_time: Cow::Borrowed(&entry.change_time),
+            end_offset: entry.end_offset,
+            chunk_type: entry.chunk_type,
         }
     }
 }
@@ -118,6 +130,10 @@ impl EntryRef<'_> {
             chunk_offset: self.chunk_offset,
             chunk_size: self.chunk_size,
             chunk_digest: self.chunk_digest,
+            access_time: self.access_time.clone().into_owned(),
+            change_time: self.change_time.clone().into_owned(),
+            end_offset: self.end_offset,
+            chunk_type: self.chunk_type,
         }
     }
 }

@@ -5,6 +5,7 @@
 mod entry;
 mod json;
 mod parse;
+mod storage;
 mod time;
 mod write;
 
@@ -14,9 +15,10 @@ use dunnage_digest::Digest;
 
 pub(crate) use self::{
     entry::{EntryRef, RawEntry, XattrRefs, clean_name},
-    parse::{Progress, TocParser},
-    time::{format_modtime, parse_modtime},
-    write::{EMPTY, END, SEPARATOR, START, write_entry},
+    parse::{Ended, Progress, TocParser},
+    storage::json_text,
+    time::{format_modtime, format_time, parse_modtime, parse_time},
+    write::{Style, write_entry},
 };
 use crate::{Error, Limits};
 
@@ -63,7 +65,36 @@ impl TocType {
     }
 }
 
-/// One object of the TOC, in the order in which its fields are written. A field at its default is left out.
+/// What a chunk of a file is made of. Only TOCs of containers/storage say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "closed: the format defines these two")]
+pub enum ChunkType {
+    /// Any bytes.
+    #[default]
+    Data,
+    /// Zeros and nothing else: there is no need to read them from the blob.
+    Zeros,
+}
+
+impl ChunkType {
+    /// The text that stands in the document; empty for data.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Data => "",
+            Self::Zeros => "zeros",
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [Self::Data, Self::Zeros].into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// One object of the TOC. A field at its default is left out.
+///
+/// The first nineteen are those of eStargz, in the order in which they are written; the four behind them are used by
+/// containers/storage only, which has an order of its own and no names of owners.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "closed: these are the fields of the format")]
 pub struct TocEntry {
@@ -73,7 +104,8 @@ pub struct TocEntry {
     pub kind: TocType,
     /// Length of a regular file, in bytes, at most 2^63 - 1.
     pub size: u64,
-    /// Last change, RFC 3339 in UTC to the second; empty where the tar header says 0.
+    /// Last change, RFC 3339 in UTC: to the second, and empty where the tar header says 0; in the form of
+    /// containers/storage as exact as the header, and never empty.
     pub modtime: String,
     /// Target of a symlink or hard link, as stored.
     pub link_name: String,
@@ -105,20 +137,30 @@ pub struct TocEntry {
     pub chunk_size: u64,
     /// Digest of this chunk.
     pub chunk_digest: Option<Digest>,
+    /// Last access, as exact as the header.
+    pub access_time: String,
+    /// Last status change, as exact as the header.
+    pub change_time: String,
+    /// Where in the blob the streams with the content of this file end, on `reg`.
+    pub end_offset: u64,
+    /// What this chunk is made of.
+    pub chunk_type: ChunkType,
 }
 
 /// A whole TOC, with nothing resolved: what the document says and no more.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "closed: these are the fields of the format")]
 pub struct Toc {
     /// Always 1 so far.
     pub version: i64,
     /// Entries, in blob order; the further chunks of a file follow it directly.
     pub entries: Vec<TocEntry>,
+    /// Digest of the compressed tar headers, in the form of containers/storage.
+    pub tar_split_digest: Option<Digest>,
 }
 
 impl Toc {
-    /// Reads a document.
+    /// Reads a document, in either form.
     ///
     /// # Errors
     ///
@@ -133,24 +175,34 @@ impl Toc {
             Ok(())
         };
         parser.feed(json, &mut keep)?;
-        let version = parser.finish(&mut keep)?;
-        Ok(Self { version, entries })
+        let Ended { version, tar_split_digest } = parser.finish(&mut keep)?;
+        Ok(Self { version, entries, tar_split_digest })
     }
 
-    /// The document exactly as the reference writes it: one tab a level, no newline at the end.
+    /// The document exactly as the reference writes it: one tab a level, no newline at the end. What only
+    /// containers/storage has is left out.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
-        if self.entries.is_empty() {
-            return write::empty(self.version);
-        }
-        let mut out = write::start(self.version);
+        self.write(Style::Estargz)
+    }
+
+    /// The document exactly as containers/storage writes it: no white space at all. What it does not have (names of
+    /// owners, inner offsets) is left out.
+    #[must_use]
+    pub fn to_storage_json(&self) -> Vec<u8> {
+        self.write(Style::Storage)
+    }
+
+    fn write(&self, style: Style) -> Vec<u8> {
+        let mut out = Vec::new();
+        style.start(self.version, self.entries.is_empty(), &mut out);
         for (at, entry) in self.entries.iter().enumerate() {
             if at > 0 {
-                out.extend_from_slice(SEPARATOR);
+                out.extend_from_slice(style.separator());
             }
-            write_entry(&entry.into(), &mut out);
+            write_entry(style, &entry.into(), &mut out);
         }
-        out.extend_from_slice(END);
+        style.end(self.entries.is_empty(), self.tar_split_digest.as_ref(), &mut out);
         out
     }
 }

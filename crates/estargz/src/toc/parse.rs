@@ -10,7 +10,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dunnage_digest::{Digest, Offset, decode_lower_hex};
 
 use super::{
-    EntryRef, TocType,
+    ChunkType, EntryRef, TocType,
     entry::XattrRefs,
     json::{Scanner, Stop},
 };
@@ -49,6 +49,15 @@ pub(crate) struct TocParser {
     /// Bytes that the window must have before an item that was cut short is looked at again: twice as many each time, so
     /// that a long one is not scanned once a block.
     patience: usize,
+    /// What the document says about tar headers that are kept apart; nothing is said by an empty text.
+    tar_split: Option<Option<Digest>>,
+}
+
+/// What a document says besides its entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) version: i64,
+    pub(crate) tar_split_digest: Option<Digest>,
 }
 
 impl TocParser {
@@ -62,6 +71,7 @@ impl TocParser {
             has_entries: false,
             entries: 0,
             patience: 0,
+            tar_split: None,
         }
     }
 
@@ -106,8 +116,8 @@ impl TocParser {
         result
     }
 
-    /// Ends the document; its version.
-    pub(crate) fn finish(mut self, sink: &mut dyn FnMut(EntryRef<'_>) -> Result<(), Error>) -> Result<i64, Error> {
+    /// Ends the document.
+    pub(crate) fn finish(mut self, sink: &mut dyn FnMut(EntryRef<'_>) -> Result<(), Error>) -> Result<Ended, Error> {
         if self.state != State::Done {
             self.feed(b"", sink)?;
         }
@@ -116,7 +126,7 @@ impl TocParser {
             let (expected, got) = ("the rest of the document".to_owned(), "its end".to_owned());
             return Err(Error::Malformed { part: "TOC document", at, expected, got });
         }
-        Ok(self.version.unwrap_or(0))
+        Ok(Ended { version: self.version.unwrap_or(0), tar_split_digest: self.tar_split.flatten() })
     }
 
     /// One step of the document's grammar, all of it or nothing.
@@ -180,8 +190,11 @@ impl TocParser {
                 self.has_entries = true;
                 return Ok(());
             }
-            key if folds_to(key, &["version", "entries"]) => {
-                return Err(Stop::Bad { at, expected: "each known key once, in lower case" }.into());
+            "tarSplitDigest" if self.tar_split.is_none() => {
+                self.tar_split = Some(if scanner.null()? { None } else { digest(scanner)? });
+            }
+            key if folds_to(key, &["version", "entries", "tarSplitDigest"]) => {
+                return Err(Stop::Bad { at, expected: "each known key once, exactly spelled" }.into());
             }
             _ => scanner.skip()?,
         }
@@ -262,7 +275,17 @@ impl TocParser {
             15 => entry.digest = digest(scanner)?,
             16 => entry.chunk_offset = unsigned(scanner)?,
             17 => entry.chunk_size = unsigned(scanner)?,
-            _ => entry.chunk_digest = digest(scanner)?,
+            18 => entry.chunk_digest = digest(scanner)?,
+            19 => entry.access_time = scanner.string("a time")?,
+            20 => entry.change_time = scanner.string("a time")?,
+            21 => entry.end_offset = unsigned(scanner)?,
+            _ => {
+                scanner.peek()?;
+                let at = scanner.pos;
+                let text = scanner.string("a type of chunk")?;
+                entry.chunk_type =
+                    ChunkType::parse(&text).ok_or(Stop::Bad { at, expected: "a known type of chunk" })?;
+            }
         }
         Ok(())
     }
@@ -393,8 +416,8 @@ fn folds_to(key: &str, known: &[&str]) -> bool {
     known.iter().any(|known| key.chars().map(fold).eq(known.chars().map(|character| character.to_ascii_lowercase())))
 }
 
-/// Keys of an entry, in the order in which they are written.
-const KEYS: [&str; 19] = [
+/// Keys of an entry: those of eStargz in the order in which they are written, then those of containers/storage alone.
+const KEYS: [&str; 23] = [
     "name",
     "type",
     "size",
@@ -414,6 +437,10 @@ const KEYS: [&str; 19] = [
     "chunkOffset",
     "chunkSize",
     "chunkDigest",
+    "accesstime",
+    "changetime",
+    "endOffset",
+    "chunkType",
 ];
 
 /// The same keys with the quotes, colon and space that writers put around them.
@@ -514,11 +541,11 @@ mod tests {
             ),
             (
                 r#"{"entries":[],"entries":[]}"#,
-                "malformed TOC document at offset 0xe: expected each known key once, in lower case, got `\"entries\":[]}`",
+                "malformed TOC document at offset 0xe: expected each known key once, exactly spelled, got `\"entries\":[]}`",
             ),
             (
                 r#"{"Version":1}"#,
-                "malformed TOC document at offset 0x1: expected each known key once, in lower case, got `\"Version\":1}`",
+                "malformed TOC document at offset 0x1: expected each known key once, exactly spelled, got `\"Version\":1}`",
             ),
             (
                 r#"{"entries":[{"size":-1}]}"#,

@@ -1,4 +1,4 @@
-//! Times as the TOC writes them: RFC 3339, UTC, whole seconds.
+//! Times as a TOC writes them: RFC 3339, UTC; whole seconds in eStargz, up to nanoseconds in containers/storage.
 
 use dunnage_tree::Mtime;
 
@@ -7,16 +7,40 @@ use dunnage_tree::Mtime;
 /// Years beyond four digits are written as they are, as the reference does.
 pub(crate) fn format_modtime(mtime: Option<Mtime>) -> String {
     let Some(mtime) = mtime.filter(|mtime| mtime.secs != 0) else { return String::new() };
-    let secs = mtime.secs.saturating_add(i64::from(mtime.nanos >= 500_000_000));
+    text(mtime.secs.saturating_add(i64::from(mtime.nanos >= 500_000_000)), "")
+}
+
+/// A time as exact as it is, without zeros at the end; `None` if its year has no four digits, and cannot be read back.
+pub(crate) fn format_time(time: Mtime) -> Option<String> {
+    if !(YEAR_0..YEAR_10000).contains(&time.secs) {
+        return None;
+    }
+    let fraction = match time.nanos {
+        0 => String::new(),
+        nanos => format!(".{nanos:09}"),
+    };
+    Some(text(time.secs, fraction.trim_end_matches('0')))
+}
+
+/// When the years begin that RFC 3339 can say, and when they are over.
+const YEAR_0: i64 = -62_167_219_200;
+const YEAR_10000: i64 = 253_402_300_800;
+
+fn text(secs: i64, fraction: &str) -> String {
     let (days, second) = (secs.div_euclid(86_400), secs.rem_euclid(86_400));
     let (year, month, day) = civil(days);
     let sign = if year < 0 { "-" } else { "" };
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{sign}{:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", year.unsigned_abs())
+    format!("{sign}{:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z", year.unsigned_abs())
 }
 
 /// Seconds since 1970 of an RFC 3339 time, rounded down; `None` for anything else.
 pub(crate) fn parse_modtime(text: &str) -> Option<i64> {
+    parse_time(text).map(|time| time.secs)
+}
+
+/// An RFC 3339 time; digits beyond nanoseconds are cut off. `None` for anything else.
+pub(crate) fn parse_time(text: &str) -> Option<Mtime> {
     let (date, rest) = text.as_bytes().split_at_checked(19)?;
     let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', i1, i2, b':', s1, s2] = *date else {
         return None;
@@ -24,9 +48,15 @@ pub(crate) fn parse_modtime(text: &str) -> Option<i64> {
     let (year, month) = (number(&[y1, y2, y3, y4])?, number(&[m1, m2])?);
     let (day, hour) = (number(&[d1, d2])?, number(&[h1, h2])?);
     let (minute, second) = (number(&[i1, i2])?, number(&[s1, s2])?);
+    let mut nanos = 0;
     let rest = match rest.split_first() {
         Some((b'.', fraction)) => {
             let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            let mut unit = 100_000_000;
+            for digit in fraction.get(..digits.min(9))? {
+                nanos = u32::from(digit & 0x0f).checked_mul(unit)?.checked_add(nanos)?;
+                unit /= 10;
+            }
             fraction.get(digits..).filter(|_| digits > 0)?
         }
         _ => rest,
@@ -46,7 +76,8 @@ pub(crate) fn parse_modtime(text: &str) -> Option<i64> {
         return None;
     }
     let clock = hour.checked_mul(3600)?.checked_add(minute.checked_mul(60)?)?.checked_add(second)?;
-    days.checked_mul(86_400)?.checked_add(clock)?.checked_sub(offset)
+    let secs = days.checked_mul(86_400)?.checked_add(clock)?.checked_sub(offset)?;
+    Some(Mtime { secs, nanos })
 }
 
 fn number(digits: &[u8]) -> Option<i64> {
@@ -137,5 +168,30 @@ mod tests {
         for secs in (-62_167_219_200_i64..253_402_300_800).step_by(86_400 * 97 + 12_345).filter(|&secs| secs != 0) {
             assert_eq!(parse_modtime(&format_modtime(Some(Mtime { secs, nanos: 0 }))), Some(secs));
         }
+    }
+
+    #[test]
+    fn exact_times_are_written_as_the_other_reference_does() {
+        for (secs, nanos, wanted) in [
+            (0, 0, Some("1970-01-01T00:00:00Z")),
+            (-1, 0, Some("1969-12-31T23:59:59Z")),
+            (-1, 500_000_000, Some("1969-12-31T23:59:59.5Z")),
+            (1_700_000_000, 123_456_789, Some("2023-11-14T22:13:20.123456789Z")),
+            (1_700_000_000, 1, Some("2023-11-14T22:13:20.000000001Z")),
+            (1_700_000_000, 120_000_000, Some("2023-11-14T22:13:20.12Z")),
+            (-62_167_219_200, 0, Some("0000-01-01T00:00:00Z")),
+            (253_402_300_799, 999_999_999, Some("9999-12-31T23:59:59.999999999Z")),
+            (253_402_300_800, 0, None),
+            (-62_167_219_201, 0, None),
+            (i64::MIN, 0, None),
+        ] {
+            let time = Mtime { secs, nanos };
+            let text = format_time(time);
+            assert_eq!(text.as_deref(), wanted);
+            if let Some(text) = text {
+                assert_eq!(parse_time(&text), Some(time));
+            }
+        }
+        assert_eq!(parse_time("1970-01-01T00:00:00.0000000019Z"), Some(Mtime { secs: 0, nanos: 1 }));
     }
 }

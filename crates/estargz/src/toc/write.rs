@@ -1,35 +1,72 @@
 //! The TOC as text, byte for byte as the reference serialises it, because the TOC digest covers every byte.
 //!
 //! One tab a level, one space after each colon, no newline at the end. Strings escape `"`, `\`, control characters, and
-//! what is special in HTML or JavaScript (`<`, `>`, `&`, U+2028, U+2029). Specification: eStargz, section "Exact
-//! serialisation".
+//! what is special in HTML or JavaScript (`<`, `>`, `&`, U+2028, U+2029). The compact form of containers/storage is in
+//! `storage.rs`. Specification: eStargz, section "Exact serialisation".
 
 use std::io::Write as _;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dunnage_digest::{Digest, encode_hex_into};
 
-use super::RawEntry;
+use super::{RawEntry, storage::storage_entry};
 
-/// Between two entries.
-pub(crate) const SEPARATOR: &[u8] = b",\n";
-/// After the last entry.
-pub(crate) const END: &[u8] = b"\n\t]\n}";
-/// Before the first entry, in version 1.
-pub(crate) const START: &[u8] = b"{\n\t\"version\": 1,\n\t\"entries\": [\n";
-/// The whole document without entries, in version 1.
-pub(crate) const EMPTY: &[u8] = b"{\n\t\"version\": 1,\n\t\"entries\": null\n}";
-
-pub(super) fn start(version: i64) -> Vec<u8> {
-    format!("{{\n\t\"version\": {version},\n\t\"entries\": [\n").into_bytes()
+/// In which of its two forms a TOC is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// As eStargz writes it: one tab a level.
+    #[default]
+    Estargz,
+    /// As containers/storage writes it.
+    Storage,
 }
 
-pub(super) fn empty(version: i64) -> Vec<u8> {
-    format!("{{\n\t\"version\": {version},\n\t\"entries\": null\n}}").into_bytes()
+impl Style {
+    /// Between two entries.
+    pub(crate) const fn separator(self) -> &'static [u8] {
+        match self {
+            Self::Estargz => b",\n",
+            Self::Storage => b",",
+        }
+    }
+
+    /// What is before the first entry.
+    pub(crate) fn start(self, version: i64, is_empty: bool, out: &mut Vec<u8>) {
+        let text = match (self, is_empty) {
+            (Self::Estargz, false) => format!("{{\n\t\"version\": {version},\n\t\"entries\": [\n"),
+            (Self::Estargz, true) => format!("{{\n\t\"version\": {version},\n\t\"entries\": null"),
+            (Self::Storage, false) => format!("{{\"version\":{version},\"entries\":["),
+            (Self::Storage, true) => format!("{{\"version\":{version},\"entries\":null"),
+        };
+        out.extend_from_slice(text.as_bytes());
+    }
+
+    /// What is after the last entry.
+    pub(crate) fn end(self, is_empty: bool, tar_split: Option<&Digest>, out: &mut Vec<u8>) {
+        match self {
+            Self::Estargz => out.extend_from_slice(if is_empty { b"\n}" } else { b"\n\t]\n}" }),
+            Self::Storage => {
+                out.extend_from_slice(if is_empty { b"" } else { b"]" });
+                if let Some(tar_split) = tar_split {
+                    out.extend_from_slice(b",\"tarSplitDigest\":");
+                    digest_text(tar_split, out);
+                }
+                out.push(b'}');
+            }
+        }
+    }
 }
 
-/// Appends one entry, indented as an element of `entries`.
-pub(crate) fn write_entry(entry: &RawEntry<'_>, out: &mut Vec<u8>) {
+/// Appends one entry as an element of `entries`.
+pub(crate) fn write_entry(style: Style, entry: &RawEntry<'_>, out: &mut Vec<u8>) {
+    match style {
+        Style::Estargz => estargz_entry(entry, out),
+        Style::Storage => storage_entry(entry, out),
+    }
+}
+
+/// One entry, indented.
+fn estargz_entry(entry: &RawEntry<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\t\t{\n\t\t\t\"name\": ");
     string(&entry.name, out);
     text("type", entry.kind.as_str().as_bytes(), out);
@@ -96,30 +133,39 @@ fn signed(name: &str, value: i64, out: &mut Vec<u8>) {
 fn digest(name: &str, value: Option<&Digest>, out: &mut Vec<u8>) {
     if let Some(value) = value {
         key(name, out);
-        out.push(b'"');
-        out.extend_from_slice(value.algorithm().name().as_bytes());
-        out.push(b':');
-        encode_hex_into(value.as_bytes(), out);
-        out.push(b'"');
+        digest_text(value, out);
     }
 }
 
+pub(super) fn digest_text(digest: &Digest, out: &mut Vec<u8>) {
+    out.push(b'"');
+    out.extend_from_slice(digest.algorithm().name().as_bytes());
+    out.push(b':');
+    encode_hex_into(digest.as_bytes(), out);
+    out.push(b'"');
+}
+
 fn string(text: &[u8], out: &mut Vec<u8>) {
+    escaped(text, true, out);
+}
+
+/// A string. Whether backspace and form feed have short escapes depends on what made the document.
+pub(super) fn escaped(text: &[u8], short: bool, out: &mut Vec<u8>) {
     out.push(b'"');
     for piece in text.utf8_chunks() {
-        valid(piece.valid().as_bytes(), out);
+        valid(piece.valid().as_bytes(), short, out);
         // A name that is not UTF-8 cannot be told from others in a TOC; U+FFFD itself is written as it is.
         piece.invalid().iter().for_each(|_| out.extend_from_slice(b"\\ufffd"));
     }
     out.push(b'"');
 }
 
-fn valid(text: &[u8], out: &mut Vec<u8>) {
+fn valid(text: &[u8], short: bool, out: &mut Vec<u8>) {
     let mut rest = text;
     while let Some(at) = rest.iter().position(|&byte| needs_a_look(byte)) {
         let (plain, special) = rest.split_at_checked(at).unwrap_or((rest, &[]));
         out.extend_from_slice(plain);
-        rest = escape(special, out);
+        rest = escape(special, short, out);
     }
     out.extend_from_slice(rest);
 }
@@ -130,7 +176,7 @@ const fn needs_a_look(byte: u8) -> bool {
 }
 
 /// Writes the character at the front of `rest` and returns what follows it.
-fn escape<'a>(rest: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
+fn escape<'a>(rest: &'a [u8], short: bool, out: &mut Vec<u8>) -> &'a [u8] {
     if let Some(after) = rest.strip_prefix("\u{2028}".as_bytes()) {
         out.extend_from_slice(b"\\u2028");
         return after;
@@ -146,8 +192,8 @@ fn escape<'a>(rest: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
         b'\n' => out.extend_from_slice(b"\\n"),
         b'\r' => out.extend_from_slice(b"\\r"),
         b'\t' => out.extend_from_slice(b"\\t"),
-        8 => out.extend_from_slice(b"\\b"),
-        12 => out.extend_from_slice(b"\\f"),
+        8 if short => out.extend_from_slice(b"\\b"),
+        12 if short => out.extend_from_slice(b"\\f"),
         0..0x20 | b'<' | b'>' | b'&' => {
             out.extend_from_slice(b"\\u00");
             encode_hex_into(&[byte], out);
@@ -190,8 +236,10 @@ mod tests {
 
     #[test]
     fn an_empty_list_of_entries_is_null() {
-        assert_eq!(Toc { version: 1, entries: Vec::new() }.to_json(), EMPTY);
-        assert_eq!(start(1), START);
+        let toc = Toc { version: 1, tar_split_digest: Some(Digest::sha256([0xab; 32])), ..Toc::default() };
+        assert_eq!(toc.to_json(), b"{\n\t\"version\": 1,\n\t\"entries\": null\n}");
+        let wanted = format!(r#"{{"version":1,"entries":null,"tarSplitDigest":"sha256:{}"}}"#, "ab".repeat(32));
+        assert_eq!(String::from_utf8(toc.to_storage_json()).unwrap(), wanted);
     }
 
     #[test]
@@ -217,8 +265,9 @@ mod tests {
             chunk_offset: 6,
             chunk_size: 7,
             chunk_digest: Some(digest),
+            ..TocEntry::default()
         };
-        let toc = Toc { version: 1, entries: vec![entry] };
+        let toc = Toc { version: 1, entries: vec![entry], ..Toc::default() };
         let hex = "ab".repeat(32);
         let wanted = format!(
             "{{\n\t\"version\": 1,\n\t\"entries\": [\n\t\t{{\n\t\t\t\"name\": \"a\",\n\t\t\t\"type\": \"char\",\n\t\t\t\"size\": 1,\n\t\t\t\"modtime\": \"t\",\n\t\t\t\"linkName\": \"l\",\n\t\t\t\"mode\": -1,\n\t\t\t\"uid\": 3000000,\n\t\t\t\"gid\": -5,\n\t\t\t\"userName\": \"u\",\n\t\t\t\"groupName\": \"g\",\n\t\t\t\"offset\": 2,\n\t\t\t\"innerOffset\": 3,\n\t\t\t\"devMajor\": 4,\n\t\t\t\"devMinor\": 5,\n\t\t\t\"xattrs\": {{\n\t\t\t\t\"user.b\": \"AP8=\",\n\t\t\t\t\"user.e\": \"\"\n\t\t\t}},\n\t\t\t\"digest\": \"sha256:{hex}\",\n\t\t\t\"chunkOffset\": 6,\n\t\t\t\"chunkSize\": 7,\n\t\t\t\"chunkDigest\": \"sha256:{hex}\"\n\t\t}}\n\t]\n}}"

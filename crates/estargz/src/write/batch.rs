@@ -2,9 +2,9 @@
 
 use dunnage_digest::{Algorithm, Digest};
 
-use crate::{Encoder, Error};
+use crate::{Encoder, Error, crc64::Crc64};
 
-/// What a piece of content is of its file.
+/// What a piece of content is of its file, or of its chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Whole,
@@ -13,7 +13,27 @@ pub(super) enum Part {
     Last,
 }
 
-/// A chunk's content within a batch.
+impl Part {
+    /// The part between two ends, each of which may be reached.
+    pub(super) const fn between(starts: bool, ends: bool) -> Self {
+        match (starts, ends) {
+            (true, true) => Self::Whole,
+            (true, false) => Self::First,
+            (false, false) => Self::Middle,
+            (false, true) => Self::Last,
+        }
+    }
+
+    pub(super) fn starts(self) -> bool {
+        matches!(self, Self::Whole | Self::First)
+    }
+
+    pub(super) fn ends(self) -> bool {
+        matches!(self, Self::Whole | Self::Last)
+    }
+}
+
+/// A chunk's content within a batch, or a part of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Content {
     /// The stream it lies in, counted within the batch.
@@ -21,7 +41,10 @@ pub(super) struct Content {
     /// Where in the batch it starts.
     pub(super) start: usize,
     pub(super) len: usize,
+    /// What it is of its file.
     pub(super) part: Part,
+    /// What it is of its chunk.
+    pub(super) of_chunk: Part,
 }
 
 /// Consecutive bytes of the tar stream, cut into streams, with content in some places.
@@ -78,10 +101,12 @@ pub(super) struct Packed {
     pub(super) streams: Vec<u64>,
     /// Digest of each piece of content.
     pub(super) digests: Vec<Digest>,
+    /// Checksum of each piece of content, if they are wanted.
+    pub(super) checksums: Vec<Crc64>,
 }
 
 /// The work of one worker on one batch.
-pub(super) fn pack(batch: &Batch, encoder: &mut dyn Encoder) -> Result<Packed, Error> {
+pub(super) fn pack(batch: &Batch, encoder: &mut dyn Encoder, checksums: bool) -> Result<Packed, Error> {
     let mut bytes = Vec::with_capacity(batch.data.len() / 2);
     let mut streams = Vec::with_capacity(batch.streams.len());
     for data in batch.streams() {
@@ -90,5 +115,7 @@ pub(super) fn pack(batch: &Batch, encoder: &mut dyn Encoder) -> Result<Packed, E
         streams.push(bytes.len().saturating_sub(before) as u64);
     }
     let digests = batch.contents().map(|(_, content)| Digest::of(Algorithm::Sha256, content)).collect();
-    Ok(Packed { bytes, streams, digests })
+    let contents = checksums.then(|| batch.contents());
+    let checksums = contents.into_iter().flatten().map(|(_, content)| Crc64::of(content)).collect();
+    Ok(Packed { bytes, streams, digests, checksums })
 }

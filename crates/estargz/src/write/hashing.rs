@@ -1,4 +1,5 @@
-//! DiffID and the digests of files of several chunks: hashes over bytes that must be seen in order.
+//! DiffID, the digests of digests of several chunks, and those of chunks in several streams: hashes over bytes that must be
+//! seen in order.
 //!
 //! They run on a thread of their own beside compression, or in place when only one thread is allowed.
 
@@ -15,6 +16,7 @@ struct State {
     diff: Hasher,
     len: u64,
     file: Option<Hasher>,
+    chunk: Option<Hasher>,
     /// What was hashed up to the end of the tar.
     tar: Option<(Digest, u64)>,
 }
@@ -31,24 +33,27 @@ pub(super) struct Hashes {
 
 impl State {
     fn new() -> Self {
-        Self { diff: Hasher::sha256(), len: 0, file: None, tar: None }
+        Self { diff: Hasher::sha256(), len: 0, file: None, chunk: None, tar: None }
     }
 
-    fn batch(&mut self, batch: &Batch, mut file_done: impl FnMut(Digest)) {
+    /// Digests that are complete are handed to `done`: that of a chunk before that of the file it ends.
+    fn batch(&mut self, batch: &Batch, mut done: impl FnMut(Digest)) {
         self.bytes(&batch.data);
         for (place, content) in batch.contents() {
-            match place.part {
-                Part::Whole => continue,
-                Part::First => self.file = Some(Hasher::sha256()),
-                Part::Middle | Part::Last => {}
-            }
-            if let Some(file) = &mut self.file {
-                file.update(content);
-            }
-            if place.part == Part::Last
-                && let Some(file) = self.file.take()
-            {
-                file_done(file.finish());
+            for (part, open) in [(place.of_chunk, &mut self.chunk), (place.part, &mut self.file)] {
+                if part == Part::Whole {
+                    continue;
+                }
+                let hasher = match part.starts() {
+                    true => open.insert(Hasher::sha256()),
+                    false => open.get_or_insert_with(Hasher::sha256),
+                };
+                hasher.update(content);
+                if part.ends()
+                    && let Some(hasher) = open.take()
+                {
+                    done(hasher.finish());
+                }
             }
         }
     }
@@ -79,8 +84,8 @@ enum Message {
 pub(super) struct Hashing(Lane);
 
 enum Lane {
-    Here { state: Box<State>, files: VecDeque<Digest> },
-    Thread { sender: Sender<Message>, files: Receiver<Digest>, thread: thread::JoinHandle<State>, buffer: Vec<u8> },
+    Here { state: Box<State>, digests: VecDeque<Digest> },
+    Thread { sender: Sender<Message>, digests: Receiver<Digest>, thread: thread::JoinHandle<State>, buffer: Vec<u8> },
 }
 
 /// Loose bytes are gathered up to this size before they are sent on.
@@ -89,7 +94,7 @@ const GATHER: usize = 256 << 10;
 impl Hashing {
     pub(super) fn new(threads: usize) -> Self {
         let (sender, messages) = bounded::<Message>(4);
-        let (done, files) = unbounded();
+        let (done, digests) = unbounded();
         let work = move || {
             let mut state = State::new();
             for message in messages {
@@ -107,15 +112,15 @@ impl Hashing {
         if threads > 1
             && let Ok(thread) = thread::Builder::new().name("dunnage-hash".to_owned()).spawn(work)
         {
-            return Self(Lane::Thread { sender, files, thread, buffer: Vec::new() });
+            return Self(Lane::Thread { sender, digests, thread, buffer: Vec::new() });
         }
-        Self(Lane::Here { state: Box::new(State::new()), files: VecDeque::new() })
+        Self(Lane::Here { state: Box::new(State::new()), digests: VecDeque::new() })
     }
 
     /// Adds the next batch.
     pub(super) fn batch(&mut self, batch: &Arc<Batch>) -> Result<(), Error> {
         match &mut self.0 {
-            Lane::Here { state, files } => state.batch(batch, |digest| files.push_back(digest)),
+            Lane::Here { state, digests } => state.batch(batch, |digest| digests.push_back(digest)),
             Lane::Thread { sender, .. } => {
                 sender.send(Message::Batch(Arc::clone(batch))).map_err(|_| Error::Worker)?;
             }
@@ -137,11 +142,11 @@ impl Hashing {
         }
     }
 
-    /// The digest of the next file of several chunks, which must have been added whole.
-    pub(super) fn file(&mut self) -> Result<Digest, Error> {
+    /// The digest of the next chunk of several streams or file of several chunks, which must have been added whole.
+    pub(super) fn digest(&mut self) -> Result<Digest, Error> {
         match &mut self.0 {
-            Lane::Here { files, .. } => files.pop_front().ok_or(Error::Worker),
-            Lane::Thread { files, .. } => files.recv().map_err(|_| Error::Worker),
+            Lane::Here { digests, .. } => digests.pop_front().ok_or(Error::Worker),
+            Lane::Thread { digests, .. } => digests.recv().map_err(|_| Error::Worker),
         }
     }
 

@@ -9,9 +9,12 @@
 //! the number of threads. Memory is bounded by the batches in flight.
 
 mod batch;
+mod cut;
 mod hashing;
 mod names;
 mod options;
+mod storage;
+mod tar_split;
 mod toc_log;
 mod writer;
 

@@ -8,16 +8,27 @@ use std::borrow::Cow;
 use dunnage_digest::Digest;
 
 use crate::{
-    Error, TocSource, TocType,
-    toc::{EMPTY, END, RawEntry, SEPARATOR, START, XattrRefs, write_entry},
+    ChunkType, Error, TocSource, TocType,
+    toc::{RawEntry, Style, XattrRefs, write_entry},
 };
 
-/// Where the digest of a logged entry stands.
+/// Where the digest of a logged entry stands, and behind its digests, if it has any, where its content ends.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct DigestPlace(usize);
+pub(super) struct Place {
+    digest: usize,
+    end: usize,
+}
+
+/// What is in an entry, as bits.
+const DIGEST: u8 = 1;
+const CHUNK_DIGEST: u8 = 2;
+/// The fields that only containers/storage has.
+const MORE: u8 = 4;
 
 #[derive(Debug, Default)]
 pub(super) struct TocLog {
+    style: Style,
+    tar_split: Option<Digest>,
     log: Vec<u8>,
     entries: u64,
     /// Bytes of all entries as JSON, without what stands between them.
@@ -26,22 +37,40 @@ pub(super) struct TocLog {
 }
 
 impl TocLog {
+    pub(super) fn new(style: Style) -> Self {
+        Self { style, ..Self::default() }
+    }
+
     pub(super) const fn entries(&self) -> u64 {
         self.entries
     }
 
-    /// Adds an entry; where its digest stands, if it has one.
-    pub(super) fn push(&mut self, entry: &RawEntry<'_>) -> DigestPlace {
+    /// Adds an entry; where what is filled in later stands.
+    pub(super) fn push(&mut self, entry: &RawEntry<'_>) -> Place {
         self.scratch.clear();
-        write_entry(entry, &mut self.scratch);
+        write_entry(self.style, entry, &mut self.scratch);
         self.json = self.json.saturating_add(self.scratch.len() as u64);
         self.entries = self.entries.saturating_add(1);
         let log = &mut self.log;
         log.push(kind_byte(entry.kind));
-        log.push(u8::from(entry.digest.is_some()) | u8::from(entry.chunk_digest.is_some()) << 1);
-        let place = DigestPlace(log.len());
+        let mut fields = 0;
+        let more = self.style == Style::Storage;
+        for (bit, there) in
+            [(DIGEST, entry.digest.is_some()), (CHUNK_DIGEST, entry.chunk_digest.is_some()), (MORE, more)]
+        {
+            fields |= if there { bit } else { 0 };
+        }
+        log.push(fields);
+        let digest = log.len();
         for digest in [entry.digest, entry.chunk_digest].into_iter().flatten() {
             log.extend_from_slice(digest.as_bytes());
+        }
+        let place = Place { digest, end: log.len() };
+        if more {
+            log.extend_from_slice(&entry.end_offset.to_le_bytes());
+            log.push(u8::from(entry.chunk_type == ChunkType::Zeros));
+            put_bytes(entry.access_time.as_bytes(), log);
+            put_bytes(entry.change_time.as_bytes(), log);
         }
         let modtime = entry.modtime.as_bytes();
         for text in [&entry.name, modtime, &entry.link_name, &entry.user_name, &entry.group_name] {
@@ -61,44 +90,64 @@ impl TocLog {
     }
 
     /// Fills in a digest that was not known yet.
-    pub(super) fn set_digest(&mut self, place: DigestPlace, digest: &Digest) {
-        let bytes = self.log.get_mut(place.0..).unwrap_or_default().iter_mut();
-        bytes.zip(digest.as_bytes()).for_each(|(to, from)| *to = *from);
+    pub(super) fn set_digest(&mut self, place: Place, digest: &Digest) {
+        self.overwrite(place.digest, digest.as_bytes());
+    }
+
+    /// Fills in where the content ends, which was not known yet. The text of 0, which stood there, is none.
+    pub(super) fn set_end_offset(&mut self, place: Place, end: u64) {
+        self.overwrite(place.end, &end.to_le_bytes());
+        let digits = u64::from(end.checked_ilog10().unwrap_or(0)).saturating_add(1);
+        self.json = self.json.saturating_add(END_OFFSET.len() as u64).saturating_add(digits);
+    }
+
+    /// Fills in the digest of the tar headers that are kept apart.
+    pub(super) fn set_tar_split(&mut self, digest: Digest) {
+        self.tar_split = Some(digest);
+    }
+
+    fn overwrite(&mut self, at: usize, bytes: &[u8]) {
+        let place = self.log.get_mut(at..).unwrap_or_default().iter_mut();
+        place.zip(bytes).for_each(|(to, from)| *to = *from);
+    }
+
+    /// What stands around the entries.
+    fn frame(&self) -> (Vec<u8>, Vec<u8>) {
+        let (mut start, mut end) = (Vec::new(), Vec::new());
+        self.style.start(1, self.entries == 0, &mut start);
+        self.style.end(self.entries == 0, self.tar_split.as_ref(), &mut end);
+        (start, end)
     }
 }
 
+/// What stands in front of the number.
+const END_OFFSET: &str = ",\"endOffset\":";
+
 impl TocSource for TocLog {
     fn json_len(&self) -> u64 {
-        match self.entries.checked_sub(1) {
-            None => EMPTY.len() as u64,
-            Some(gaps) => {
-                let fixed = (START.len() as u64).saturating_add(END.len() as u64);
-                self.json.saturating_add(fixed).saturating_add(gaps.saturating_mul(SEPARATOR.len() as u64))
-            }
-        }
+        let (start, end) = self.frame();
+        let gaps = self.entries.saturating_sub(1).saturating_mul(self.style.separator().len() as u64);
+        self.json.saturating_add(start.len() as u64).saturating_add(end.len() as u64).saturating_add(gaps)
     }
 
     fn write_json(&self, sink: &mut dyn FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
         /// Text is handed on in pieces of about this size.
         const PIECE: usize = 64 << 10;
-        if self.entries == 0 {
-            return sink(EMPTY);
-        }
-        let mut text = START.to_vec();
+        let (mut text, end) = self.frame();
         let mut cursor = Cursor(&self.log);
         let mut first = true;
         while let Some(entry) = cursor.entry() {
             if !first {
-                text.extend_from_slice(SEPARATOR);
+                text.extend_from_slice(self.style.separator());
             }
             first = false;
-            write_entry(&entry, &mut text);
+            write_entry(self.style, &entry, &mut text);
             if text.len() >= PIECE {
                 sink(&text)?;
                 text.clear();
             }
         }
-        text.extend_from_slice(END);
+        text.extend_from_slice(&end);
         sink(&text)
     }
 }
@@ -137,15 +186,16 @@ struct Cursor<'a>(&'a [u8]);
 impl<'a> Cursor<'a> {
     fn entry(&mut self) -> Option<RawEntry<'a>> {
         let kind = *KINDS.get(usize::from(self.byte()?))?;
-        let digests = self.byte()?;
-        let digest = self.digest(digests & 1 != 0)?;
-        let chunk_digest = self.digest(digests & 2 != 0)?;
+        let fields = self.byte()?;
+        let digest = self.digest(fields & DIGEST != 0)?;
+        let chunk_digest = self.digest(fields & CHUNK_DIGEST != 0)?;
+        let more = if fields & MORE != 0 { self.more()? } else { RawEntry::default() };
         Some(RawEntry {
             kind,
             digest,
             chunk_digest,
             name: self.text()?,
-            modtime: Cow::Borrowed(std::str::from_utf8(self.bytes()?).ok()?),
+            modtime: self.str()?,
             link_name: self.text()?,
             user_name: self.text()?,
             group_name: self.text()?,
@@ -160,6 +210,19 @@ impl<'a> Cursor<'a> {
             dev_major: self.signed()?,
             dev_minor: self.signed()?,
             xattrs: self.xattrs()?,
+            ..more
+        })
+    }
+
+    fn more(&mut self) -> Option<RawEntry<'a>> {
+        let (end, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(RawEntry {
+            end_offset: u64::from_le_bytes(*end),
+            chunk_type: if self.byte()? == 0 { ChunkType::Data } else { ChunkType::Zeros },
+            access_time: self.str()?,
+            change_time: self.str()?,
+            ..RawEntry::default()
         })
     }
 
@@ -206,6 +269,10 @@ impl<'a> Cursor<'a> {
         self.bytes().map(Cow::Borrowed)
     }
 
+    fn str(&mut self) -> Option<Cow<'a, str>> {
+        std::str::from_utf8(self.bytes()?).ok().map(Cow::Borrowed)
+    }
+
     fn xattrs(&mut self) -> Option<XattrRefs<'a, [u8]>> {
         (0..self.number()?).map(|_| Some((self.text()?, self.text()?))).collect()
     }
@@ -216,10 +283,9 @@ mod tests {
     use super::*;
     use crate::{Toc, TocEntry};
 
-    #[test]
-    fn the_log_gives_back_what_was_put_in() {
+    fn entries() -> Vec<TocEntry> {
         let digest = Digest::sha256([7; 32]);
-        let entries = vec![
+        vec![
             TocEntry::default(),
             TocEntry {
                 name: "é".repeat(100),
@@ -241,22 +307,51 @@ mod tests {
                 chunk_offset: 1 << 62,
                 chunk_size: 3,
                 chunk_digest: Some(Digest::sha256([8; 32])),
+                access_time: "a".into(),
+                change_time: "c".into(),
+                end_offset: u64::MAX,
+                chunk_type: ChunkType::Zeros,
             },
             TocEntry { digest: Some(Digest::sha256([0; 32])), ..TocEntry::default() },
-        ];
-        let mut log = TocLog::default();
-        let places: Vec<_> = entries.iter().map(|entry| log.push(&entry.into())).collect();
-        log.set_digest(places[2], &digest);
-        let mut toc = Toc { version: 1, entries };
-        toc.entries[2].digest = Some(digest);
+        ]
+    }
+
+    #[test]
+    fn the_log_gives_back_what_was_put_in() {
+        for style in [Style::Estargz, Style::Storage] {
+            let digest = Digest::sha256([9; 32]);
+            let mut log = TocLog::new(style);
+            let mut toc = Toc { version: 1, entries: entries(), tar_split_digest: Some(digest) };
+            let places: Vec<_> = toc.entries.iter().map(|entry| log.push(&entry.into())).collect();
+            log.set_digest(places[2], &digest);
+            toc.entries[2].digest = Some(digest);
+            log.set_tar_split(digest);
+            if style == Style::Storage {
+                log.set_end_offset(places[2], 1000);
+                toc.entries[2].end_offset = 1000;
+            }
+            let wanted = if style == Style::Storage { toc.to_storage_json() } else { toc.to_json() };
+            assert_eq!(text(&log), String::from_utf8(wanted).unwrap());
+            assert_eq!(log.json_len(), text(&log).len() as u64);
+        }
+    }
+
+    fn text(log: &TocLog) -> String {
         let mut json = Vec::new();
         let gather = &mut |piece: &[u8]| {
             json.extend_from_slice(piece);
             Ok(())
         };
         log.write_json(gather).unwrap();
-        assert_eq!(String::from_utf8(json).unwrap(), String::from_utf8(toc.to_json()).unwrap());
-        assert_eq!(log.json_len(), toc.to_json().len() as u64);
-        assert_eq!(TocLog::default().json_len(), EMPTY.len() as u64);
+        String::from_utf8(json).unwrap()
+    }
+
+    #[test]
+    fn an_empty_log_is_an_empty_list() {
+        for style in [Style::Estargz, Style::Storage] {
+            let log = TocLog::new(style);
+            assert!(text(&log).contains("null"));
+            assert_eq!(log.json_len(), text(&log).len() as u64);
+        }
     }
 }

@@ -3,7 +3,8 @@
 //! Streams are cut where the format wants them: at the first byte of each chunk of each file that has content, or, if small
 //! files are to share streams, at the first such byte after the stream has grown large enough. What follows the content
 //! (padding, headers up to and including that of the next such file) belongs to the same stream. Headers beyond 4 MiB
-//! without content between them start a stream of their own, so memory stays bounded.
+//! without content between them start a stream of their own, so memory stays bounded. What is different in the form of
+//! containers/storage is in `storage.rs`.
 
 use std::{
     borrow::Cow,
@@ -11,6 +12,7 @@ use std::{
     fmt,
     io::{Read, Write},
     mem,
+    ops::Range,
     sync::Arc,
     thread,
 };
@@ -23,13 +25,14 @@ use super::{
     hashing::Hashing,
     names::{Mentions, text_of, xattrs_of},
     options::{NonUtf8, Streams, Summary, WriteOptions, is_proven},
-    toc_log::{DigestPlace, TocLog},
+    storage::{Done, Storage},
+    toc_log::{Place, TocLog},
 };
 use crate::{
-    Compressor, End, Error, Gauge, Gunzip, Limits, TOC_TAR_NAME, TocType, UNCOMPRESSED_SIZE_ANNOTATION,
+    Compressor, End, Error, Gauge, Gunzip, Layout, Limits, TOC_TAR_NAME, TocType, UNCOMPRESSED_SIZE_ANNOTATION,
     input::decompressed,
     pool::Ordered,
-    toc::{RawEntry, clean_name, format_modtime},
+    toc::{RawEntry, Style, clean_name, format_modtime},
 };
 
 /// Bytes of a chunk unless the caller says otherwise.
@@ -59,23 +62,25 @@ pub struct Writer<W: Write> {
     non_utf8: NonUtf8,
     gunzip: Option<Gunzip>,
     limits: Limits,
-    cancel: Cancel,
-    pool: Ordered<Arc<Batch>, Done>,
+    pub(super) cancel: Cancel,
+    pool: Ordered<Arc<Batch>, Returned>,
     hashing: Hashing,
-    batch: Batch,
+    pub(super) batch: Batch,
     /// Entries of the batch that is being filled, then of those in flight.
-    entries: Vec<Pending>,
-    in_flight: VecDeque<Vec<Pending>>,
+    pub(super) entries: Vec<Pending>,
+    pub(super) in_flight: VecDeque<Vec<Pending>>,
     spare: Vec<Batch>,
     toc: TocLog,
     /// Where the digest of the file goes whose chunks are arriving.
-    open_file: Option<DigestPlace>,
+    open_file: Option<Place>,
     users: Mentions,
     groups: Mentions,
     blob: Hasher,
-    written: u64,
+    pub(super) written: u64,
     /// The tars that were appended bit for bit; none once something else was appended.
     input: Option<Input>,
+    /// What the form of containers/storage needs besides.
+    pub(super) storage: Option<Box<Storage>>,
     failed: bool,
 }
 
@@ -87,13 +92,20 @@ struct Input {
 }
 
 /// A batch that a worker is done with. The batch comes back so that its buffer can be used again.
-type Done = (Arc<Batch>, Result<Packed, Error>);
+type Returned = (Arc<Batch>, Result<Packed, Error>);
 
-/// A TOC entry that waits for its offset and digests.
-struct Pending {
-    entry: RawEntry<'static>,
-    /// Which content of the batch is its.
-    content: Option<usize>,
+/// What waits for its batch to be compressed.
+pub(super) enum Pending {
+    /// A TOC entry without content.
+    Entry(RawEntry<'static>),
+    /// A TOC entry of a chunk, and which content of the batch is its.
+    Chunk(RawEntry<'static>, usize),
+    /// Bytes of the batch that are no content. Only where these are kept apart.
+    Segment(Range<usize>),
+    /// A TOC entry whose chunks are still to be found. Only where content is cut by what it is.
+    File(RawEntry<'static>),
+    /// A piece of such a file: which content of the batch, and whether it is part of a hole.
+    Piece(usize, bool),
 }
 
 impl<W: Write> Writer<W> {
@@ -101,7 +113,8 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     ///
-    /// [`Error::Misuse`] for a chunk or stream size over 64 MiB or settings that the compressor cannot use.
+    /// [`Error::Misuse`] for a chunk or stream size over 64 MiB, streams of several chunks in a form that has none, or
+    /// settings that the compressor cannot use.
     pub fn new(sink: W, options: &WriteOptions) -> Result<Self, Error> {
         let chunk = if options.chunk_size == 0 { CHUNK } else { options.chunk_size };
         if chunk > MAX_CHUNK {
@@ -115,11 +128,16 @@ impl<W: Write> Writer<W> {
         drop(options.compressor.encoder()?);
         let gauge = options.streams.gauge(options.compressor.as_ref())?.map(|gauge| (gauge, 0));
         let compressor = Arc::clone(&options.compressor);
+        let (storage, style) = match compressor.layout() {
+            Layout::Estargz => (None, Style::Estargz),
+            Layout::Storage(level) => (Some(Box::new(Storage::new(level, options)?)), Style::Storage),
+        };
+        let checksums = storage.is_some();
         let worker = || {
             let mut encoder = compressor.encoder();
             move |batch: Arc<Batch>| {
                 let packed = match &mut encoder {
-                    Ok(encoder) => pack(&batch, encoder.as_mut()),
+                    Ok(encoder) => pack(&batch, encoder.as_mut(), checksums),
                     Err(error) => Err(Error::Misuse(error.to_string())),
                 };
                 (batch, packed)
@@ -143,13 +161,14 @@ impl<W: Write> Writer<W> {
             entries: Vec::new(),
             in_flight: VecDeque::new(),
             spare: Vec::new(),
-            toc: TocLog::default(),
+            toc: TocLog::new(style),
             open_file: None,
             users: Mentions::default(),
             groups: Mentions::default(),
             blob: Hasher::sha256(),
             written: 0,
             input: Some(Input { hasher: Hasher::sha256(), len: 0 }),
+            storage,
             failed: false,
         })
     }
@@ -160,9 +179,10 @@ impl<W: Write> Writer<W> {
     /// # Errors
     ///
     /// [`Error::Tar`] for an input that is no tar, [`Error::Unsupported`] for entries a TOC cannot describe,
-    /// [`Error::Write`] if the sink fails, [`Error::Cancelled`].
+    /// [`Error::Write`] if the sink fails, [`Error::Cancelled`]. In the form of containers/storage also
+    /// [`Error::Duplicate`] for a name that comes up again, and [`Error::Misuse`] behind a tar that was kept bit for bit.
     pub fn append_tar<R: Read>(&mut self, tar: R) -> Result<(), Error> {
-        self.start_tar();
+        self.start_tar()?;
         let mut entries = tar::Reader::new(unpacked(tar, self.gunzip.as_ref())?, self.limits.tar.clone());
         let mut header = Header::default();
         while entries.next_header(&mut header)? {
@@ -180,7 +200,7 @@ impl<W: Write> Writer<W> {
     /// As [`append_tar`](Self::append_tar); also [`Error::Unsupported`] for an input that has a TOC already, and for
     /// sparse files.
     pub fn append_tar_lossless<R: Read>(&mut self, tar: R) -> Result<(), Error> {
-        self.start_tar();
+        self.start_tar()?;
         let mut input = self.input.take();
         let tar = Watched { tar: unpacked(tar, self.gunzip.as_ref())?, input: input.as_mut() };
         let mut entries = tar::Reader::new(tar, self.limits.tar.clone()).keep_raw(true);
@@ -198,7 +218,8 @@ impl<W: Write> Writer<W> {
             }
             let raw = entries.raw();
             self.guard(|writer| writer.raw(raw))?;
-            if header.entry != EntryType::GlobalExtension {
+            // A TOC has no place for a global header, and only that of containers/storage needs one.
+            if header.entry != EntryType::GlobalExtension || self.storage.is_some() {
                 self.guard(|writer| writer.entry(&header, &mut entries))?;
             }
         }
@@ -207,6 +228,9 @@ impl<W: Write> Writer<W> {
         drain(&mut entries, |bytes| self.guard(|writer| writer.raw(bytes)))?;
         drop(entries);
         self.input = input;
+        if let Some(storage) = &mut self.storage {
+            storage.tar_has_ended();
+        }
         Ok(())
     }
 
@@ -223,14 +247,17 @@ impl<W: Write> Writer<W> {
         }
         self.input = None;
         self.guard(|writer| {
-            writer.make_room()?;
-            tar::encode_header(header, &mut writer.batch.data)?;
+            writer.check_open()?;
+            writer.no_content(|data| tar::encode_header(header, data).map(drop).map_err(Error::from))?;
             writer.entry(header, content)?;
             let padding = match header.entry {
                 EntryType::File => usize::try_from(tar::padding(header.size)).unwrap_or(0),
                 _ => 0,
             };
-            writer.batch.data.resize(writer.batch.data.len().saturating_add(padding), 0);
+            match &mut writer.storage {
+                Some(storage) => storage.entry_has_ended(padding),
+                None => writer.batch.data.resize(writer.batch.data.len().saturating_add(padding), 0),
+            }
             Ok(())
         })
     }
@@ -242,6 +269,7 @@ impl<W: Write> Writer<W> {
     /// [`Error::Write`] if the sink fails, [`Error::Misuse`] after an earlier error.
     pub fn finish(mut self) -> Result<(W, Summary), Error> {
         self.guard(|writer| {
+            writer.end_storage()?;
             if !writer.batch.streams.is_empty() {
                 writer.submit()?;
             }
@@ -250,10 +278,12 @@ impl<W: Write> Writer<W> {
             }
             Ok(())
         })?;
-        let Self { mut sink, compressor, threads, mut hashing, toc, mut blob, written, input, .. } = self;
+        let Self { mut sink, compressor, threads, mut hashing, mut toc, mut blob, written, input, storage, .. } = self;
         hashing.end_of_tar()?;
         let mut tail = Tail { sink: &mut sink, blob: &mut blob, written: 0 };
-        let end = End { payload_len: written, toc: &toc, threads };
+        let is_estargz = storage.is_none();
+        let tar_split = storage.map(|storage| storage.finish(&mut toc)).transpose()?;
+        let end = End { payload_len: written, toc: &toc, threads, tar_split: tar_split.as_ref() };
         let toc_written = compressor.write_toc_and_footer(&end, &mut |bytes| hashing.bytes(bytes), &mut tail)?;
         let blob_len = written.saturating_add(tail.written);
         sink.flush().map_err(|source| Error::Write { source })?;
@@ -261,7 +291,9 @@ impl<W: Write> Writer<W> {
         let input = input.filter(|input| input.len > 0).map(|input| (input.hasher.finish(), input.len));
         let input = is_proven(input, &hashes)?;
         let mut annotations: BTreeMap<_, _> = toc_written.annotations;
-        annotations.insert(UNCOMPRESSED_SIZE_ANNOTATION, hashes.len.to_string());
+        if is_estargz {
+            annotations.insert(UNCOMPRESSED_SIZE_ANNOTATION, hashes.len.to_string());
+        }
         let summary = Summary {
             blob: blob.finish(),
             blob_len,
@@ -278,8 +310,14 @@ impl<W: Write> Writer<W> {
     }
 
     /// What is appended now is another tar; it does not continue a stream of the one before.
-    fn start_tar(&mut self) {
+    fn start_tar(&mut self) -> Result<(), Error> {
         self.fresh = self.written > 0 || !self.batch.streams.is_empty();
+        self.check_open()
+    }
+
+    /// Whether anything may be appended.
+    fn check_open(&self) -> Result<(), Error> {
+        self.storage.as_ref().map_or(Ok(()), |storage| storage.check_open())
     }
 
     /// Makes the next content start a stream of its own, so that its offset is a place to stop reading at.
@@ -300,22 +338,39 @@ impl<W: Write> Writer<W> {
 
     /// Adds bytes that are no content: headers, padding, what stands behind the end of a tar.
     fn raw(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        if !bytes.is_empty() {
-            self.make_room()?;
-            self.batch.data.extend_from_slice(bytes);
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.no_content(|data| {
+            data.extend_from_slice(bytes);
+            Ok(())
+        })
+    }
+
+    /// Lets `add` append bytes that are no content to the stream they belong to.
+    pub(super) fn no_content(&mut self, add: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>) -> Result<(), Error> {
+        self.make_room()?;
+        let start = self.batch.data.len();
+        if let Some(storage) = &mut self.storage {
+            self.batch.data.resize(start.saturating_add(storage.take_padding()), 0);
+        }
+        add(&mut self.batch.data)?;
+        if self.storage.is_some() {
+            self.entries.push(Pending::Segment(start..self.batch.data.len()));
         }
         Ok(())
     }
 
     /// Makes sure that bytes which are no content have a stream to go to.
     fn make_room(&mut self) -> Result<(), Error> {
-        if self.batch.streams.is_empty() || self.batch.tail() >= MAX_TAIL {
+        let apart = self.storage.as_mut().is_some_and(|storage| storage.enter_headers());
+        if apart || self.batch.streams.is_empty() || self.batch.tail() >= MAX_TAIL {
             self.start_stream()?;
         }
         Ok(())
     }
 
-    fn start_stream(&mut self) -> Result<(), Error> {
+    pub(super) fn start_stream(&mut self) -> Result<(), Error> {
         if self.batch.data.len() >= BATCH {
             self.submit()?;
         }
@@ -335,7 +390,8 @@ impl<W: Write> Writer<W> {
             self.start_stream()?;
         }
         let stream = self.batch.streams.len().saturating_sub(1);
-        self.batch.contents.push(Content { stream, start: self.batch.data.len(), len, part });
+        let start = self.batch.data.len();
+        self.batch.contents.push(Content { stream, start, len, part, of_chunk: Part::Whole });
         Ok(self.batch.contents.len().saturating_sub(1))
     }
 
@@ -357,10 +413,13 @@ impl<W: Write> Writer<W> {
 
     /// Adds the TOC entries and the content of `header`, whose own bytes are in the stream already.
     fn entry<R: Read>(&mut self, header: &Header, content: &mut R) -> Result<(), Error> {
+        if self.storage.is_some() {
+            return self.storage_entry(header, content);
+        }
         let mut entry = self.describe(header)?;
         if header.entry != EntryType::File || header.size == 0 {
             entry.digest = (header.entry == EntryType::File).then(|| Hasher::sha256().finish());
-            self.entries.push(Pending { entry, content: None });
+            self.entries.push(Pending::Entry(entry));
             return Ok(());
         }
         let name = entry.name.clone();
@@ -372,19 +431,14 @@ impl<W: Write> Writer<W> {
                 entry.chunk_size = len as u64;
             }
             entry.chunk_offset = at;
-            let part = match (at == 0, left == len as u64) {
-                (true, true) => Part::Whole,
-                (true, false) => Part::First,
-                (false, false) => Part::Middle,
-                (false, true) => Part::Last,
-            };
+            let part = Part::between(at == 0, left == len as u64);
             self.cancel.check()?;
             let place = self.start_content(len, part)?;
             let start = self.batch.data.len();
             self.batch.data.resize(start.saturating_add(len), 0);
             let content = content.read_exact(self.batch.data.get_mut(start..).unwrap_or_default());
             content.map_err(|source| Error::Input { source })?;
-            self.entries.push(Pending { entry, content: Some(place) });
+            self.entries.push(Pending::Chunk(entry, place));
             entry = RawEntry { name: name.clone(), kind: TocType::Chunk, ..RawEntry::default() };
             at = at.saturating_add(len as u64);
         }
@@ -398,20 +452,7 @@ impl<W: Write> Writer<W> {
             asked if asked > limit => Err(Error::Limit { what: "name in a tar entry", limit, asked }),
             _ => text_of(bytes, non_utf8, name),
         };
-        let unsupported = |reason: String| Error::Unsupported { name: name.escape_ascii().to_string(), reason };
-        let kind = match header.entry {
-            EntryType::File => TocType::Reg,
-            EntryType::HardLink => TocType::Hardlink,
-            EntryType::Symlink => TocType::Symlink,
-            EntryType::CharDevice => TocType::Char,
-            EntryType::BlockDevice => TocType::Block,
-            EntryType::Directory => TocType::Dir,
-            EntryType::Fifo => TocType::Fifo,
-            EntryType::GlobalExtension => return Err(unsupported("a PAX global header".to_owned())),
-            EntryType::Other(flag) => {
-                return Err(unsupported(format!("type flag `{}`", flag.escape_ascii())));
-            }
-        };
+        let kind = kind_of(header)?;
         let (is_link, is_device) =
             (matches!(kind, TocType::Hardlink | TocType::Symlink), matches!(kind, TocType::Char | TocType::Block));
         Ok(RawEntry {
@@ -457,15 +498,25 @@ impl<W: Write> Writer<W> {
             offsets.push(offset);
             offset = offset.saturating_add(*len);
         }
-        for Pending { mut entry, content: number } in self.in_flight.pop_front().unwrap_or_default() {
-            let Some((number, content)) = number.and_then(|number| Some((number, batch.contents.get(number)?))) else {
-                self.toc.push(&entry);
-                continue;
+        for pending in self.in_flight.pop_front().unwrap_or_default() {
+            let (mut entry, number) = match (pending, &mut self.storage) {
+                (Pending::Chunk(entry, number), _) => (entry, number),
+                (Pending::Entry(entry), None) => {
+                    self.toc.push(&entry);
+                    continue;
+                }
+                (pending, Some(storage)) => {
+                    let done = Done { batch: &batch, packed: &packed, offsets: &offsets, end: offset };
+                    storage.take(pending, &done, &mut self.hashing, &mut self.toc)?;
+                    continue;
+                }
+                (_, None) => continue,
             };
+            let Some(content) = batch.contents.get(number) else { continue };
             entry.offset = offsets.get(content.stream).copied().unwrap_or(0);
             entry.inner_offset = batch.inner_offset(content) as u64;
             entry.chunk_digest = packed.digests.get(number).copied();
-            if matches!(content.part, Part::Whole | Part::First) {
+            if content.part.starts() {
                 // Of several chunks the digest is not known yet; that of the first holds its place.
                 entry.digest = entry.chunk_digest;
             }
@@ -473,7 +524,7 @@ impl<W: Write> Writer<W> {
             match content.part {
                 Part::First => self.open_file = Some(place),
                 Part::Last => {
-                    let digest = self.hashing.file()?;
+                    let digest = self.hashing.digest()?;
                     if let Some(place) = self.open_file.take() {
                         self.toc.set_digest(place, &digest);
                     }
@@ -537,6 +588,22 @@ impl<W: Write> Write for Tail<'_, W> {
     }
 }
 
+/// The type of the TOC entry for a header.
+pub(super) fn kind_of(header: &Header) -> Result<TocType, Error> {
+    let unsupported = |reason: String| Err(Error::Unsupported { name: header.name.escape_ascii().to_string(), reason });
+    Ok(match header.entry {
+        EntryType::File => TocType::Reg,
+        EntryType::HardLink => TocType::Hardlink,
+        EntryType::Symlink => TocType::Symlink,
+        EntryType::CharDevice => TocType::Char,
+        EntryType::BlockDevice => TocType::Block,
+        EntryType::Directory => TocType::Dir,
+        EntryType::Fifo => TocType::Fifo,
+        EntryType::GlobalExtension => return unsupported("a PAX global header".to_owned()),
+        EntryType::Other(flag) => return unsupported(format!("type flag `{}`", flag.escape_ascii())),
+    })
+}
+
 fn is_toc(header: &Header) -> bool {
     clean_name(&header.name) == TOC_TAR_NAME.as_bytes()
 }
@@ -545,13 +612,21 @@ fn unpacked<'a, R: Read + 'a>(tar: R, gunzip: Option<&Gunzip>) -> Result<Box<dyn
     decompressed(tar, gunzip).map_err(|source| Error::Input { source })
 }
 
-/// Reads what stands behind the end of a tar, so that a damaged end of its compression is noticed.
+/// Reads what stands behind the end of a tar, so that a damaged end of its compression is noticed. It is kept in blocks that
+/// do not depend on how it arrives.
 fn drain<R: Read>(entries: &mut tar::Reader<R>, mut keep: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
     let mut block = vec![0; 64 << 10];
     loop {
-        match entries.read_trailing(&mut block)? {
-            0 => return Ok(()),
-            len => keep(block.get(..len).unwrap_or_default())?,
+        let mut filled = 0_usize;
+        while let Some(rest) = block.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match entries.read_trailing(rest)? {
+                0 => break,
+                len => filled = filled.saturating_add(len),
+            }
+        }
+        match block.get(..filled) {
+            Some([]) | None => return Ok(()),
+            Some(bytes) => keep(bytes)?,
         }
     }
 }

@@ -9,6 +9,7 @@
 //! Specification: eStargz, section 2.2.
 
 mod frame;
+mod storage;
 mod toc;
 
 use std::io::{Read, Write};
@@ -17,12 +18,15 @@ use zstd::zstd_safe::{
     self, CCtx, CParameter, InBuffer, OutBuffer, ResetDirective, get_error_name, zstd_sys::ZSTD_EndDirective,
 };
 
-use self::frame::FrameDecoder;
-pub(crate) use self::toc::{TocFrame, compress_json};
-use super::{Compressor, Covers, Decoder, Decompressor, Encoder, End, Gauge, TocWritten};
+pub use self::storage::{StorageCompressor, StorageDecompressor};
+use self::{
+    frame::{FrameDecoder, Frames},
+    toc::{TocFrame, compress_json},
+};
+use super::{Compressor, Decoder, Decompressor, Encoder, End, Gauge, TocWritten};
 use crate::{
-    Error, Footer, MANIFEST_CHECKSUM_ANNOTATION, MANIFEST_POSITION_ANNOTATION, STORAGE_FOOTER_LEN, ZSTD_FOOTER_LEN,
-    footer::{Part, SKIPPABLE_HEADER, parse_storage_footer, parse_zstd_footer, skippable_header, zstd_footer_bytes},
+    Error, Footer, MANIFEST_CHECKSUM_ANNOTATION, MANIFEST_POSITION_ANNOTATION, ZSTD_FOOTER_LEN,
+    footer::{Part, SKIPPABLE_HEADER, parse_zstd_footer, skippable_header, zstd_footer_bytes},
     input::Decoded,
 };
 
@@ -109,12 +113,12 @@ impl Compressor for ZstdCompressor {
 }
 
 /// What the annotation about a TOC's position says: offset, length, length uncompressed, kind.
-pub(crate) fn position(toc: &Part) -> String {
+fn position(toc: &Part) -> String {
     format!("{}:{}:{}:1", toc.at, toc.len, toc.plain_len)
 }
 
 /// Writes `content` as a skippable frame that starts at `at`, and says where the content then is.
-pub(crate) fn write_skippable(at: u64, content: &[u8], plain_len: u64, out: &mut dyn Write) -> Result<Part, Error> {
+fn write_skippable(at: u64, content: &[u8], plain_len: u64, out: &mut dyn Write) -> Result<Part, Error> {
     let limit = u64::from(u32::MAX);
     let over = Error::Limit { what: "bytes of a skippable frame", limit, asked: content.len() as u64 };
     let header = skippable_header(u32::try_from(content.len()).map_err(|_| over)?);
@@ -179,20 +183,7 @@ impl Gauge for FrameGauge {
 #[non_exhaustive]
 pub struct ZstdDecompressor;
 
-/// Reads zstd frames behind the 64-byte footer of containers/storage.
-#[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct StorageDecompressor;
-
 impl ZstdDecompressor {
-    /// The decompressor; it has no settings.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self
-    }
-}
-
-impl StorageDecompressor {
     /// The decompressor; it has no settings.
     #[must_use]
     pub const fn new() -> Self {
@@ -210,7 +201,7 @@ impl Decompressor for ZstdDecompressor {
     }
 
     fn decoder(&self) -> Box<dyn Decoder> {
-        Box::new(FrameDecoder::new())
+        Box::new(FrameDecoder::new(Frames::One))
     }
 
     fn toc_json<'a>(
@@ -219,36 +210,6 @@ impl Decompressor for ZstdDecompressor {
         footer: &Footer,
     ) -> Result<Box<dyn Read + Send + 'a>, Error> {
         Ok(Box::new(TocFrame::open(toc.ok_or(Error::ExternalToc)?, footer)?))
-    }
-
-    fn streams<'a>(&self, payload: Box<dyn Read + Send + 'a>) -> Box<dyn Read + Send + 'a> {
-        frames(payload)
-    }
-}
-
-impl Decompressor for StorageDecompressor {
-    fn footer_len(&self) -> usize {
-        SKIPPABLE_HEADER.saturating_add(STORAGE_FOOTER_LEN)
-    }
-
-    fn parse_footer(&self, bytes: &[u8], blob_len: u64) -> Result<Footer, Error> {
-        parse_storage_footer(bytes, blob_len)
-    }
-
-    fn decoder(&self) -> Box<dyn Decoder> {
-        Box::new(FrameDecoder::new())
-    }
-
-    fn toc_json<'a>(
-        &self,
-        toc: Option<Box<dyn Read + Send + 'a>>,
-        footer: &Footer,
-    ) -> Result<Box<dyn Read + Send + 'a>, Error> {
-        ZstdDecompressor.toc_json(toc, footer)
-    }
-
-    fn toc_digest_covers(&self) -> Covers {
-        Covers::Stored
     }
 
     fn streams<'a>(&self, payload: Box<dyn Read + Send + 'a>) -> Box<dyn Read + Send + 'a> {

@@ -1,0 +1,131 @@
+//! The tar stream without the content of files, so that a reader who has the files can put it together again.
+//!
+//! One JSON object a line, each with its number:
+//!
+//! | type | about                     | members                                                                    |
+//! |------|---------------------------|----------------------------------------------------------------------------|
+//! | 2    | bytes that are no content | `payload`: the bytes, base64                                                |
+//! | 1    | an entry                  | `name`, `size` unless 0, `payload`: CRC-64 of the content, or null without   |
+//!
+//! In front of each entry there is a line with the padding of the content before and the headers of the entry. All lines
+//! are one zstd frame. Specification: eStargz, section 2.3.
+
+use std::io::Write;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use dunnage_digest::{Algorithm, Digest};
+
+use crate::{Error, TarSplit, ZstdLevel, crc64::Crc64, toc::json_text};
+
+/// Lines, compressed while they are added.
+pub(super) struct TarSplitLog {
+    frame: zstd::Encoder<'static, Vec<u8>>,
+    line: Vec<u8>,
+    lines: u64,
+    plain_len: u64,
+}
+
+impl TarSplitLog {
+    pub(super) fn new(level: ZstdLevel) -> Result<Self, Error> {
+        let mut frame = zstd::Encoder::new(Vec::new(), level.get()).map_err(failed)?;
+        frame.include_checksum(true).map_err(failed)?;
+        Ok(Self { frame, line: Vec::new(), lines: 0, plain_len: 0 })
+    }
+
+    /// Adds bytes that are no content, if there are any.
+    pub(super) fn segment(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.line.extend_from_slice(b"{\"type\":2,\"payload\":");
+        self.payload(bytes);
+        self.end_line()
+    }
+
+    /// Adds an entry; `content` is its length and checksum, if it has any.
+    pub(super) fn entry(&mut self, name: &[u8], content: Option<(u64, Crc64)>) -> Result<(), Error> {
+        self.line.extend_from_slice(b"{\"type\":1");
+        if !name.is_empty() {
+            self.line.extend_from_slice(b",\"name\":");
+            json_text(name, true, &mut self.line);
+        }
+        match content {
+            None => self.line.extend_from_slice(b",\"payload\":null"),
+            Some((size, crc)) => {
+                self.line.extend_from_slice(format!(",\"size\":{size},\"payload\":").as_bytes());
+                self.payload(&crc.get().to_be_bytes());
+            }
+        }
+        self.end_line()
+    }
+
+    fn payload(&mut self, bytes: &[u8]) {
+        self.line.push(b'"');
+        let start = self.line.len();
+        // Four characters for three bytes.
+        let room = bytes.len().div_ceil(3).saturating_mul(4);
+        self.line.resize(start.saturating_add(room), 0);
+        let to = self.line.get_mut(start..).unwrap_or_default();
+        // There is room for all of it.
+        let _ = STANDARD.encode_slice(bytes, to);
+        self.line.push(b'"');
+    }
+
+    fn end_line(&mut self) -> Result<(), Error> {
+        self.line.extend_from_slice(format!(",\"position\":{}}}\n", self.lines).as_bytes());
+        self.frame.write_all(&self.line).map_err(failed)?;
+        self.lines = self.lines.saturating_add(1);
+        self.plain_len = self.plain_len.saturating_add(self.line.len() as u64);
+        self.line.clear();
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> Result<TarSplit, Error> {
+        let bytes = self.frame.finish().map_err(failed)?;
+        let digest = Digest::of(Algorithm::Sha256, &bytes);
+        Ok(TarSplit { bytes, plain_len: self.plain_len, digest })
+    }
+}
+
+fn failed(source: std::io::Error) -> Error {
+    Error::Misuse(format!("zstd: {source}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_written_as_the_reference_writes_them() {
+        let mut log = TarSplitLog::new(ZstdLevel::DEFAULT).unwrap();
+        log.segment(b"header").unwrap();
+        log.entry(b"d/", None).unwrap();
+        log.segment(b"").unwrap();
+        log.segment(&[0xff; 4]).unwrap();
+        log.entry(b"d/<\x08>", Some((9, Crc64::of(b"123456789")))).unwrap();
+        log.segment(&[0; 3]).unwrap();
+        let split = log.finish().unwrap();
+        let text = String::from_utf8(zstd::decode_all(split.bytes.as_slice()).unwrap()).unwrap();
+        let wanted = concat!(
+            r#"{"type":2,"payload":"aGVhZGVy","position":0}"#,
+            "\n",
+            r#"{"type":1,"name":"d/","payload":null,"position":1}"#,
+            "\n",
+            r#"{"type":2,"payload":"/////w==","position":2}"#,
+            "\n",
+            r#"{"type":1,"name":"d/\u003c\b\u003e","size":9,"payload":"uQlWx3WkEAE=","position":3}"#,
+            "\n",
+            r#"{"type":2,"payload":"AAAA","position":4}"#,
+            "\n",
+        );
+        assert_eq!(text, wanted);
+        assert_eq!(split.plain_len, text.len() as u64);
+        assert_eq!(split.digest, Digest::of(Algorithm::Sha256, &split.bytes));
+    }
+
+    #[test]
+    fn no_lines_are_an_empty_frame() {
+        let split = TarSplitLog::new(ZstdLevel::DEFAULT).unwrap().finish().unwrap();
+        assert_eq!((split.plain_len, zstd::decode_all(split.bytes.as_slice()).unwrap().len()), (0, 0));
+    }
+}
