@@ -3,9 +3,16 @@
 mod estargz;
 mod input;
 mod pairs;
+// mod storage;
 mod tally;
 
-use anyhow::Result;
+use std::{path::Path, time::Instant};
+
+use anyhow::{Context as _, Result, bail};
+use dunnage_conformance::parallel;
+
+use self::tally::Tally;
+use crate::workspace::scratch_dir;
 
 /// What `conformance` takes.
 #[derive(Debug, clap::Args)]
@@ -28,6 +35,11 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// Whether the input of this name is to be used.
+    fn wants_input(&self, name: &str) -> bool {
+        self.input.as_deref().is_none_or(|part| name.contains(part))
+    }
+
     /// Whether the combination of this name is to be run.
     fn wants(&self, name: &str) -> bool {
         self.only.as_deref().is_none_or(|part| name.contains(part))
@@ -36,5 +48,40 @@ impl Options {
 
 /// `cargo xtask conformance`.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    estargz::run(options)
+    // All are run, so that one report names everything that is wrong.
+    let outcomes = [estargz::run(options)];
+    let failed: Vec<String> = outcomes.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
+    if !failed.is_empty() {
+        bail!("{}", failed.join("; "));
+    }
+    Ok(())
+}
+
+/// Runs combinations, as many at once as the machine has cores, and prints what came of it.
+fn run_all<T: Sync>(
+    what: &str,
+    has_peer: bool,
+    combinations: &[T],
+    run: impl Fn(&T, &Path) -> Tally + Sync,
+) -> Result<()> {
+    let start = Instant::now();
+    let dir = tempfile::tempdir_in(scratch_dir("conformance")?).context("cannot create a scratch directory")?;
+    let tallies = parallel::map(combinations, |combination| run(combination, dir.path()));
+    let made: u64 = tallies.iter().map(|tally| tally.made).sum();
+    let failed: usize = tallies.iter().map(|tally| tally.failures.len()).sum();
+    let (count, against) = (tallies.len(), if has_peer { "" } else { " (no peer)" });
+    let seconds = start.elapsed().as_secs_f64();
+    println!(
+        "conformance {what}{against}: {count} combinations, {made} comparisons, {failed} failures, {seconds:.0} s"
+    );
+    if failed > 0 {
+        bail!("{what}: {failed} failures");
+    }
+    Ok(())
+}
+
+/// A TOC document with U+FFFD as such. Go writes the escape for a byte that is not UTF-8 and the character for the
+/// character, so once decoded, nobody can tell which it was.
+fn decoded(json: &[u8]) -> Vec<u8> {
+    String::from_utf8_lossy(json).replace("\\ufffd", "\u{fffd}").into_bytes()
 }

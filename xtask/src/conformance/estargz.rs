@@ -15,10 +15,7 @@ mod combination;
 mod pre_read;
 mod reference;
 
-use std::time::Instant;
-
-use anyhow::{Context as _, Result, bail};
-use dunnage_conformance::parallel;
+use anyhow::Result;
 use dunnage_estargz::Streams;
 
 use self::{
@@ -28,9 +25,9 @@ use self::{
 use super::{
     Options,
     input::{self, DEBIAN, Input, inputs},
-    pairs,
+    pairs, run_all,
 };
-use crate::{peers::Peer, workspace::scratch_dir};
+use crate::peers::Peer;
 
 const LEVELS: [i32; 3] = [1, 6, 9];
 const CHUNKS: [u64; 3] = [0, 4096, 1 << 20];
@@ -42,7 +39,6 @@ const STREAMS: [Streams; 3] = [Streams::PerChunk, Streams::CompressedAtLeast(50_
 
 /// Runs all combinations, two at a time.
 pub(super) fn run(options: &Options) -> Result<()> {
-    let start = Instant::now();
     let peer = if options.peers { Peer::build("estargz", options.no_skips)? } else { None };
     let inputs = inputs(options, peer.as_ref())?;
     let mut combinations = every_gzip(&inputs, options.quick);
@@ -50,24 +46,12 @@ pub(super) fn run(options: &Options) -> Result<()> {
     combinations.retain(|combination| options.wants(&combination.name()));
     // The long ones first, so that no core waits for the other at the end.
     combinations.sort_by_key(|combination| combination.input.small);
-    let dir = tempfile::tempdir_in(scratch_dir("conformance")?).context("cannot create a scratch directory")?;
-    let dumps = Dumps::default();
-    let tallies = parallel::map(&combinations, |combination| combination.run(peer.as_ref(), &dumps, dir.path()));
-    let made: u64 = tallies.iter().map(|tally| tally.made).sum();
-    let failed: usize = tallies.iter().map(|tally| tally.failures.len()).sum();
     for input in &inputs {
         let count = combinations.iter().filter(|combination| combination.input.name == input.name).count();
         println!("  input {}: {count} combinations", input.name);
     }
-    let (count, against) = (combinations.len(), if peer.is_some() { "" } else { " (no peer)" });
-    let seconds = start.elapsed().as_secs_f64();
-    println!(
-        "conformance estargz{against}: {count} combinations, {made} comparisons, {failed} failures, {seconds:.0} s"
-    );
-    if failed > 0 {
-        bail!("estargz: {failed} failures");
-    }
-    Ok(())
+    let dumps = Dumps::default();
+    run_all("estargz", peer.is_some(), &combinations, |combination, dir| combination.run(peer.as_ref(), &dumps, dir))
 }
 
 /// All combinations of gzip with a stream for each chunk.

@@ -41,7 +41,7 @@ const fn shape(name: &'static str, seed: u64) -> Generated {
 }
 
 /// An input, and what to put first when something is put first.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Input {
     pub(super) name: &'static str,
     /// The tar for builds, which may say names twice.
@@ -57,15 +57,14 @@ pub(super) struct Input {
 
 /// The inputs that are asked for and can be had.
 pub(super) fn inputs(options: &Options, peer: Option<&Peer>) -> Result<Vec<Input>> {
-    let wanted = |name: &str| options.input.as_deref().is_none_or(|part| name.contains(part));
     let mut inputs = Vec::new();
-    for spec in GENERATED.iter().filter(|spec| wanted(spec.name)) {
+    for spec in GENERATED.iter().filter(|spec| options.wants_input(spec.name)) {
         let tar = generated(spec, peer)?;
         let once = generated(&Generated { duplicates: false, ..*spec }, peer)?;
         let prioritized = names(&tar, spec.seed)?;
         inputs.push(Input { name: spec.name, prioritized, tar, once, utf8: spec.utf8, small: true });
     }
-    if !options.quick && wanted(DEBIAN) {
+    if !options.quick && options.wants_input(DEBIAN) {
         match debian_root()? {
             Some(tar) => {
                 let prioritized = names(&tar, 1)?;

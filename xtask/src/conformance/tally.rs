@@ -2,8 +2,12 @@
 
 use std::{
     fmt::{Debug, Display},
-    time::Duration,
+    fs,
+    path::Path,
+    time::Instant,
 };
+
+use anyhow::{Context as _, Result};
 
 /// The comparisons of one combination.
 #[derive(Debug)]
@@ -17,17 +21,24 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) const fn new(name: String) -> Self {
-        Self { name, made: 0, failures: Vec::new() }
-    }
-
-    /// One line about all of it, and one for each failure.
-    pub(crate) fn print(&self, took: Duration) {
-        let Self { name, made, failures } = self;
-        println!("  {name}: {made} comparisons, {} failures, {:.1} s", failures.len(), took.as_secs_f64());
+    /// Makes the comparisons of one combination, in a directory of its own below `dir`, and prints how many there were
+    /// and each that failed. An error is a failure.
+    pub(crate) fn run(name: String, dir: &Path, check: impl FnOnce(&mut Self, &Path) -> Result<()>) -> Self {
+        let begin = Instant::now();
+        let scratch = dir.join(name.replace(' ', "-"));
+        let mut tally = Self { name, made: 0, failures: Vec::new() };
+        let made = fs::create_dir_all(&scratch).with_context(|| format!("cannot create `{}`", scratch.display()));
+        if let Err(error) = made.and_then(|()| check(&mut tally, &scratch)) {
+            tally.failures.push(format!("{error:#}"));
+        }
+        // What is left goes with `dir`.
+        let _ = fs::remove_dir_all(&scratch);
+        let Self { name, made, failures } = &tally;
+        println!("  {name}: {made} comparisons, {} failures, {:.1} s", failures.len(), begin.elapsed().as_secs_f64());
         for failure in failures {
             println!("    FAILED {failure}");
         }
+        tally
     }
 
     /// Something has to work; its result if it does.

@@ -1,6 +1,11 @@
 //! The comparisons of one combination.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command, process::Stdio, time::Instant};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context as _, Result};
 use dunnage_conformance::{dump::first_difference, layer};
@@ -17,6 +22,7 @@ use super::{
 };
 use crate::{
     conformance::{
+        decoded,
         input::{digest_of, open},
         tally::Tally,
     },
@@ -36,20 +42,10 @@ struct Ours {
 impl Combination<'_> {
     /// All comparisons, in a directory of their own below `dir`.
     pub(super) fn run(&self, peer: Option<&Peer>, dumps: &Dumps, dir: &Path) -> Tally {
-        let begin = Instant::now();
-        let mut tally = Tally::new(self.name());
-        let scratch = dir.join(tally.name.replace(' ', "-"));
-        if let Err(error) = self.check(&mut tally, peer, dumps, &scratch) {
-            tally.failures.push(format!("{error:#}"));
-        }
-        // What is left goes with `dir`.
-        let _ = fs::remove_dir_all(&scratch);
-        tally.print(begin.elapsed());
-        tally
+        Tally::run(self.name(), dir, |tally, scratch| self.check(tally, peer, dumps, scratch))
     }
 
     fn check(&self, tally: &mut Tally, peer: Option<&Peer>, dumps: &Dumps, scratch: &Path) -> Result<()> {
-        fs::create_dir_all(scratch).with_context(|| format!("cannot create `{}`", scratch.display()))?;
         let reference = peer.map(|peer| Reference { peer, combination: self, scratch });
         let theirs = reference.as_ref().map(|reference| reference.write(dumps)).transpose()?;
         if let (Some(reference), Some(theirs)) = (&reference, &theirs) {
@@ -258,10 +254,4 @@ fn without_offsets(json: &[u8], is_shared: bool) -> Vec<u8> {
     let lines = json.split(|&byte| byte == b'\n').filter(|line| !(is_shared && is_offset(line)));
     let line = |line: &[u8]| if is_offset(line) { b"offset".to_vec() } else { line.to_vec() };
     lines.map(line).collect::<Vec<_>>().join(&b'\n')
-}
-
-/// A TOC document with U+FFFD as such. Go writes the escape for a byte that is not UTF-8 and the character for the
-/// character, so once decoded, nobody can tell which it was.
-fn decoded(json: &[u8]) -> Vec<u8> {
-    String::from_utf8_lossy(json).replace("\\ufffd", "\u{fffd}").into_bytes()
 }
