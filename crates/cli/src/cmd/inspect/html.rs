@@ -61,7 +61,12 @@ impl Html {
 
     /// A path, which may be broken behind each slash.
     pub(super) fn path(&mut self, path: &[u8]) -> &mut Self {
-        for part in shown(path).split_inclusive('/') {
+        self.breaking(&shown(path))
+    }
+
+    /// Text that may be broken behind each slash.
+    pub(super) fn breaking(&mut self, text: &str) -> &mut Self {
+        for part in text.split_inclusive('/') {
             self.text(part);
             if part.ends_with('/') {
                 self.markup("<wbr>");

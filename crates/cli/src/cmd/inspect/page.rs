@@ -34,7 +34,7 @@ pub(super) fn page(report: &Report) -> String {
     holdings(&mut html, &report.layout);
     figures(&mut html, report);
     sizes(&mut html, &report.layout);
-    directories(&mut html, &report.layout);
+    directories(&mut html, report);
     files(&mut html, &report.layout);
     html.markup("</main>\n");
     closing(&mut html);
@@ -61,7 +61,7 @@ fn headline(html: &mut Html, report: &Report, title: &str) {
     }
     for (at, (name, value)) in report.annotations().into_iter().enumerate() {
         let label = if at == 0 { "Annotations" } else { "" };
-        fact(html, label, |html| code(html, format_args!("{name}={value}")));
+        fact(html, label, |html| html.markup("<code>").text(name).markup("=<wbr>").text(value).markup("</code>"));
     }
     html.markup("</dl>\n</header>\n");
 }
@@ -129,7 +129,7 @@ struct Holding {
     class: String,
     name: String,
     stored: u64,
-    /// Bytes when decompressed.
+    /// Content of files.
     plain: Option<u64>,
     files: Option<u64>,
 }
@@ -148,10 +148,8 @@ fn holdings(html: &mut Html, layout: &LayoutReport) {
     html.markup("<tbody>\n");
     for row in &rows {
         let swatch = format!("swatch {}", row.class);
-        html.markup("<tr><th scope=\"row\">")
-            .element("span", &[("class", &swatch)], "")
-            .text(&row.name)
-            .markup("</th>");
+        html.markup("<tr><th scope=\"row\">").element("span", &[("class", &swatch)], "");
+        html.breaking(&row.name).markup("</th>");
         bar(html, &row.class, row.stored, most);
         number(html, "n", bytes(row.stored));
         number(html, "n", percent(row.stored, layout.blob_len));
@@ -171,34 +169,55 @@ fn holdings(html: &mut Html, layout: &LayoutReport) {
 fn all_holdings(layout: &LayoutReport) -> Vec<Holding> {
     let of_area = |(at, share): (usize, &GroupShare)| Holding {
         class: svg::area_class(layout, at),
-        name: group_name(&share.group),
+        name: if layout.areas.len() > 1 { group_name(&share.group) } else { "files".to_owned() },
         stored: share.stored,
         plain: Some(share.len),
         files: Some(share.files),
     };
     let areas = layout.areas.iter().enumerate().filter(|(_, share)| share.files > 0).map(of_area);
-    let other = |kind, name: &str, stored, plain| Holding {
+    let other = |kind, name: &str, stored| Holding {
         class: svg::kind_class(kind).to_owned(),
         name: name.to_owned(),
         stored,
-        plain,
+        plain: None,
         files: None,
     };
     let payload = &layout.payload;
     let others = [
-        other(SegmentKind::Replaced, "content that a later entry replaces", payload.replaced, None),
-        other(SegmentKind::Headers, "tar headers in front", payload.headers, None),
-        other(SegmentKind::Landmark, "landmark", payload.landmarks, None),
-        other(SegmentKind::Toc, "table of contents", layout.toc_len, Some(layout.toc_json_len)),
-        other(SegmentKind::TarSplit, "tar headers kept apart", layout.tar_split_len, None),
-        other(SegmentKind::Footer, "footer", layout.footer_len, None),
+        other(SegmentKind::Replaced, "content that a later entry replaces", payload.replaced),
+        other(SegmentKind::Headers, "tar headers in front", payload.headers),
+        other(SegmentKind::Landmark, "landmark", payload.landmarks),
+        other(SegmentKind::Toc, "table of contents", layout.toc_len),
+        other(SegmentKind::TarSplit, "tar headers kept apart", layout.tar_split_len),
+        other(SegmentKind::Footer, "footer", layout.footer_len),
     ];
     areas.chain(others.into_iter().filter(|part| part.stored > 0)).collect()
 }
 
 fn figures(html: &mut Html, report: &Report) {
     let layout = &report.layout;
-    let (one, many) = report.stream_words();
+    if layout.streams.with_content > 0 {
+        streams(html, report);
+    }
+    html.markup("<h2>What the format costs</h2>\n<dl class=\"facts\">\n");
+    let (toc, json) = (bytes(layout.toc_len), bytes(layout.toc_json_len));
+    let entries = counted(layout.toc_entries, "entry", "entries");
+    fact(html, "Table of contents", |html| html.text(format_args!("{toc}; {entries}, {json} of JSON")));
+    let framing = bytes(layout.framing_len);
+    let each = layout.stream_kind.framing_len();
+    fact(html, "Framing", |html| html.text(format_args!("about {framing}, {each} bytes a stream")));
+    fact(html, "Footer", |html| html.text(counted(layout.footer_len, "byte", "bytes")));
+    if let Some(measured) = report.measured {
+        fact(html, "Tar stream", |html| html.text(report.unpacked(&measured)));
+        let (kind, level) = plain(measured.plain);
+        let (len, overhead) = (bytes(measured.plain_len), report.overhead());
+        fact(html, format!("Plain {kind}"), |html| html.text(format_args!("{len} at level {level}: {overhead}")));
+    }
+    html.markup("</dl>\n");
+}
+
+fn streams(html: &mut Html, report: &Report) {
+    let (layout, (one, many)) = (&report.layout, report.stream_words());
     let streams = &layout.streams;
     html.markup("<h2>Streams</h2>\n<dl class=\"facts\">\n");
     let number = counted(streams.with_content, one, many);
@@ -220,20 +239,6 @@ fn figures(html: &mut Html, report: &Report) {
         fact(html, "Shared", |html| html.text(format_args!("{shared} with {in_all}")));
         let content = bytes(largest.content_len);
         fact(html, "Largest shared", |html| of_stream(html.text(content).text(" of content: "), largest));
-    }
-    html.markup("</dl>\n<h2>What the format costs</h2>\n<dl class=\"facts\">\n");
-    let (toc, json) = (bytes(layout.toc_len), bytes(layout.toc_json_len));
-    let entries = counted(layout.toc_entries, "entry", "entries");
-    fact(html, "Table of contents", |html| html.text(format_args!("{toc}; {entries}, {json} of JSON")));
-    let framing = bytes(layout.framing_len);
-    let each = layout.stream_kind.framing_len();
-    fact(html, "Framing", |html| html.text(format_args!("about {framing}, {each} bytes a stream")));
-    fact(html, "Footer", |html| html.text(counted(layout.footer_len, "byte", "bytes")));
-    if let Some(measured) = report.measured {
-        fact(html, "Tar stream", |html| html.text(report.unpacked(&measured)));
-        let (kind, level) = plain(measured.plain);
-        let (len, overhead) = (bytes(measured.plain_len), report.overhead());
-        fact(html, format!("Plain {kind}"), |html| html.text(format_args!("{len} at level {level}: {overhead}")));
     }
     html.markup("</dl>\n");
 }
@@ -280,15 +285,14 @@ fn distribution(html: &mut Html, id: &'static str, title: &str, what: &'static s
     html.markup("</tbody></table></details></figure>\n");
 }
 
-/// The directories of the root, unless the table of parts has just these.
-fn directories(html: &mut Html, layout: &LayoutReport) {
-    let named = |shares: &[GroupShare]| shares.iter().map(|share| group_name(&share.group)).collect::<Vec<_>>();
-    let (tops, areas) = (named(&layout.top_level), named(&layout.areas));
-    if tops.iter().all(|top| areas.contains(top)) {
+/// The directories of the root, if the table of parts has others.
+fn directories(html: &mut Html, report: &Report) {
+    if !report.has_deeper_areas() {
         return;
     }
+    let layout = &report.layout;
     let most = layout.top_level.iter().map(|share| share.stored).max().unwrap_or(0);
-    html.markup("<h2>Directories of the root</h2>\n<div class=\"scroll\"><table class=\"parts\">\n<thead><tr>");
+    html.markup("<h2>Directories of the root</h2>\n<div class=\"scroll\"><table class=\"shares\">\n<thead><tr>");
     html.markup("<th scope=\"col\">Directory</th><th class=\"bar\" aria-hidden=\"true\"></th>");
     html.markup("<th scope=\"col\" class=\"n\">In the blob</th><th scope=\"col\" class=\"n\">Share</th>");
     html.markup(
@@ -296,7 +300,7 @@ fn directories(html: &mut Html, layout: &LayoutReport) {
     );
     html.markup("<tbody>\n");
     for share in &layout.top_level {
-        html.markup("<tr>").element("th", &[("scope", &"row")], group_name(&share.group));
+        html.markup("<tr><th scope=\"row\">").breaking(&group_name(&share.group)).markup("</th>");
         bar(html, "rest", share.stored, most);
         number(html, "n", bytes(share.stored));
         number(html, "n", percent(share.stored, layout.blob_len));
@@ -344,7 +348,12 @@ fn closing(html: &mut Html) {
 }
 
 fn fact(html: &mut Html, label: impl Display, value: impl FnOnce(&mut Html) -> &mut Html) {
-    html.element("dt", &[], label).markup("<dd>");
+    // A second value of the same has no label of its own.
+    let label = label.to_string();
+    if !label.is_empty() {
+        html.element("dt", &[], label);
+    }
+    html.markup("<dd>");
     value(html);
     html.markup("</dd>\n");
 }

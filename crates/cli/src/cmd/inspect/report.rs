@@ -93,6 +93,13 @@ impl Report {
         [toc].into_iter().chain(unpacked).collect()
     }
 
+    /// Whether the areas are others than the directories of the root.
+    pub(super) fn has_deeper_areas(&self) -> bool {
+        let tops = &self.layout.top_level;
+        let is_top = |group: &Group| *group == Group::Elsewhere || tops.iter().any(|top| top.group == *group);
+        !self.layout.areas.iter().all(|area| is_top(&area.group))
+    }
+
     /// What one stream is called, and several.
     pub(super) const fn stream_words(&self) -> (&'static str, &'static str) {
         match self.layout.stream_kind {

@@ -61,8 +61,8 @@ pub(super) fn band(html: &mut Html, layout: &LayoutReport) {
     let wide = |segment: &&Segment| segment.offset.get() > 0 && segment.len >= (whole / 250).max(1);
     for segment in layout.segments.iter().filter(wide) {
         let x = place(segment.offset.get(), whole);
-        html.open("line", &[("class", &"hair"), ("x1", &x), ("x2", &x), ("y1", &BAND), ("y2", &BAND_END)])
-            .close("line");
+        let class = if segment.len < whole / 80 { "hair fine" } else { "hair" };
+        html.open("line", &[("class", &class), ("x1", &x), ("x2", &x), ("y1", &BAND), ("y2", &BAND_END)]).close("line");
     }
     for (start, len) in runs(&layout.segments, |segment| segment.shared) {
         let (x, width) = (place(start, whole), place(len, whole));
@@ -87,7 +87,7 @@ pub(super) fn band(html: &mut Html, layout: &LayoutReport) {
         // A label close to an end must not stick out.
         let anchor = match u128::from(tick).saturating_mul(100).checked_div(u128::from(whole)) {
             None | Some(0..5) => "start",
-            Some(5..93) => "middle",
+            Some(5..98) => "middle",
             Some(_) => "end",
         };
         html.element("text", &[("x", &x), ("y", &TEXT), ("text-anchor", &anchor)], scale_label(tick));

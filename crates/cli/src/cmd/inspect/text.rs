@@ -23,7 +23,7 @@ impl fmt::Display for Report {
         self.prefetch(f)?;
         self.cost(f)?;
         shares(f, "directories of the root", &layout.top_level, layout.payload_len)?;
-        if layout.areas.iter().map(|share| &share.group).ne(layout.top_level.iter().map(|share| &share.group)) {
+        if self.has_deeper_areas() {
             shares(f, "where the bytes are", &layout.areas, layout.payload_len)?;
         }
         biggest(f, layout)?;
@@ -91,7 +91,12 @@ impl Report {
         let overhead = measured.overhead(&self.layout);
         let size = u64::try_from(overhead.unsigned_abs()).unwrap_or(u64::MAX);
         let word = if overhead < 0 { "smaller" } else { "larger" };
-        format!("the layer is {} ({}) {word}", bytes(size), percent(size, measured.plain_len))
+        let size_text = bytes(size);
+        // Of a layer of next to nothing, the rest is a multiple that says nothing.
+        if size / 10 > measured.plain_len {
+            return format!("the layer is {size_text} {word}");
+        }
+        format!("the layer is {size_text} ({}) {word}", percent(size, measured.plain_len))
     }
 }
 
