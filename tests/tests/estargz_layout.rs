@@ -382,6 +382,9 @@ fn measuring_can_be_stopped_and_refuses_damage() {
     let options = MeasureOptions { cancel: Cancel::new(), ..options };
     let mut cancel_later = |_| options.cancel.cancel();
     assert_eq!(reader.measure(&options, &mut cancel_later).unwrap_err().to_string(), "cancelled by the caller");
+    let options = MeasureOptions { gzip: Level::new(10).unwrap(), ..MeasureOptions::default() };
+    let error = reader.measure(&options, &mut |_| ()).unwrap_err();
+    assert_eq!(error.to_string(), "one gzip stream at level 10: expected 0 to 9");
     let mut damaged = blob.clone();
     let stream = reader.layout(&LayoutOptions::default()).unwrap().streams.largest.unwrap();
     damaged[usize::try_from(stream.offset.get()).unwrap() + 20] ^= 0xff;

@@ -12,6 +12,7 @@
 mod convert;
 mod errors;
 mod image;
+mod layout;
 mod read;
 mod run;
 mod verify;

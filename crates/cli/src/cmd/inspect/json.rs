@@ -19,7 +19,7 @@ pub(super) struct Layout<'r> {
     size: u64,
     toc_digest: &'r str,
     digests: Option<&'r Digests>,
-    annotations: BTreeMap<&'static str, String>,
+    annotations: &'r BTreeMap<&'static str, String>,
     parts: Parts,
     entries: Entries,
     /// Content of all files.
@@ -177,7 +177,7 @@ impl<'r> Layout<'r> {
             size: layout.blob_len,
             toc_digest: &report.toc_digest,
             digests: report.digests.as_ref(),
-            annotations: report.annotations(),
+            annotations: &report.annotations,
             parts: Parts {
                 payload: layout.payload_len,
                 toc: layout.toc_len,

@@ -59,7 +59,7 @@ fn headline(html: &mut Html, report: &Report, title: &str) {
         fact(html, "Blob", |html| code(html, &digests.blob));
         fact(html, "Diff ID", |html| code(html, &digests.diff_id));
     }
-    for (at, (name, value)) in report.annotations().into_iter().enumerate() {
+    for (at, (name, value)) in report.annotations.iter().enumerate() {
         let label = if at == 0 { "Annotations" } else { "" };
         fact(html, label, |html| html.markup("<code>").text(name).markup("=<wbr>").text(value).markup("</code>"));
     }
@@ -169,7 +169,7 @@ fn holdings(html: &mut Html, layout: &LayoutReport) {
 fn all_holdings(layout: &LayoutReport) -> Vec<Holding> {
     let of_area = |(at, share): (usize, &GroupShare)| Holding {
         class: svg::area_class(layout, at),
-        name: if layout.areas.len() > 1 { group_name(&share.group) } else { "files".to_owned() },
+        name: svg::area_name(layout, share),
         stored: share.stored,
         plain: Some(share.len),
         files: Some(share.files),

@@ -1,11 +1,18 @@
 //! Which bytes of a layer hold what: gathered here, shown as text, JSON or a page.
 
-use std::{collections::BTreeMap, io::Write, path::Path};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    path::Path,
+};
 
 use anyhow::{Context as _, Result};
+use dunnage_digest::{Cursor, Hasher, HashingReader, Section};
 use dunnage_estargz::{
-    Group, LandmarkKind, LayoutOptions, LayoutReport, Level, MeasureOptions, Measured, NO_PREFETCH_LANDMARK,
-    PREFETCH_LANDMARK, Plain, StreamKind, TOC_DIGEST_ANNOTATION, UNCOMPRESSED_SIZE_ANNOTATION, ZstdLevel,
+    Format, Group, LandmarkKind, LayoutOptions, LayoutReport, Level, MANIFEST_CHECKSUM_ANNOTATION,
+    MANIFEST_POSITION_ANNOTATION, MeasureOptions, Measured, NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK, Plain,
+    STORAGE_CHECKSUM_ANNOTATION, STORAGE_POSITION_ANNOTATION, StreamKind, TOC_DIGEST_ANNOTATION,
+    UNCOMPRESSED_SIZE_ANNOTATION, ZstdLevel,
 };
 use serde::Serialize;
 
@@ -25,6 +32,8 @@ pub(super) struct Report {
     pub(super) source: String,
     pub(super) format: &'static str,
     pub(super) toc_digest: String,
+    /// What belongs on the layer's descriptor, as far as it is known.
+    pub(super) annotations: BTreeMap<&'static str, String>,
     pub(super) digests: Option<Digests>,
     pub(super) layout: LayoutReport,
     pub(super) measured: Option<Measured>,
@@ -65,8 +74,10 @@ impl Report {
         let kind = layout.stream_kind;
         let measured =
             args.measure.map(|level| measure(context, layer, kind, level)).transpose().with_context(failed)?;
+        let annotations = annotations(layer, digests.as_ref()).with_context(failed)?;
         let toc_digest = layer.reader.toc_digest().to_string();
-        Ok(Self { source: title(&args.source), format: source.format(), toc_digest, digests, layout, measured })
+        let (source, format) = (title(&args.source), source.format());
+        Ok(Self { source, format, toc_digest, annotations, digests, layout, measured })
     }
 
     /// Writes it to a file, which appears whole or not at all.
@@ -84,13 +95,6 @@ impl Report {
         let failed = format!("cannot write {}", sink.name());
         sink.write_all(&bytes).context(failed)?;
         sink.commit()
-    }
-
-    /// What belongs on the layer's descriptor, as far as it is known.
-    pub(super) fn annotations(&self) -> BTreeMap<&'static str, String> {
-        let toc = (TOC_DIGEST_ANNOTATION, self.toc_digest.clone());
-        let unpacked = self.digests.as_ref().map(|all| (UNCOMPRESSED_SIZE_ANNOTATION, all.unpacked.to_string()));
-        [toc].into_iter().chain(unpacked).collect()
     }
 
     /// Whether the areas are others than the directories of the root.
@@ -114,6 +118,37 @@ impl Serialize for Report {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         json::Layout::of(self).serialize(serializer)
     }
+}
+
+fn annotations(layer: &Layer, digests: Option<&Digests>) -> Result<BTreeMap<&'static str, String>> {
+    let (reader, footer) = (&layer.reader, layer.reader.footer());
+    let toc_digest = reader.toc_digest().to_string();
+    let position = || format!("{}:{}:{}:1", footer.toc_at().get(), footer.toc_len(), reader.toc_len());
+    let mut annotations = BTreeMap::new();
+    match footer.format {
+        // Its digest is that of the TOC as it is stored.
+        Format::StorageChunked => {
+            annotations.insert(STORAGE_CHECKSUM_ANNOTATION, toc_digest);
+            annotations.insert(STORAGE_POSITION_ANNOTATION, position());
+        }
+        Format::ZstdChunked => {
+            let mut stored = HashingReader::new(
+                Cursor::new(Section::new(reader.source(), footer.toc_at(), footer.toc_len()))?,
+                Hasher::sha256(),
+            );
+            io::copy(&mut stored, &mut io::sink())?;
+            annotations.insert(MANIFEST_CHECKSUM_ANNOTATION, stored.finish().1.to_string());
+            annotations.insert(MANIFEST_POSITION_ANNOTATION, position());
+            annotations.insert(TOC_DIGEST_ANNOTATION, toc_digest);
+        }
+        _ => {
+            annotations.insert(TOC_DIGEST_ANNOTATION, toc_digest);
+        }
+    }
+    if let Some(digests) = digests {
+        annotations.insert(UNCOMPRESSED_SIZE_ANNOTATION, digests.unpacked.to_string());
+    }
+    Ok(annotations)
 }
 
 fn measure(context: &Context, layer: &Layer, kind: StreamKind, level: Option<i32>) -> Result<Measured> {

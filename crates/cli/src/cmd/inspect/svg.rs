@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use dunnage_estargz::{LayoutReport, Segment, SegmentKind, SizeClass};
+use dunnage_estargz::{GroupShare, LayoutReport, Segment, SegmentKind, SizeClass};
 
 use super::{
     html::Html,
@@ -10,6 +10,11 @@ use super::{
     text::binary,
 };
 use crate::print::{bytes, count, counted, percent};
+
+/// What an area is called. The only one needs no other word.
+pub(super) fn area_name(layout: &LayoutReport, share: &GroupShare) -> String {
+    if layout.areas.len() > 1 { group_name(&share.group) } else { "files".to_owned() }
+}
 
 /// The class of an area, which gives it its colour; the last one has none of its own.
 pub(super) fn area_class(layout: &LayoutReport, area: usize) -> String {
@@ -113,7 +118,7 @@ fn description(layout: &LayoutReport) -> String {
         text.push_str(&format!("; the first {} are worth fetching first", part(prefetch.len)));
     }
     for share in layout.areas.iter().filter(|share| share.stored > 0) {
-        text.push_str(&format!("; {} {}", group_name(&share.group), part(share.stored)));
+        text.push_str(&format!("; {} {}", area_name(layout, share), part(share.stored)));
     }
     text.push_str(". The table below has all of it.");
     text
@@ -188,7 +193,8 @@ pub(super) fn histogram(html: &mut Html, id: &'static str, title: &str, what: &s
     html.open("svg", &[("class", &"histogram"), ("role", &"img"), ("aria-labelledby", &labelled)]);
     html.element("title", &[("id", &title_id)], title);
     let all = classes.iter().fold(0_u64, |sum, class| sum.saturating_add(class.count));
-    let desc = format!("{} {what} in {} classes of size. The table below has all of it.", count(all), classes.len());
+    let sizes = counted(classes.len() as u64, "class", "classes");
+    let desc = format!("{} in {sizes} of size. The table below has all of it.", counted_as(all, what));
     html.element("desc", &[("id", &desc_id)], desc);
     let number = classes.len().max(8) as u64;
     let every = number.div_ceil(9).max(1);

@@ -72,7 +72,8 @@ impl<R: ReadAt + Sync> Reader<R> {
     /// # Errors
     ///
     /// [`Error::Read`] if the source fails or the payload is damaged, with the start of the stream;
-    /// [`Error::Limit`] beyond [`Limits::tar`](crate::Limits::tar)'s `unpacked`, [`Error::Cancelled`].
+    /// [`Error::Limit`] beyond [`Limits::tar`](crate::Limits::tar)'s `unpacked`, [`Error::Cancelled`],
+    /// [`Error::Misuse`] for gzip above level 9.
     pub fn measure(&self, options: &MeasureOptions, progress: &mut dyn FnMut(u64)) -> Result<Measured, Error> {
         let failed = |at: u64| move |source| Error::Read { what: "the payload", at: Offset::new(at), source };
         let payload_len = self.payload_len();
@@ -151,8 +152,13 @@ impl One {
                 Self::Zstd(encoder.map_err(failed)?, options.zstd)
             }
             StreamKind::Gzip | StreamKind::Other => {
-                let level = Compression::new(u32::from(options.gzip.up_to_9()));
-                Self::Gzip(GzEncoder::new(Counter::default(), level), options.gzip)
+                // Nothing that a level above 9 stands for can compress a stream piece by piece.
+                let level = options.gzip.get();
+                if level > 9 {
+                    return Err(Error::Misuse(format!("one gzip stream at level {level}: expected 0 to 9")));
+                }
+                let encoder = GzEncoder::new(Counter::default(), Compression::new(u32::from(level)));
+                Self::Gzip(encoder, options.gzip)
             }
         })
     }
