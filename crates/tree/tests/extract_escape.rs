@@ -437,6 +437,27 @@ fn ceilings_hold() {
 }
 
 #[test]
+fn the_stream_is_read_to_its_end() {
+    struct Damaged;
+    impl std::io::Read for Damaged {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::InvalidData.into())
+        }
+    }
+    let archive = new().file("a").end();
+    let extracted = |tail: &[u8]| {
+        let sandbox = Sandbox::new();
+        let bytes = [archive.as_slice(), tail].concat();
+        extract_tar(bytes.as_slice(), sandbox.path("in"), &ExtractOptions::default()).unwrap().trailing
+    };
+    assert_eq!([extracted(b""), extracted(&[0; 9000]), extracted(b"\0more\0")], [0, 0, 4]);
+    let sandbox = Sandbox::new();
+    let damaged = std::io::Read::chain(archive.as_slice(), Damaged);
+    let error = extract_tar(damaged, sandbox.path("in"), &ExtractOptions::default()).unwrap_err();
+    assert_eq!(error.kind(), dunnage_digest::ErrorKind::Malformed, "{error}");
+}
+
+#[test]
 fn cancelling_stops_and_progress_is_told() {
     let sandbox = Sandbox::new();
     let mut options = ExtractOptions::default();

@@ -31,10 +31,7 @@ pub(super) fn run(context: &Context, args: &Extract) -> Result<Exit> {
     let done = if source.is_archive() {
         let progress = Progress::start(context, "extract", source.tar_total());
         let mut tar = source.tar(&progress).with_context(failed)?;
-        let done = extract_tar(&mut tar, &args.dest, &options(context, args)).with_context(failed)?;
-        // Whether the compression was sound shows at its end.
-        std::io::copy(&mut tar, &mut std::io::sink()).with_context(failed)?;
-        done
+        extract_tar(&mut tar, &args.dest, &options(context, args)).with_context(failed)?
     } else {
         let progress = Arc::new(Progress::start(context, "extract", None));
         let mut options = options(context, args);
@@ -49,6 +46,11 @@ pub(super) fn run(context: &Context, args: &Extract) -> Result<Exit> {
     let hidden = done.dropped_total.saturating_sub(SHOWN as u64);
     if hidden > 0 {
         context.note(&format!("{} left out as well", counted(hidden, "more part was", "more parts were")));
+    }
+    if done.trailing > 0 {
+        let stray = counted(done.trailing, "byte", "bytes");
+        context
+            .note(&format!("{stray} behind the end of the archive left out: other programs may see more files there"));
     }
     let mut out = Out::stdout()?;
     out.either(context, &Report::new(args, &done, seconds))?;

@@ -30,6 +30,8 @@ pub struct Extracted {
     pub dropped: Vec<Dropped>,
     /// All parts that were left out, owners not counted.
     pub dropped_total: u64,
+    /// Bytes behind the end of a tar that are not zero: a reader that goes on there sees other files.
+    pub trailing: u64,
 }
 
 impl Extracted {

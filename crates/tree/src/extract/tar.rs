@@ -10,8 +10,9 @@ use crate::{
 
 /// Unpacks the tar stream `source` into `destination`, which is created if it does not exist.
 ///
-/// Entries are applied in the order of the stream, and nothing of it is kept in memory but names. The stream is read up to
-/// the end of the archive, no further. What was written stays there if an error ends the run.
+/// Entries are applied in the order of the stream, and nothing of it is kept in memory but names. The stream is read to its
+/// very end, because damage to a compressed one may come to light only there; what stands behind the end of the archive is
+/// counted in [`Extracted::trailing`]. What was written stays there if an error ends the run.
 ///
 /// # Errors
 ///
@@ -55,7 +56,28 @@ pub fn extract_tar<R: Read>(
             Kind::Socket => unpacker.socket(&path),
         }
     }
+    unpacker.summary.trailing = trailing(&mut reader, options)?;
     unpacker.finish()
+}
+
+/// Reads what stands behind the end of the archive, and counts what is not zero of it.
+fn trailing<R: Read>(reader: &mut Reader<R>, options: &ExtractOptions) -> Result<u64, Error> {
+    let (mut all, mut stray) = (0_u64, 0_u64);
+    let mut block = vec![0; 64 << 10];
+    loop {
+        let len = reader.read_trailing(&mut block)?;
+        if len == 0 {
+            return Ok(stray);
+        }
+        options.cancel.check()?;
+        all = all.saturating_add(len as u64);
+        if all > options.limits.unpacked {
+            let (what, limit) = ("unpacked bytes behind the end of the archive", options.limits.unpacked);
+            return Err(Error::Limit { what, limit, asked: all });
+        }
+        let block = block.get(..len).unwrap_or_default();
+        stray = stray.saturating_add(block.iter().filter(|&&byte| byte != 0).count() as u64);
+    }
 }
 
 fn meta(header: &Header) -> Meta {
