@@ -35,10 +35,10 @@ pub enum Error {
     #[error("{} error(s) occurred:{}", .errors.len(), listed(.errors))]
     Several { errors: Vec<Error> },
     /// A TOC entry contradicts the format, another entry, or the blob.
-    #[error("TOC entry {entry} (`{name}`): expected {expected}, got {got}")]
+    #[error("TOC entry {entry} (`{}`): expected {expected}, got {got}", shown(.name))]
     Entry { entry: u64, name: String, expected: String, got: String },
     /// Two TOC entries contradict each other.
-    #[error("inconsistent TOC at `{name}`: {reason}")]
+    #[error("inconsistent TOC at `{}`: {reason}", shown(.name))]
     Inconsistent { name: String, reason: String },
     /// The TOC and the tar of a layer say different things; the first ten of them.
     #[error("the TOC and the tar disagree in {total} place(s): {}", told(.differences, .total))]
@@ -53,28 +53,28 @@ pub enum Error {
     #[error("{what}")]
     Mismatch { what: String, source: Mismatch },
     /// A chunk does not decompress to what the TOC says.
-    #[error("corrupt chunk of `{name}` at offset {at}: {reason}")]
+    #[error("corrupt chunk of `{}` at offset {at}: {reason}", shown(.name))]
     CorruptChunk { name: String, at: Offset, reason: String },
     /// A digest needed for verification is not in the TOC.
-    #[error("no digest for the content of `{name}` at {at}: the TOC cannot be verified")]
+    #[error("no digest for the content of `{}` at {at}: the TOC cannot be verified", shown(.name))]
     NoDigest { name: String, at: u64 },
     /// A digest in the TOC is not one.
     #[error("TOC entry {entry}: {problem}")]
     Digest { entry: u64, problem: ParseDigestError },
     /// The layer has no such path.
-    #[error("no such file in the layer: `{name}`")]
+    #[error("no such file in the layer: `{}`", shown(.name))]
     NotFound { name: String },
     /// The path is not a regular file.
-    #[error("`{name}` is not a regular file")]
+    #[error("`{}` is not a regular file", shown(.name))]
     NotRegular { name: String },
     /// The input tar cannot be read.
     #[error(transparent)]
     Tar(#[from] dunnage_tree::Error),
     /// An entry of the input cannot be represented.
-    #[error("unsupported input entry `{name}`: {reason}")]
+    #[error("unsupported input entry `{}`: {reason}", shown(.name))]
     Unsupported { name: String, reason: String },
     /// An entry repeats a name, and the input cannot be read twice to drop the earlier one.
-    #[error("`{name}` appears twice, and the earlier entry has already been written")]
+    #[error("`{}` appears twice, and the earlier entry has already been written", shown(.name))]
     Duplicate { name: String },
     /// The call is wrong, whatever the input.
     #[error("{0}")]
@@ -133,6 +133,11 @@ fn told(differences: &[Disagreement], total: &u64) -> String {
     let list: Vec<String> = differences.iter().map(ToString::to_string).collect();
     let more = if *total > differences.len() as u64 { "; and more" } else { "" };
     format!("{}{more}", list.join("; "))
+}
+
+/// A name for a message: what a terminal could take for a command is escaped, and what is too long is cut.
+pub(crate) fn shown(name: &str) -> String {
+    dunnage_tree::display_name(name.as_bytes())
 }
 
 fn none_of(reasons: &[String]) -> String {

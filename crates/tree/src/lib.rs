@@ -29,7 +29,7 @@ pub use crate::{
         ExtractWhiteouts, ExtractXattrs, Extracted, Progress, ProgressCallback, extract, extract_tar,
     },
     limits::Limits,
-    name::{SafeName, SafePath, UnsafeName},
+    name::{SafeName, SafePath, UnsafeName, display as display_name},
     node::{Attr, DirEntry, DirVisitor, Kind, Mtime, NodeId, Owner, Tree, XattrVisitor},
     overlay::Overlay,
     walk::{Follow, Visit, Visited, Walk, resolve},

@@ -116,7 +116,8 @@ pub struct UnsafeName {
 }
 
 /// Bytes of a name as text for messages, unprintable ones escaped, cut at 256 bytes.
-pub(crate) fn display(name: &[u8]) -> String {
+#[must_use]
+pub fn display(name: &[u8]) -> String {
     match name.get(..256) {
         Some(head) if name.len() > 256 => format!("{}…", head.escape_ascii()),
         _ => match std::str::from_utf8(name) {

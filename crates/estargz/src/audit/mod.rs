@@ -19,7 +19,7 @@ use self::{
     entries::{Entries, with_entries},
     streams::{Payload, behind_payload},
 };
-use crate::{Error, Format, Reader, TOC_TAR_NAME, TocEntry, TocType, toc::clean_name};
+use crate::{Error, Format, Reader, TOC_TAR_NAME, TocEntry, TocType, error::shown, toc::clean_name};
 
 /// Differences that are listed; those beyond are counted.
 const LISTED: usize = 10;
@@ -78,7 +78,8 @@ pub struct Disagreement {
 
 impl fmt::Display for Disagreement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { entry, name, what, toc, tar } = self;
+        let Self { entry, what, .. } = self;
+        let [name, toc, tar] = [&self.name, &self.toc, &self.tar].map(|text| shown(text));
         write!(f, "entry {entry} (`{name}`): {what}: the TOC says {toc}, the tar {tar}")
     }
 }

@@ -197,14 +197,18 @@ impl<'a> TocJson<'a> {
     /// Behind the document there are zeros, the end of the member, and then the footer.
     fn check_end(&mut self) -> io::Result<()> {
         let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+        let behind = |error: dunnage_tree::Error| {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            invalid(format!("after the TOC: {error}{cause}"))
+        };
         let mut header = Header::default();
-        if self.tar.next_header(&mut header).map_err(|error| invalid(format!("after the TOC: {error}")))? {
+        if self.tar.next_header(&mut header).map_err(behind)? {
             return Err(invalid(format!("after the TOC: a further entry `{}`", header.name.escape_ascii())));
         }
         let mut block = [0; 4096];
         let mut zeros = 0_u64;
         loop {
-            let len = self.tar.read_trailing(&mut block).map_err(|error| invalid(format!("after the TOC: {error}")))?;
+            let len = self.tar.read_trailing(&mut block).map_err(behind)?;
             match block.get(..len) {
                 Some([]) | None => break,
                 Some(bytes) if bytes.iter().any(|&byte| byte != 0) => {

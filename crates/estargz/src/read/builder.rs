@@ -364,7 +364,7 @@ impl Builder {
             return Err(self.refuse(entry, "a chunk after its file", "a chunk after an entry that is no file"));
         }
         if !entry.name.is_empty() && *clean_name(entry.name.as_bytes()) != *open.name {
-            let expected = format!("a chunk of `{}`", String::from_utf8_lossy(&open.name));
+            let expected = format!("a chunk of `{}`", dunnage_tree::display_name(&open.name));
             return Err(self.refuse(entry, &expected, "one of another file"));
         }
         let (covered, row) = (open.covered, open.row);
@@ -566,7 +566,8 @@ impl Builder {
                 row = match self.find(&path) {
                     Some(row) => row,
                     None => {
-                        let reason = format!("hard link to `{}`, which is not there", String::from_utf8_lossy(&path));
+                        let reason =
+                            format!("hard link to `{}`, which is not there", dunnage_tree::display_name(&path));
                         return Err(self.inconsistent(row, &reason));
                     }
                 };

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     ChunkType, Decoder, Decompressor, Error, Footer, Limits, NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK, TocType,
-    toc::clean_name,
+    error::shown, toc::clean_name,
 };
 
 /// A layer whose TOC has been loaded.
@@ -299,7 +299,12 @@ impl<R> Reader<R> {
         };
         let got = got(expected.algorithm());
         Mismatch::check(&expected, &got).map_err(|source| Error::Mismatch {
-            what: format!("chunk at {} of `{}`, stored at offset {:#x}", chunk.at, self.index.path(row), chunk.offset),
+            what: format!(
+                "chunk at {} of `{}`, stored at offset {:#x}",
+                chunk.at,
+                shown(&self.index.path(row)),
+                chunk.offset
+            ),
             source,
         })
     }

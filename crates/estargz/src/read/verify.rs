@@ -16,7 +16,7 @@ use super::{
     index::{DigestCell, Location, NodeKind, Row},
     zeros::hash_zeros,
 };
-use crate::{Decoder, Error};
+use crate::{Decoder, Error, error::shown};
 
 /// What [`Reader::verify`] read, all of it matching its digests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -281,7 +281,7 @@ fn check_file<R>(
         return Ok(());
     }
     Mismatch::check(&expected, &hasher.finish())
-        .map_err(|source| Error::Mismatch { what: format!("file `{}`", reader.index.path(row)), source })
+        .map_err(|source| Error::Mismatch { what: format!("file `{}`", shown(&reader.index.path(row))), source })
 }
 
 /// Checks chunks one by one against a TOC that covers all of them.

@@ -23,7 +23,7 @@ use super::{
     number,
     pax::{self, quote},
 };
-use crate::{Error, Mtime};
+use crate::{Error, Mtime, name::display};
 
 /// The end of an archive: two blocks of zeros.
 pub const END: [u8; 1024] = [0; 1024];
@@ -340,7 +340,7 @@ fn refusal(header: &Header, format: Format, reason: String) -> Error {
         Format::Pax => "PAX",
         Format::Gnu => "GNU tar",
     };
-    Error::Header { path: header.name.escape_ascii().to_string(), format, reason }
+    Error::Header { path: display(&header.name), format, reason }
 }
 
 /// Keys whose values come from fields of the header.
