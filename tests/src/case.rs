@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::Read as _,
     path::{Path, PathBuf},
 };
 
@@ -29,11 +30,17 @@ pub fn golden<T: DeserializeOwned>(path: &str) -> (T, PathBuf) {
     (toml_file(&path), path)
 }
 
-/// Reads a fixture, by its path below fixtures/.
+/// Reads a fixture, by its path below fixtures/. One that is kept compressed, under this path and `.z`, is unpacked.
 #[must_use]
 pub fn fixture(path: &str) -> Vec<u8> {
     let path = root().join("fixtures").join(path);
-    fs::read(&path).unwrap_or_else(|error| panic!("`{}`: {error}", path.display()))
+    let unpacked = fs::read(&path).or_else(|missing| {
+        let kept = fs::read(path.with_added_extension("z")).map_err(|_| missing)?;
+        let mut bytes = Vec::new();
+        flate2::bufread::MultiGzDecoder::new(kept.as_slice()).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    });
+    unpacked.unwrap_or_else(|error: std::io::Error| panic!("`{}`: {error}", path.display()))
 }
 
 /// Reads an eStargz blob, by its path below fixtures/estargz without `.esgz`.
@@ -42,12 +49,24 @@ pub fn blob(name: &str) -> Vec<u8> {
     fixture(&format!("estargz/{name}.esgz"))
 }
 
-/// Names of the files in a directory below fixtures/.
+/// Names of the fixtures in a directory below fixtures/, as [`fixture`] takes them.
 #[must_use]
 pub fn fixtures_in(dir: &str) -> BTreeSet<String> {
     let dir = root().join("fixtures").join(dir);
     let entries = fs::read_dir(&dir).unwrap_or_else(|error| panic!("`{}`: {error}", dir.display()));
-    entries.map(|entry| entry.expect("a readable directory").file_name().into_string().expect("UTF-8")).collect()
+    let names = entries.map(|entry| entry.expect("a readable directory").file_name().into_string().expect("UTF-8"));
+    names.map(|name| name.strip_suffix(".z").map(str::to_owned).unwrap_or(name)).collect()
+}
+
+/// The text of every integration test of the workspace.
+#[must_use]
+pub fn sources() -> Vec<String> {
+    let dirs = ["tests/tests", "crates/estargz/tests", "crates/tree/tests", "crates/cli/tests/command"];
+    let files = dirs.iter().flat_map(|dir| fs::read_dir(root().join(dir)).expect("a directory of tests"));
+    let files = files.map(|file| file.expect("a readable directory").path()).filter(|path| path.is_file());
+    files
+        .map(|path| fs::read_to_string(&path).unwrap_or_else(|error| panic!("`{}`: {error}", path.display())))
+        .collect()
 }
 
 fn toml_file<T: DeserializeOwned>(path: &Path) -> T {

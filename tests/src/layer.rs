@@ -61,7 +61,16 @@ pub fn open<R: ReadAt + Send + Sync>(blob: R) -> Result<Reader<R>, Error> {
 
 /// Opens a blob whose compressed TOC may be stored elsewhere.
 pub fn open_with<R: ReadAt + Send + Sync>(blob: R, external_toc: Option<Vec<u8>>) -> Result<Reader<R>, Error> {
-    let mut options = OpenOptions { landmarks: Landmarks::Show, threads: 1, ..OpenOptions::default() };
+    open_within(blob, external_toc, &Limits::default())
+}
+
+/// The same under other limits.
+pub fn open_within<R>(blob: R, external_toc: Option<Vec<u8>>, limits: &Limits) -> Result<Reader<R>, Error>
+where
+    R: ReadAt + Send + Sync,
+{
+    let limits = limits.clone();
+    let mut options = OpenOptions { limits, landmarks: Landmarks::Show, threads: 1, ..OpenOptions::default() };
     if let Some(toc) = external_toc {
         options.decompressors.push(Arc::new(ExternalTocDecompressor::new(move || Ok(toc.clone()))));
     }

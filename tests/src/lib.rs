@@ -20,9 +20,11 @@
 pub mod case;
 pub mod dump;
 pub mod generate;
+pub mod hostile;
 pub mod layer;
 pub mod parallel;
 pub mod random;
+pub mod sandbox;
 pub mod stored;
 pub mod tarball;
 pub mod tarview;

@@ -273,20 +273,7 @@ fn append(tar: &mut Vec<u8>, format: Format, entry: &Entry) {
             put(&mut block, 257, b"ustar  \0");
             for (flag, value) in [(b'K', &entry.target), (b'L', &entry.name)] {
                 if value.len() > 100 {
-                    let mut meta = [0_u8; 512];
-                    put(&mut meta, 0, b"././@LongLink");
-                    put(&mut meta, 257, b"ustar  \0");
-                    for at in [100, 108, 116] {
-                        octal(&mut meta, at, 8, 0);
-                    }
-                    octal(&mut meta, 136, 12, 0);
-                    octal(&mut meta, 124, 12, value.len() as u64 + 1);
-                    meta[156] = flag;
-                    checksum(&mut meta);
-                    tar.extend_from_slice(&meta);
-                    tar.extend_from_slice(value);
-                    tar.push(0);
-                    pad(tar);
+                    tar.extend_from_slice(&extension(flag, &[value.as_slice(), &[0]].concat()));
                 }
             }
         }
@@ -325,23 +312,9 @@ fn append(tar: &mut Vec<u8>, format: Format, entry: &Entry) {
         records.insert(format!("SCHILY.xattr.{name}").into_bytes(), value.clone());
     }
     if !records.is_empty() {
-        let mut body = Vec::new();
-        for (key, value) in &records {
-            record(&mut body, key, value);
-        }
-        let mut meta = [0_u8; 512];
-        put(&mut meta, 0, b"PaxHeaders.0/entry");
-        put(&mut meta, 257, b"ustar\x0000");
-        for at in [100, 108, 116] {
-            octal(&mut meta, at, 8, 0);
-        }
-        octal(&mut meta, 136, 12, 0);
-        octal(&mut meta, 124, 12, body.len() as u64);
-        meta[156] = b'x';
-        checksum(&mut meta);
-        tar.extend_from_slice(&meta);
-        tar.extend_from_slice(&body);
-        pad(tar);
+        let records: Vec<(&[u8], &[u8])> =
+            records.iter().map(|(key, value)| (key.as_slice(), value.as_slice())).collect();
+        tar.extend_from_slice(&pax(&records));
     }
     checksum(&mut block);
     tar.extend_from_slice(&block);
@@ -351,8 +324,41 @@ fn append(tar: &mut Vec<u8>, format: Format, entry: &Entry) {
     }
 }
 
+/// An extension header with its body: PAX for `x` and `g`, GNU for `L` and `K`.
+#[must_use]
+pub fn extension(flag: u8, body: &[u8]) -> Vec<u8> {
+    let mut block = [0_u8; 512];
+    let (name, magic): (&[u8], &[u8]) = match flag {
+        b'L' | b'K' => (b"././@LongLink", b"ustar  \0"),
+        _ => (b"PaxHeaders.0/entry", b"ustar\x0000"),
+    };
+    put(&mut block, 0, name);
+    put(&mut block, 257, magic);
+    for at in [100, 108, 116] {
+        octal(&mut block, at, 8, 0);
+    }
+    octal(&mut block, 136, 12, 0);
+    octal(&mut block, 124, 12, body.len() as u64);
+    block[156] = flag;
+    checksum(&mut block);
+    let mut tar = block.to_vec();
+    tar.extend_from_slice(body);
+    pad(&mut tar);
+    tar
+}
+
+/// A PAX header for the next entry, with these records in this order.
+#[must_use]
+pub fn pax(records: &[(&[u8], &[u8])]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (key, value) in records {
+        record(&mut body, key, value);
+    }
+    extension(b'x', &body)
+}
+
 /// One PAX record: its own length, key and value.
-fn record(body: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+pub fn record(body: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     let rest = key.len() + value.len() + 3;
     let mut len = rest + 1;
     while len != rest + len.to_string().len() {
@@ -398,7 +404,8 @@ pub fn file_header(name: &str, size: u64, mtime: i64) -> [u8; 512] {
     block
 }
 
-fn put(block: &mut [u8; 512], at: usize, bytes: &[u8]) {
+/// Puts bytes into a block.
+pub fn put(block: &mut [u8; 512], at: usize, bytes: &[u8]) {
     block[at..at + bytes.len()].copy_from_slice(bytes);
 }
 
@@ -410,7 +417,8 @@ pub fn octal(block: &mut [u8; 512], at: usize, width: usize, value: u64) {
     block[at + width - 1] = 0;
 }
 
-fn base256(block: &mut [u8; 512], at: usize, width: usize, value: i64) {
+/// A number in GNU's base-256, which fills the field.
+pub fn base256(block: &mut [u8; 512], at: usize, width: usize, value: i64) {
     let mut rest = value;
     for index in (at..at + width).rev() {
         block[index] = rest as u8;

@@ -1,85 +1,142 @@
-//! Blobs with one thing wrong: when they are refused, and in which words (tests/cases/estargz/malformed.toml).
+//! Layers that a stranger made: those with one thing wrong, when they are refused and in which words
+//! (tests/cases/estargz/malformed.toml), and those that only look wrong, what is in them
+//! (tests/cases/estargz/odd.toml). Either may still be a tar, so what a conversion makes of it stands beside it.
 
-#![allow(clippy::tests_outside_test_module, clippy::unwrap_used, clippy::panic, reason = "a test")]
+#![allow(
+    clippy::tests_outside_test_module,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test"
+)]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use dunnage_conformance::{
-    case::{blob, cases, fixtures_in},
-    dump::sum,
-    layer,
+    case::{self, blob, cases, fixture, fixtures_in},
+    hostile::{Refusal, audit, convert, read_layer},
+    layer, parallel, stored,
 };
-use dunnage_digest::Cancel;
-use dunnage_tree::{Kind, Walk};
-use serde::Deserialize;
+use dunnage_digest::ErrorKind;
+use dunnage_estargz::Limits;
+use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
-struct Cases {
-    case: Vec<Case>,
+struct Cases<C> {
+    case: Vec<C>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Case {
+struct Malformed {
     /// A fixture below estargz/malformed/.
     name: String,
-    /// The first step that refuses it: `open`, `verify_toc`, `verify` or `read`.
+    /// The first step that refuses it: `open`, `verify_toc`, `verify`, `read`, `ls` or `extract`.
     at: String,
+    /// Whose problem it is.
+    kind: String,
     /// What it says, causes included.
     error: String,
+    /// What a conversion of the tar inside says: `ok`, or kind and words.
+    convert: String,
 }
+
+#[derive(Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Odd {
+    /// A fixture below estargz/odd/.
+    name: String,
+    /// What a reader finds in it.
+    tree: Vec<String>,
+    /// What comparing the TOC with the tar says: `ok` with the DiffID, or kind and words.
+    audit: String,
+    convert: String,
+}
+
+/// No input of the size of a fixture may take longer, on a machine that has other things to do.
+const LONG: Duration = Duration::from_secs(10);
 
 #[test]
 fn what_is_malformed_is_refused_in_these_words() {
-    let cases: Cases = cases("estargz/malformed.toml");
-    let mut wrong = Vec::new();
-    for case in &cases.case {
-        let (at, error) = refusal(&blob(&format!("malformed/{}", case.name)));
-        if (at, error.as_str()) != (case.at.as_str(), case.error.as_str()) {
-            let error = toml::Value::String(error);
-            wrong.push(format!("[[case]]\nname  = \"{}\"\nat    = \"{at}\"\nerror = {error}\n", case.name));
-        }
-    }
-    assert!(wrong.is_empty(), "{} cases are answered otherwise:\n\n{}", wrong.len(), wrong.join("\n"));
+    let cases: Cases<Malformed> = cases("estargz/malformed.toml");
+    check(
+        "malformed",
+        &cases.case,
+        |case| &case.name,
+        |case, blob| match read_layer(blob, &Limits::default()) {
+            Ok(_) => panic!("`{}` is refused by nobody", case.name),
+            Err(Refusal { at, kind, error }) => Malformed {
+                name: case.name.clone(),
+                at: at.into(),
+                kind,
+                error,
+                convert: convert(blob, &Limits::default()),
+            },
+        },
+    );
 }
 
 #[test]
-fn every_malformed_fixture_has_a_case() {
-    let cases: Cases = cases("estargz/malformed.toml");
-    let named: BTreeSet<String> = cases.case.iter().map(|case| format!("{}.esgz", case.name)).collect();
-    assert_eq!(named, fixtures_in("estargz/malformed"));
+fn what_only_looks_wrong_is_read() {
+    let cases: Cases<Odd> = cases("estargz/odd.toml");
+    check(
+        "odd",
+        &cases.case,
+        |case| &case.name,
+        |case, blob| {
+            let tree = read_layer(blob, &Limits::default());
+            let tree = tree.unwrap_or_else(|refusal| panic!("`{}` is refused: {refusal:?}", case.name));
+            let audit = audit(blob, &Limits::default());
+            Odd { name: case.name.clone(), tree, audit, convert: convert(blob, &Limits::default()) }
+        },
+    );
 }
 
-/// The first step that fails, and its message.
-fn refusal(blob: &[u8]) -> (&'static str, String) {
-    let reader = match layer::open(blob) {
-        Ok(reader) => reader,
-        Err(error) => return ("open", words(&error)),
-    };
-    if let Err(error) = reader.verify_toc(reader.toc_digest()) {
-        return ("verify_toc", words(&error));
-    }
-    let verified = reader.verify(1, &Cancel::new(), &|_| {});
-    let mut read = BTreeMap::new();
-    for visited in Walk::new(&reader).map(Result::unwrap).filter(|visited| visited.attr.kind == Kind::File) {
-        let path = String::from_utf8_lossy(&visited.path).into_owned();
-        read.insert(path, sum(&reader, visited.node, &mut [0; 4096]));
-    }
-    let unread = read.into_values().find_map(Result::err);
-    match (verified, unread) {
-        (Err(error), _) => ("verify", words(&error)),
-        (Ok(_), Some(error)) => ("read", words(&error)),
-        (Ok(_), None) => ("never", String::new()),
+#[test]
+fn a_toc_of_another_layer_is_refused() {
+    let (blob, toc) = (blob("external-toc"), fixture("estargz/external-toc.esgz.toc"));
+    let right = layer::sha256(&layer::toc_member_json(&toc));
+    // The TOC of a layer with other files, for the same blob, as a hostile provider would give it.
+    let other = case::blob("two-chunks-legacy");
+    let other = stored::member(&stored::toc_tar(&[layer::toc_json(&other), b"\n".to_vec()].concat()));
+    let open = |toc: &[u8]| layer::open_with(blob.as_slice(), Some(toc.to_vec()));
+    let trusted = |toc: &[u8]| open(toc).and_then(|reader| reader.trusted(&right));
+    assert!(trusted(&toc).is_ok());
+    // It opens, and describes itself; only the digest tells that it is not the one.
+    assert!(open(&other).is_ok());
+    let error = trusted(&other).map(drop).map_err(|error| (error.kind(), error.to_string()));
+    let words = "the TOC is not the one that was asked for".to_owned();
+    assert_eq!(error, Err((ErrorKind::Integrity, words)));
+    for (toc, kind) in
+        [(&b""[..], ErrorKind::NotFound), (b"no member", ErrorKind::Malformed), (&toc[..99], ErrorKind::Malformed)]
+    {
+        assert_eq!(trusted(toc).map(drop).map_err(|error| error.kind()), Err(kind), "{}", toc.escape_ascii());
     }
 }
 
-fn words(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
+/// Compares each case with what happens, and the cases with the fixtures there are.
+fn check<C>(dir: &str, cases: &[C], name: impl Fn(&C) -> &String + Sync, run: impl Fn(&C, &[u8]) -> C + Sync)
+where
+    C: Serialize + Eq + Sync + Send,
+{
+    let answers = parallel::map(cases, |case| {
+        let blob = blob(&format!("{dir}/{}", name(case)));
+        let start = Instant::now();
+        (run(case, &blob), start.elapsed())
+    });
+    let mut wrong = Vec::new();
+    for (case, (now, took)) in cases.iter().zip(answers) {
+        if *case != now {
+            wrong.push(format!("[[case]]\n{}", toml::to_string(&now).unwrap_or_default()));
+        }
+        assert!(took < LONG, "`{}` took {took:?}", name(case));
     }
-    text
+    println!("figure {dir}_cases={}", cases.len());
+    assert!(wrong.is_empty(), "{} cases are answered otherwise:\n\n{}", wrong.len(), wrong.join("\n"));
+    let named: BTreeSet<String> = cases.iter().map(|case| format!("{}.esgz", name(case))).collect();
+    assert_eq!(named.len(), cases.len(), "a case comes up twice");
+    assert_eq!(named, fixtures_in(&format!("estargz/{dir}")), "each fixture has a case");
 }

@@ -3,6 +3,8 @@
 //! A maker is a function in a module below here and makes all files of one family; the manifest names it.
 
 mod estargz;
+mod kept;
+mod tar;
 
 use std::{
     collections::BTreeMap,
@@ -26,6 +28,16 @@ pub(crate) struct Fixture {
     /// The seed it was given; 0 for vectors that are fixed byte for byte.
     pub(crate) seed: u64,
     pub(crate) bytes: Vec<u8>,
+}
+
+impl Fixture {
+    /// A file without a seed, kept compressed with `.z` behind its name if it has more than 64 KiB.
+    pub(crate) fn kept(path: String, maker: &'static str, bytes: Vec<u8>) -> Self {
+        if bytes.len() <= 64 << 10 {
+            return Self { path, maker, seed: 0, bytes };
+        }
+        Self { path: format!("{path}.z"), maker, seed: 0, bytes: kept::gzip(&bytes) }
+    }
 }
 
 /// `cargo xtask fixtures`.
@@ -73,6 +85,7 @@ pub(crate) fn run(check: bool) -> Result<()> {
 
 fn make() -> Result<Vec<Fixture>> {
     let mut fixtures = estargz::all()?;
+    fixtures.extend(tar::all());
     fixtures.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(fixtures)
 }
