@@ -13,6 +13,8 @@ mod input;
 mod limits;
 mod pool;
 mod read;
+#[cfg(feature = "testsuite")]
+pub mod testsuite;
 mod toc;
 mod write;
 
