@@ -228,20 +228,25 @@ fn chunks_and_neighbours_are_found_through_hard_links() {
                 assert_eq!(chunk, reader.chunk_for_offset("a", at), "{name} at {at}");
                 assert_eq!(chunk.map(|chunk| chunk.chunk_offset), (at < 3500).then_some(at / 1000 * 1000));
             }
-            let come_along = |path| {
+            let come_along = |path, len| {
                 let mut seen = Vec::new();
                 let visit = |pre: &dunnage_estargz::PreRead<'_>| {
                     seen.push((pre.entry.path(), pre.chunk.chunk_offset));
                     Ok(())
                 };
-                let mut content = vec![0; 3500];
+                let mut content = vec![0; len];
                 let mut file = reader.open_file_with_pre_reader(path, visit).unwrap();
-                assert_eq!(file.read_at(0, &mut content).unwrap(), 3500);
-                assert!(content == long, "{path}");
+                assert_eq!(file.read_at(0, &mut content).unwrap(), len);
+                assert!(content == long[..len], "{path}");
                 seen
             };
-            assert_eq!(come_along(name), come_along("a"));
-            assert_eq!(come_along(name).is_empty(), way.streams == Streams::PerChunk);
+            assert_eq!(come_along(name, 3500), come_along("a", 3500));
+            assert_eq!(come_along(name, 3500).is_empty(), way.streams == Streams::PerChunk);
+            if way.streams == Streams::AtLeast(1 << 20) {
+                // The file's own other chunks are neighbours as well.
+                let wanted = [("before", 0), ("a", 1000), ("a", 2000), ("a", 3000), ("after", 0)];
+                assert_eq!(come_along(name, 10), wanted.map(|(path, at)| (path.to_owned(), at)));
+            }
         }
     });
 }
