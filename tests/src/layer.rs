@@ -154,6 +154,13 @@ pub fn inflate<R: Read>(blob: R) -> io::Result<Vec<u8>> {
     Ok(all)
 }
 
+/// What an ordinary builder of images makes of a tar: one gzip member.
+pub fn gzip(tar: &[u8]) -> io::Result<Vec<u8>> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    io::Write::write_all(&mut gzip, tar)?;
+    gzip.finish()
+}
+
 /// SHA-256 of some bytes.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> Digest {

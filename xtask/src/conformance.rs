@@ -1,9 +1,9 @@
 //! Our readers and writers against themselves and against the reference implementations.
 
 mod estargz;
+mod images;
 mod input;
 mod pairs;
-// mod storage;
 mod tally;
 
 use std::{path::Path, time::Instant};
@@ -49,7 +49,8 @@ impl Options {
 /// `cargo xtask conformance`.
 pub(crate) fn run(options: &Options) -> Result<()> {
     // All are run, so that one report names everything that is wrong.
-    let outcomes = [estargz::run(options)];
+    let images = if options.wants_input("images") && options.wants("images") { images::run(options) } else { Ok(()) };
+    let outcomes = [images, estargz::run(options)];
     let failed: Vec<String> = outcomes.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
     if !failed.is_empty() {
         bail!("{}", failed.join("; "));

@@ -128,7 +128,7 @@ impl<'c> Layer<'c> {
         let payload_len = self.footer().payload_len;
         let mut blob = self.blob[..payload_len as usize].to_vec();
         let document = Document(toc.to_json());
-        let end = End { payload_len, toc: &document, threads: 1 };
+        let end = End { payload_len, toc: &document, threads: 1, tar_split: None };
         let written = self.controller.compressor().write_toc_and_footer(&end, &mut |_| (), &mut blob).unwrap();
         let decompressor = self.controller.decompressor(written.external_toc);
         Self { blob, toc_digest: written.toc_digest, decompressor, ..*self }

@@ -1,0 +1,346 @@
+//! Whole images: converted to every target, and looked at by three programs that know nothing of this project.
+//!
+//! | program | what it is asked                                                                       |
+//! |---------|----------------------------------------------------------------------------------------|
+//! | ggcr    | whether each digest, size and diff ID is right, by go-containerregistry's validators     |
+//! | skopeo  | to copy the image, which makes it compare all blobs                                    |
+//! | umoci   | to unpack it: the files have to be those it unpacks from the original                  |
+//!
+//! umoci reads no zstd, so for that skopeo decompresses the layers first. The files that eStargz adds for runtimes which do
+//! not know it are left out of the comparison.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, bail};
+use dunnage_conformance::{
+    random::Random,
+    tarball::{Entry, EntryKind, Format, tarball},
+};
+use dunnage_digest::{Algorithm, Digest};
+use dunnage_estargz::{Codec, ExternalTocCompressor, GzipCompressor, Level, WriteOptions, ZstdCompressor};
+use dunnage_layer::{
+    Conversion, Converted, Depth, ImageOptions, Layout, Limits, Tar, Target, Verification, VerifyOptions,
+};
+use dunnage_tree::{CompareOptions, DirTree, compare};
+use serde_json::{Value, json};
+
+use super::{Options, tally::Tally};
+use crate::{
+    peers::Peer,
+    workspace::{capture, has_program, is_root, scratch_dir},
+};
+
+/// Converts, and compares with what others see.
+pub(super) fn run(options: &Options) -> Result<()> {
+    let start = Instant::now();
+    let peer = if options.peers { Peer::build("ggcr", options.no_skips)? } else { None };
+    let tools = Tools { peer, skopeo: tool("skopeo", options)?, umoci: tool("umoci", options)? };
+    let dir = tempfile::tempdir_in(scratch_dir("images")?).context("cannot create a scratch directory")?;
+    let tally = Tally::run("images".to_owned(), dir.path(), |tally, dir| Images { dir, tools }.check(tally));
+    let (made, failed) = (tally.made, tally.failures.len());
+    let seconds = start.elapsed().as_secs_f64();
+    println!("conformance images: {} targets, {made} comparisons, {failed} failures, {seconds:.0} s", TARGETS.len());
+    if failed > 0 {
+        bail!("images: {failed} failures");
+    }
+    Ok(())
+}
+
+/// Whether a program is there, and a line if it is not.
+fn tool(name: &str, options: &Options) -> Result<bool> {
+    if has_program(name) {
+        return Ok(true);
+    }
+    println!("SKIPPED {name}: not on this machine");
+    if options.no_skips {
+        bail!("{name} was skipped, and no skips are allowed");
+    }
+    Ok(false)
+}
+
+struct Tools {
+    peer: Option<Peer>,
+    skopeo: bool,
+    umoci: bool,
+}
+
+/// What to convert to, and how it is called.
+const TARGETS: [(&str, Target, Tar); 7] = [
+    ("estargz", Target::EStargz, Tar::Rewrite),
+    ("estargz-lossless", Target::EStargz, Tar::Lossless),
+    ("external", Target::EStargzExternalToc, Tar::Rewrite),
+    ("external-lossless", Target::EStargzExternalToc, Tar::Lossless),
+    ("zstd-chunked", Target::ZstdChunked, Tar::Rewrite),
+    ("zstd-chunked-lossless", Target::ZstdChunked, Tar::Lossless),
+    ("tar", Target::Tar, Tar::Rewrite),
+];
+
+/// The images of the layout, and for how many platforms each is.
+const TAGS: [(&str, u64); 3] = [("five", 1), ("many", 3), ("nested", 3)];
+
+/// What the formats put into the root for those who do not know them.
+const ADDED: [&str; 3] = [".no.prefetch.landmark", ".prefetch.landmark", "stargz.index.json"];
+
+struct Images<'d> {
+    dir: &'d Path,
+    tools: Tools,
+}
+
+impl Images<'_> {
+    fn check(&self, tally: &mut Tally) -> Result<()> {
+        let original = self.dir.join("original");
+        make(&original)?;
+        self.look_at(tally, "original", &original)?;
+        let wanted = if self.tools.umoci { Some(self.unpack(&original, "wanted")?) } else { None };
+        for (name, target, tar) in TARGETS {
+            let to = self.dir.join(name);
+            let mut same = Vec::new();
+            for (tag, threads) in [("five", 2), ("many", 2), ("nested", 2), ("five", 1)] {
+                let converted = convert(&original, tag, &to, &image_options(target, tar, threads)?);
+                let Some(converted) = tally.works(&format!("{name}: convert {tag}"), converted) else { continue };
+                if tag == "five" {
+                    same.push(converted.digest);
+                }
+                let keeps = target != Target::EStargz && (tar == Tar::Lossless || target == Target::Tar);
+                let layers = converted.manifests.iter().flat_map(|manifest| &manifest.layers);
+                let kept = layers.into_iter().all(|layer| layer.diff_id == layer.source_diff_id);
+                tally.same(&format!("{name}: diff IDs of {tag} stay"), &kept, &keeps);
+            }
+            tally.same(&format!("{name}: the same image with one thread and two"), &same.first(), &same.last());
+            self.look_at(tally, name, &to)?;
+            if let Some(wanted) = &wanted {
+                let plain = if target == Target::ZstdChunked { self.decompress(tally, name, &to)? } else { Some(to) };
+                if let Some(plain) = plain {
+                    self.compare(tally, name, &plain, wanted)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Everybody reads all blobs of both images.
+    fn look_at(&self, tally: &mut Tally, name: &str, layout: &Path) -> Result<()> {
+        for (tag, images) in TAGS {
+            tally.works(&format!("{name}: we verify {tag}"), verify(layout, tag));
+            if let Some(peer) = &self.tools.peer {
+                let args = ["validate".as_ref(), layout.as_os_str(), tag.as_ref()];
+                let found = peer.run(args).and_then(|report| report.number("images"));
+                if let Some(found) = tally.works(&format!("{name}: go-containerregistry validates {tag}"), found) {
+                    tally.same(&format!("{name}: images that it finds in {tag}"), &found, &images);
+                }
+            }
+            // It reads no index inside of another one.
+            if self.tools.skopeo && tag != "nested" {
+                let to = format!("oci:{}/{name}-{tag}-copy:{tag}", self.dir.display());
+                let copied = skopeo(&["copy", "--all", &format!("oci:{}:{tag}", layout.display()), &to]);
+                tally.works(&format!("{name}: skopeo copies {tag}"), copied);
+            }
+        }
+        Ok(())
+    }
+
+    /// The image of five layers, its layers decompressed by skopeo: their digests are then those of the configuration.
+    fn decompress(&self, tally: &mut Tally, name: &str, layout: &Path) -> Result<Option<PathBuf>> {
+        if !self.tools.skopeo {
+            return Ok(None);
+        }
+        let (plain, to) = (self.dir.join(format!("{name}-plain")), self.dir.join(format!("{name}-again")));
+        let (from, middle) = (format!("oci:{}:five", layout.display()), format!("dir:{}", plain.display()));
+        let copied = skopeo(&["copy", "--dest-decompress", &from, &middle]);
+        if tally.works(&format!("{name}: skopeo decompresses"), copied).is_none() {
+            return Ok(None);
+        }
+        let manifest: Value = serde_json::from_slice(&fs::read(plain.join("manifest.json"))?)?;
+        let config = manifest["config"]["digest"].as_str().unwrap_or_default().replace("sha256:", "");
+        let config: Value = serde_json::from_slice(&fs::read(plain.join(config))?)?;
+        let layers = manifest["layers"].as_array().into_iter().flatten().map(|layer| &layer["digest"]);
+        let found: Vec<&Value> = layers.collect();
+        let wanted: Vec<&Value> = config["rootfs"]["diff_ids"].as_array().into_iter().flatten().collect();
+        tally.same(&format!("{name}: diff IDs as skopeo decompresses"), &found, &wanted);
+        let copied = skopeo(&["copy", &middle, &format!("oci:{}:five", to.display())]);
+        Ok(tally.works(&format!("{name}: skopeo copies what it decompressed"), copied).map(|_| to))
+    }
+
+    /// umoci unpacks the same files from a conversion as from the original.
+    fn compare(&self, tally: &mut Tally, name: &str, layout: &Path, wanted: &Path) -> Result<()> {
+        let unpacked = self.unpack(layout, &format!("{name}-files"));
+        let Some(files) = tally.works(&format!("{name}: umoci unpacks"), unpacked) else { return Ok(()) };
+        for added in ADDED {
+            // Not all formats add all of them.
+            let _ = fs::remove_file(files.join(added));
+        }
+        let found = compare(&DirTree::open(wanted)?, &DirTree::open(&files)?, &CompareOptions::default())?;
+        // The root has lost what was added, and so has another time.
+        let found = found.iter().find(|difference| !difference.path.is_empty()).map(ToString::to_string);
+        tally.nothing(&format!("{name}: files, of the original and of the conversion"), found);
+        Ok(())
+    }
+
+    fn unpack(&self, layout: &Path, name: &str) -> Result<PathBuf> {
+        let bundle = self.dir.join(name);
+        let mut umoci = Command::new("umoci");
+        umoci.arg("unpack").arg("--image").arg(format!("{}:five", layout.display()));
+        if !is_root() {
+            umoci.arg("--rootless");
+        }
+        capture(umoci.arg(&bundle))?;
+        Ok(bundle.join("rootfs"))
+    }
+}
+
+fn skopeo(args: &[&str]) -> Result<String> {
+    // It keeps temporary files where it is told, and asks no policy of the machine.
+    capture(Command::new("skopeo").arg("--insecure-policy").args(args))
+}
+
+fn image_options(target: Target, tar: Tar, threads: usize) -> Result<ImageOptions> {
+    let mut write = WriteOptions::default();
+    let gzip = GzipCompressor::new(Codec::Libdeflate, Level::new(6)?);
+    write.compressor = match target {
+        Target::ZstdChunked => Arc::new(ZstdCompressor::default()),
+        Target::EStargzExternalToc => Arc::new(ExternalTocCompressor::new(gzip)),
+        _ => Arc::new(gzip),
+    };
+    Ok(ImageOptions { target, write, tar, threads, ..ImageOptions::default() })
+}
+
+fn convert(from: &Path, tag: &str, to: &Path, options: &ImageOptions) -> Result<Converted, dunnage_layer::Error> {
+    let source = Layout::open(from, &Limits::default())?;
+    let plan = Conversion::plan(&source, Some(tag), options.clone())?;
+    plan.run(&Layout::create(to, &Limits::default())?, None, &|_| ())
+}
+
+fn verify(layout: &Path, tag: &str) -> Result<(), dunnage_layer::Error> {
+    let layout = Layout::open(layout, &Limits::default())?;
+    let options = VerifyOptions { depth: Depth::Audit, ..VerifyOptions::default() };
+    Verification::plan(&layout, Some(tag), options)?.run(&|_| ()).map(drop)
+}
+
+/// A layout with three images: `five` has five layers, `many` is for three platforms that share layers, and so is `nested`,
+/// in an index in an index.
+fn make(layout: &Path) -> Result<()> {
+    fs::create_dir_all(layout.join("blobs/sha256"))?;
+    fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
+    let layers: Vec<MadeLayer> =
+        (0..5).map(|number| MadeLayer::make(layout, &tar(number), number % 2 == 0)).collect::<Result<_>>()?;
+    let refs: Vec<&MadeLayer> = layers.iter().collect();
+    let [a, b, c, d, e] = &refs[..] else { bail!("five layers were to be made") };
+    let five = image(layout, "amd64", &refs)?;
+    let arm = image(layout, "arm64", &[*a, *b, *e])?;
+    let s390 = image(layout, "s390x", &[*c, *d])?;
+    let many = index(layout, &[five.clone(), arm.clone(), s390.clone()])?;
+    let inner = index(layout, &[arm, s390])?;
+    let nested = index(layout, &[five.clone(), inner])?;
+    let tagged = |mut descriptor: Value, tag: &str| {
+        descriptor["annotations"] = json!({"org.opencontainers.image.ref.name": tag});
+        descriptor
+    };
+    let entries = json!({"schemaVersion": 2, "manifests": [tagged(five, "five"), tagged(many, "many"), tagged(nested, "nested")]});
+    fs::write(layout.join("index.json"), entries.to_string()).context("cannot write the index of a layout")
+}
+
+struct MadeLayer {
+    descriptor: Value,
+    diff_id: String,
+}
+
+impl MadeLayer {
+    fn make(layout: &Path, tar: &[u8], is_packed: bool) -> Result<Self> {
+        let diff_id = Digest::of(Algorithm::Sha256, tar).to_string();
+        let descriptor = if is_packed {
+            let packed = dunnage_conformance::layer::gzip(tar)?;
+            put(layout, "application/vnd.oci.image.layer.v1.tar+gzip", &packed)?
+        } else {
+            put(layout, "application/vnd.oci.image.layer.v1.tar", tar)?
+        };
+        Ok(Self { descriptor, diff_id })
+    }
+}
+
+fn put(layout: &Path, media_type: &str, bytes: &[u8]) -> Result<Value> {
+    let digest = Digest::of(Algorithm::Sha256, bytes);
+    fs::write(layout.join("blobs/sha256").join(digest.to_hex()), bytes).context("cannot write a blob")?;
+    Ok(json!({"mediaType": media_type, "digest": digest.to_string(), "size": bytes.len()}))
+}
+
+fn image(layout: &Path, architecture: &str, layers: &[&MadeLayer]) -> Result<Value> {
+    let diff_ids: Vec<&str> = layers.iter().map(|layer| layer.diff_id.as_str()).collect();
+    let history: Vec<Value> = layers.iter().map(|_| json!({"created_by": "conformance"})).collect();
+    let config = json!({
+        "architecture": architecture, "os": "linux", "created": "2026-01-01T00:00:00Z",
+        "config": {"Cmd": ["/bin/sh"]}, "rootfs": {"type": "layers", "diff_ids": diff_ids}, "history": history,
+    });
+    let config = put(layout, "application/vnd.oci.image.config.v1+json", config.to_string().as_bytes())?;
+    let layers: Vec<&Value> = layers.iter().map(|layer| &layer.descriptor).collect();
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    let manifest = json!({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": layers});
+    let mut descriptor = put(layout, kind, manifest.to_string().as_bytes())?;
+    descriptor["platform"] = json!({"os": "linux", "architecture": architecture});
+    Ok(descriptor)
+}
+
+fn index(layout: &Path, manifests: &[Value]) -> Result<Value> {
+    let kind = "application/vnd.oci.image.index.v1+json";
+    let document = json!({"schemaVersion": 2, "mediaType": kind, "manifests": manifests});
+    put(layout, kind, document.to_string().as_bytes())
+}
+
+/// The tar of a layer. Each changes, hides or replaces something of those below.
+fn tar(number: u64) -> Vec<u8> {
+    let mut random = Random::new(0x1a7e + number);
+    let time = |at: u64| 1_700_000_000 + (number * 1000 + at) as i64;
+    let mut entries = match number {
+        0 => {
+            let mut all = vec![Entry::dir("etc/"), Entry::dir("usr/"), Entry::dir("usr/bin/"), Entry::dir("var/")];
+            all.push(Entry::dir("var/old/"));
+            all.extend(
+                (0..400).map(|at| Entry::file(&format!("usr/bin/tool{at}"), random.text(200 + at * 7)).mode(0o755)),
+            );
+            all.push(Entry::hardlink("usr/bin/same", "usr/bin/tool7"));
+            all.push(Entry::file("usr/bin/su", "set-user-id").mode(0o4755));
+            all.push(Entry::symlink("bin", "usr/bin"));
+            all.push(Entry::file("var/old/gone", "x"));
+            all.push(Entry::file("etc/passwd", "root:x:0:0\n"));
+            all.push(Entry::file("etc/hidden", "x"));
+            all
+        }
+        1 => {
+            // More than one chunk, and nothing that compresses.
+            let mut noise = vec![0; 5 << 20];
+            random.fill(&mut noise);
+            vec![Entry::dir("opt/"), Entry::file("opt/noise", noise), Entry::file("opt/text", random.text(1 << 20))]
+        }
+        2 => vec![
+            Entry::dir("etc/"),
+            Entry::file("etc/passwd", "root:x:0:0\nuser:x:1000:1000\n"),
+            Entry::file("etc/.wh.hidden", ""),
+            Entry::file("etc/empty", ""),
+            Entry::file("etc/name with space and ünïcode", "x"),
+        ],
+        3 => vec![
+            Entry::dir("var/"),
+            Entry::dir("var/old/"),
+            Entry::file("var/old/.wh..wh..opq", ""),
+            Entry::file("var/old/new", "y"),
+            Entry::file("opt/text", "a file in place of a larger one"),
+        ],
+        _ => vec![
+            Entry::dir("dev/"),
+            Entry::special(EntryKind::Char, "dev/null", 1, 3).mode(0o666),
+            Entry::special(EntryKind::Fifo, "dev/fifo", 0, 0),
+            Entry::dir("home/").mode(0o700),
+            Entry::file("home/mine", random.text(70_000)).mode(0o600).owner(1000, 1000, "user", "user"),
+            Entry::symlink("home/etc", "../etc"),
+        ],
+    };
+    for (at, entry) in entries.iter_mut().enumerate() {
+        *entry = entry.clone().mtime(time(at as u64));
+    }
+    tarball(Format::Pax, &entries)
+}
