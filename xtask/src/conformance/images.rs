@@ -157,11 +157,14 @@ impl Images<'_> {
             return Ok(None);
         }
         let manifest: Value = serde_json::from_slice(&fs::read(plain.join("manifest.json"))?)?;
-        let config = manifest["config"]["digest"].as_str().unwrap_or_default().replace("sha256:", "");
+        let text =
+            |value: &Value, path: &str| value.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let config = text(&manifest, "/config/digest").replace("sha256:", "");
         let config: Value = serde_json::from_slice(&fs::read(plain.join(config))?)?;
-        let layers = manifest["layers"].as_array().into_iter().flatten().map(|layer| &layer["digest"]);
-        let found: Vec<&Value> = layers.collect();
-        let wanted: Vec<&Value> = config["rootfs"]["diff_ids"].as_array().into_iter().flatten().collect();
+        let list =
+            |value: &Value, path: &str| value.pointer(path).and_then(Value::as_array).cloned().unwrap_or_default();
+        let found: Vec<String> = list(&manifest, "/layers").iter().map(|layer| text(layer, "/digest")).collect();
+        let wanted: Vec<String> = list(&config, "/rootfs/diff_ids").iter().map(|diff_id| text(diff_id, "")).collect();
         tally.same(&format!("{name}: diff IDs as skopeo decompresses"), &found, &wanted);
         let copied = skopeo(&["copy", &middle, &format!("oci:{}:five", to.display())]);
         Ok(tally.works(&format!("{name}: skopeo copies what it decompressed"), copied).map(|_| to))
@@ -237,10 +240,7 @@ fn make(layout: &Path) -> Result<()> {
     let many = index(layout, &[five.clone(), arm.clone(), s390.clone()])?;
     let inner = index(layout, &[arm, s390])?;
     let nested = index(layout, &[five.clone(), inner])?;
-    let tagged = |mut descriptor: Value, tag: &str| {
-        descriptor["annotations"] = json!({"org.opencontainers.image.ref.name": tag});
-        descriptor
-    };
+    let tagged = |descriptor, tag| with(descriptor, "annotations", json!({"org.opencontainers.image.ref.name": tag}));
     let entries = json!({"schemaVersion": 2, "manifests": [tagged(five, "five"), tagged(many, "many"), tagged(nested, "nested")]});
     fs::write(layout.join("index.json"), entries.to_string()).context("cannot write the index of a layout")
 }
@@ -280,9 +280,16 @@ fn image(layout: &Path, architecture: &str, layers: &[&MadeLayer]) -> Result<Val
     let layers: Vec<&Value> = layers.iter().map(|layer| &layer.descriptor).collect();
     let kind = "application/vnd.oci.image.manifest.v1+json";
     let manifest = json!({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": layers});
-    let mut descriptor = put(layout, kind, manifest.to_string().as_bytes())?;
-    descriptor["platform"] = json!({"os": "linux", "architecture": architecture});
-    Ok(descriptor)
+    let descriptor = put(layout, kind, manifest.to_string().as_bytes())?;
+    Ok(with(descriptor, "platform", json!({"os": "linux", "architecture": architecture})))
+}
+
+/// The same object with one more field.
+fn with(mut object: Value, key: &str, value: Value) -> Value {
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert(key.to_owned(), value);
+    }
+    object
 }
 
 fn index(layout: &Path, manifests: &[Value]) -> Result<Value> {
@@ -292,9 +299,9 @@ fn index(layout: &Path, manifests: &[Value]) -> Result<Value> {
 }
 
 /// The tar of a layer. Each changes, hides or replaces something of those below.
-fn tar(number: u64) -> Vec<u8> {
-    let mut random = Random::new(0x1a7e + number);
-    let time = |at: u64| 1_700_000_000 + (number * 1000 + at) as i64;
+fn tar(number: u32) -> Vec<u8> {
+    let mut random = Random::new(0x1a7e + u64::from(number));
+    let times = 1_700_000_000 + 1000 * i64::from(number)..;
     let mut entries = match number {
         0 => {
             let mut all = vec![Entry::dir("etc/"), Entry::dir("usr/"), Entry::dir("usr/bin/"), Entry::dir("var/")];
@@ -339,8 +346,8 @@ fn tar(number: u64) -> Vec<u8> {
             Entry::symlink("home/etc", "../etc"),
         ],
     };
-    for (at, entry) in entries.iter_mut().enumerate() {
-        *entry = entry.clone().mtime(time(at as u64));
+    for (entry, time) in entries.iter_mut().zip(times) {
+        entry.mtime = time;
     }
     tarball(Format::Pax, &entries)
 }
