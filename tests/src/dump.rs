@@ -158,10 +158,12 @@ pub fn clean(name: &[u8]) -> Vec<u8> {
     parts.join(&b'/')
 }
 
-/// A moment as the TOC writes it: seconds, UTC.
+/// A moment as the TOC of eStargz writes it: the nearest second, UTC.
 #[must_use]
 pub fn rfc3339(time: Mtime) -> String {
-    let (days, secs) = (time.secs.div_euclid(86_400), time.secs.rem_euclid(86_400));
+    // In the second 0, which counts as none, nothing is rounded.
+    let secs = time.secs + i64::from(time.secs != 0 && time.nanos >= 500_000_000);
+    let (days, secs) = (secs.div_euclid(86_400), secs.rem_euclid(86_400));
     // Days since 0000-03-01 in eras of 400 years.
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));

@@ -1,5 +1,7 @@
 //! Inputs too large to keep: made once under target/inputs, or streamed and never kept.
 
+mod cuts;
+
 use std::{
     fs::{self, File},
     io::{BufWriter, Write},
@@ -18,6 +20,8 @@ use crate::{
     peers::Peer,
     workspace::{capture, has_program, inputs_dir, is_root},
 };
+
+pub(crate) use self::cuts::cuts;
 
 /// A Debian root as debootstrap makes it (minbase, this machine's release), as a tar with sorted names.
 ///

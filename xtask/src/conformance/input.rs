@@ -49,7 +49,7 @@ pub(super) struct Input {
     /// The tar for appending and for pipes, which does not.
     pub(super) once: PathBuf,
     pub(super) prioritized: Vec<String>,
-    /// Whether all names are UTF-8; then our TOC is byte-equal to theirs but for the offsets.
+    /// Whether all names are UTF-8.
     pub(super) utf8: bool,
     /// Small enough to run every codec and thread count each time.
     pub(super) small: bool,
