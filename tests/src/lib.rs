@@ -22,6 +22,7 @@ pub mod dump;
 pub mod generate;
 pub mod hostile;
 pub mod layer;
+pub mod mutation;
 pub mod parallel;
 pub mod random;
 pub mod sandbox;
