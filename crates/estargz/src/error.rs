@@ -43,6 +43,15 @@ pub enum Error {
     /// The TOC and the tar of a layer say different things; the first ten of them.
     #[error("the TOC and the tar disagree in {total} place(s): {}", told(.differences, .total))]
     Disagree { differences: Vec<Disagreement>, total: u64 },
+    /// A line of tar-split data contradicts the format, the TOC, or the content of a file.
+    #[error("tar-split line {line}: expected {expected}, got {got}")]
+    TarSplit { line: u64, expected: String, got: String },
+    /// The TOC does not say which tar-split data is its own.
+    #[error("the TOC names no digest of the tar-split data: it cannot be verified")]
+    NoTarSplitDigest,
+    /// What the layer's descriptor says contradicts itself or the layer.
+    #[error("annotation `{name}`: {reason}")]
+    Annotation { name: &'static str, reason: String },
     /// The TOC is in a version this crate does not read.
     #[error("unsupported TOC version {got}: this crate reads version 1")]
     Version { got: i64 },
@@ -102,13 +111,14 @@ impl Error {
             Self::TooSmall { .. }
             | Self::Malformed { .. }
             | Self::NoFooter { .. }
+            | Self::TarSplit { .. }
             | Self::Entry { .. }
             | Self::Digest { .. } => ErrorKind::Malformed,
-            Self::Inconsistent { .. } | Self::Disagree { .. } => ErrorKind::Inconsistent,
+            Self::Annotation { .. } | Self::Inconsistent { .. } | Self::Disagree { .. } => ErrorKind::Inconsistent,
             Self::Version { .. } | Self::Unsupported { .. } => ErrorKind::Unsupported,
             Self::Limit { .. } => ErrorKind::LimitExceeded,
             Self::Mismatch { .. } | Self::CorruptChunk { .. } => ErrorKind::Integrity,
-            Self::NoDigest { .. } => ErrorKind::Unauthenticated,
+            Self::NoDigest { .. } | Self::NoTarSplitDigest => ErrorKind::Unauthenticated,
             Self::NotFound { .. } | Self::ExternalToc => ErrorKind::NotFound,
             Self::Several { errors } => errors.first().map_or(ErrorKind::Misuse, Self::kind),
             Self::NotRegular { .. } | Self::Misuse(_) => ErrorKind::Misuse,

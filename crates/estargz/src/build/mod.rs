@@ -17,7 +17,7 @@ use dunnage_tree::tar::{self, EntryType, Format, Header};
 pub(crate) use self::names::NameSet;
 use self::order::Plan;
 use crate::{
-    Error, Layout, Summary, TOC_TAR_NAME, WriteOptions, Writer,
+    Error, Form, Summary, TOC_TAR_NAME, WriteOptions, Writer,
     input::{Packing, decompressed},
     toc::clean_name,
 };
@@ -153,7 +153,7 @@ impl Build {
 
     /// Adds a landmark, which nobody looks for in the form of containers/storage.
     fn append_landmark<W: Write>(&self, writer: &mut Writer<W>, name: &str) -> Result<(), Error> {
-        if self.write.compressor.layout() != Layout::Estargz {
+        if self.write.compressor.form() != Form::Estargz {
             return Ok(());
         }
         let header =

@@ -18,6 +18,7 @@ use std::{
 
 use dunnage_digest::Digest;
 
+pub(crate) use self::zstd::TocFrame;
 pub use self::{
     external::{ExternalTocCompressor, ExternalTocDecompressor},
     gzip::{Codec, GzipCompressor, GzipDecompressor, LegacyGzipDecompressor},
@@ -59,15 +60,15 @@ pub trait Compressor: fmt::Debug + Send + Sync {
     }
 
     /// How the tar stream is cut into streams, and what is kept about it.
-    fn layout(&self) -> Layout {
-        Layout::Estargz
+    fn form(&self) -> Form {
+        Form::Estargz
     }
 }
 
 /// How a tar stream is cut into streams, and what is kept about it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "closed: these are the two families of layers with a TOC")]
-pub enum Layout {
+pub enum Form {
     /// A stream begins where content does, and takes the padding and headers behind it. Chunks have a fixed size. The TOC
     /// is that of eStargz.
     #[default]
@@ -133,7 +134,7 @@ pub struct End<'a> {
     pub toc: &'a dyn TocSource,
     /// Threads that may be used; the bytes do not depend on it.
     pub threads: usize,
-    /// The tar headers, where the layout keeps them apart. The TOC has their digest already.
+    /// The tar headers, where the form of the layer keeps them apart. The TOC has their digest already.
     pub tar_split: Option<&'a TarSplit>,
 }
 

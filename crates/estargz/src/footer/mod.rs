@@ -7,7 +7,9 @@ use std::fmt;
 
 use dunnage_digest::Offset;
 
-pub(crate) use self::zstd::{Part, SKIPPABLE_HEADER, skippable_header, storage_footer_bytes, zstd_footer_bytes};
+pub(crate) use self::zstd::{
+    Part, SKIPPABLE_HEADER, skippable_header, storage_footer_bytes, storage_parts, zstd_footer_bytes,
+};
 pub use self::{
     gzip::{
         EXTERNAL_FOOTER_LEN, FOOTER_LEN, LEGACY_FOOTER_LEN, external_footer_bytes, footer_bytes, gzip_footer,

@@ -1,5 +1,6 @@
 //! Reading layers: open, look up, read verified bytes, verify.
 
+mod annotations;
 mod builder;
 mod cache;
 mod index;
@@ -8,6 +9,7 @@ mod open;
 mod pre_read;
 mod reader;
 mod restore;
+mod tar_split;
 mod telemetry;
 mod tree;
 mod trusted;
@@ -16,6 +18,7 @@ mod verify;
 mod zeros;
 
 pub use self::{
+    annotations::AnnotatedToc,
     layout::{
         FileFacts, Group, GroupShare, KindCounts, LandmarkKind, LayoutOptions, LayoutReport, MeasureOptions, Measured,
         PayloadShares, Plain, PrefetchArea, Segment, SegmentKind, SharedStreams, SizeClass, StreamFacts, StreamFigures,
@@ -25,6 +28,7 @@ pub use self::{
     pre_read::{PreRead, PreReader},
     reader::{Chunk, Entry, FileReader, Prefetch, Reader},
     restore::restore_tar,
+    tar_split::{Reassembled, TarPart},
     telemetry::{Hook, Telemetry},
     trusted::TrustedReader,
     unpack::{find_footer, open_footer, unpack, unpack_with},

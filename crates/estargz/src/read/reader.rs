@@ -145,8 +145,13 @@ impl<R: ReadAt + Sync> Reader<R> {
         self.read_raw(Offset::new(chunk.offset), len, input)
     }
 
-    /// Reads compressed bytes, growing the buffer with what arrives.
+    /// Reads compressed bytes of the payload, growing the buffer with what arrives.
     pub(super) fn read_raw(&self, at: Offset, len: u64, buf: &mut Vec<u8>) -> Result<(), Error> {
+        self.read_part("a chunk", at, len, buf)
+    }
+
+    /// The same for any part of the blob.
+    pub(super) fn read_part(&self, what: &'static str, at: Offset, len: u64, buf: &mut Vec<u8>) -> Result<(), Error> {
         const STEP: u64 = 16 << 20;
         buf.clear();
         while (buf.len() as u64) < len {
@@ -155,7 +160,7 @@ impl<R: ReadAt + Sync> Reader<R> {
             buf.resize(have.saturating_add(step), 0);
             let at = at.saturating_add(have as u64);
             let result = self.source.read_exact_at(at, buf.get_mut(have..).unwrap_or_default());
-            result.map_err(|source| Error::Read { what: "a chunk", at, source })?;
+            result.map_err(|source| Error::Read { what, at, source })?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 /// Why scanning stopped.
 #[derive(Debug)]
-pub(super) enum Stop {
+pub(crate) enum Stop {
     /// The window ended inside the item.
     More,
     /// The byte at this place of the window is not what the grammar or the format wants.
@@ -22,13 +22,13 @@ pub(super) enum Stop {
 const MAX_DEPTH: u32 = 64;
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Scanner<'a> {
+pub(crate) struct Scanner<'a> {
     window: &'a [u8],
-    pub(super) pos: usize,
+    pub(crate) pos: usize,
 }
 
 impl<'a> Scanner<'a> {
-    pub(super) const fn new(window: &'a [u8], pos: usize) -> Self {
+    pub(crate) const fn new(window: &'a [u8], pos: usize) -> Self {
         Self { window, pos }
     }
 
@@ -45,7 +45,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Skips white space and looks at the next byte.
-    pub(super) fn peek(&mut self) -> Result<u8, Stop> {
+    pub(crate) fn peek(&mut self) -> Result<u8, Stop> {
         loop {
             match self.window.get(self.pos) {
                 Some(b' ' | b'\t' | b'\n' | b'\r') => self.advance(1),
@@ -55,7 +55,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    pub(super) fn expect(&mut self, wanted: u8, expected: &'static str) -> Result<(), Stop> {
+    pub(crate) fn expect(&mut self, wanted: u8, expected: &'static str) -> Result<(), Stop> {
         if self.peek()? != wanted {
             return self.bad(expected);
         }
@@ -64,7 +64,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Consumes `,` and says true, or `end` and says false.
-    pub(super) fn comma_or(&mut self, end: u8, expected: &'static str) -> Result<bool, Stop> {
+    pub(crate) fn comma_or(&mut self, end: u8, expected: &'static str) -> Result<bool, Stop> {
         let byte = self.peek()?;
         if byte != b',' && byte != end {
             return self.bad(expected);
@@ -74,7 +74,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// A `null`, if one is next.
-    pub(super) fn null(&mut self) -> Result<bool, Stop> {
+    pub(crate) fn null(&mut self) -> Result<bool, Stop> {
         if self.peek()? != b'n' {
             return Ok(false);
         }
@@ -92,7 +92,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// A key and its colon.
-    pub(super) fn key(&mut self) -> Result<Cow<'a, str>, Stop> {
+    pub(crate) fn key(&mut self) -> Result<Cow<'a, str>, Stop> {
         let key = self.string("a key")?;
         self.expect(b':', "`:`")?;
         Ok(key)
@@ -101,7 +101,7 @@ impl<'a> Scanner<'a> {
     /// Consumes `wanted` if the window goes on with exactly these bytes.
     ///
     /// For text that writers nearly always spell in one way; whatever else comes takes the grammar's way.
-    pub(super) fn literally(&mut self, wanted: &[u8]) -> bool {
+    pub(crate) fn literally(&mut self, wanted: &[u8]) -> bool {
         let found = self.rest().starts_with(wanted);
         if found {
             self.advance(wanted.len());
@@ -110,12 +110,12 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next `N` bytes, if the window has as many.
-    pub(super) fn ahead<const N: usize>(&self) -> Option<&'a [u8; N]> {
+    pub(crate) fn ahead<const N: usize>(&self) -> Option<&'a [u8; N]> {
         self.rest().first_chunk()
     }
 
     /// A string; borrowed unless it holds escapes.
-    pub(super) fn string(&mut self, expected: &'static str) -> Result<Cow<'a, str>, Stop> {
+    pub(crate) fn string(&mut self, expected: &'static str) -> Result<Cow<'a, str>, Stop> {
         if self.peek()? != b'"' {
             return self.bad(expected);
         }
@@ -212,7 +212,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// An integer of 64 bits, without fraction or exponent.
-    pub(super) fn integer(&mut self) -> Result<i64, Stop> {
+    pub(crate) fn integer(&mut self) -> Result<i64, Stop> {
         const EXPECTED: &str = "an integer of 64 bits";
         self.peek()?;
         let rest = self.rest();
@@ -234,7 +234,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Skips a value of any sort.
-    pub(super) fn skip(&mut self) -> Result<(), Stop> {
+    pub(crate) fn skip(&mut self) -> Result<(), Stop> {
         // One bit a level, the innermost lowest: 1 for an object, 0 for an array.
         let (mut levels, mut depth) = (0_u64, 0_u32);
         loop {

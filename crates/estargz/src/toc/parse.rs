@@ -407,7 +407,7 @@ fn usual_field(scanner: &mut Scanner<'_>, next: usize) -> Option<usize> {
 
 /// Whether the reference, which ignores case, would take `key` for one of `known`. Two characters beyond ASCII fold to
 /// letters too: U+017F to `s` and U+212A to `k`.
-fn folds_to(key: &str, known: &[&str]) -> bool {
+pub(crate) fn folds_to(key: &str, known: &[&str]) -> bool {
     let fold = |character: char| match character {
         '\u{17f}' => 's',
         '\u{212a}' => 'k',

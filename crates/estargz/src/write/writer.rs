@@ -29,7 +29,7 @@ use super::{
     toc_log::{Place, TocLog},
 };
 use crate::{
-    Compressor, End, Error, Gauge, Gunzip, Layout, Limits, TOC_TAR_NAME, TocType, UNCOMPRESSED_SIZE_ANNOTATION,
+    Compressor, End, Error, Form, Gauge, Gunzip, Limits, TOC_TAR_NAME, TocType, UNCOMPRESSED_SIZE_ANNOTATION,
     input::decompressed,
     pool::Ordered,
     toc::{RawEntry, Style, clean_name, format_modtime},
@@ -128,9 +128,9 @@ impl<W: Write> Writer<W> {
         drop(options.compressor.encoder()?);
         let gauge = options.streams.gauge(options.compressor.as_ref())?.map(|gauge| (gauge, 0));
         let compressor = Arc::clone(&options.compressor);
-        let (storage, style) = match compressor.layout() {
-            Layout::Estargz => (None, Style::Estargz),
-            Layout::Storage(level) => (Some(Box::new(Storage::new(level, options)?)), Style::Storage),
+        let (storage, style) = match compressor.form() {
+            Form::Estargz => (None, Style::Estargz),
+            Form::Storage(level) => (Some(Box::new(Storage::new(level, options)?)), Style::Storage),
         };
         let checksums = storage.is_some();
         let worker = || {

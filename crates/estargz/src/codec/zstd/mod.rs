@@ -19,9 +19,10 @@ use zstd::zstd_safe::{
 };
 
 pub use self::storage::{StorageCompressor, StorageDecompressor};
+pub(crate) use self::toc::TocFrame;
 use self::{
     frame::{FrameDecoder, Frames},
-    toc::{TocFrame, compress_json},
+    toc::compress_json,
 };
 use super::{Compressor, Decoder, Decompressor, Encoder, End, Gauge, TocWritten};
 use crate::{

@@ -19,7 +19,7 @@ use super::{
     FrameDecoder, FrameEncoder, Frames, TocFrame, ZstdLevel, compress_json, context, frames, position, write_skippable,
 };
 use crate::{
-    Compressor, Covers, Decoder, Decompressor, Encoder, End, Error, Footer, Layout, STORAGE_CHECKSUM_ANNOTATION,
+    Compressor, Covers, Decoder, Decompressor, Encoder, End, Error, Footer, Form, STORAGE_CHECKSUM_ANNOTATION,
     STORAGE_FOOTER_LEN, STORAGE_POSITION_ANNOTATION, STORAGE_TAR_SPLIT_ANNOTATION, TocWritten,
     footer::{SKIPPABLE_HEADER, parse_storage_footer, storage_footer_bytes},
 };
@@ -69,8 +69,8 @@ impl Compressor for StorageCompressor {
         Ok(TocWritten { toc_digest: toc.stored, diff_len: 0, annotations, external_toc: None })
     }
 
-    fn layout(&self) -> Layout {
-        Layout::Storage(self.level)
+    fn form(&self) -> Form {
+        Form::Storage(self.level)
     }
 }
 

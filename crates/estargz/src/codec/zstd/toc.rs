@@ -48,8 +48,18 @@ pub(crate) struct TocFrame<'a> {
 
 impl<'a> TocFrame<'a> {
     pub(crate) fn open(toc: Box<dyn Read + Send + 'a>, footer: &Footer) -> Result<Self, Error> {
-        let (at, len, wanted) = (footer.toc_at(), footer.toc_len(), footer.toc_plain_len());
-        let failed = |source| Error::Read { what: "the TOC", at, source };
+        Self::over(toc, "the TOC", footer.toc_at(), footer.toc_len(), footer.toc_plain_len())
+    }
+
+    /// Any document that is one frame of `len` bytes at `at`, and `wanted` bytes long if that is known.
+    pub(crate) fn over(
+        toc: Box<dyn Read + Send + 'a>,
+        what: &'static str,
+        at: Offset,
+        len: u64,
+        wanted: Option<u64>,
+    ) -> Result<Self, Error> {
+        let failed = |source| Error::Read { what, at, source };
         let mut frame =
             zstd::Decoder::with_buffer(BufReader::with_capacity(64 << 10, toc)).map_err(failed)?.single_frame();
         frame.window_log_max(WINDOW_LOG_MAX).map_err(failed)?;
