@@ -182,6 +182,51 @@ fn platforms_are_picked_from_indexes_in_indexes() {
 }
 
 #[test]
+fn a_manifest_that_stands_alone_has_the_platform_of_its_configuration() {
+    let here = Here::new();
+    three_layers(&here);
+    let options = |text: &str| ImageOptions { platforms: vec![text.parse().unwrap()], ..ImageOptions::default() };
+    here.convert(("in", None), ("out", None), &options("linux/amd64")).unwrap();
+    let error = here.convert(("in", None), ("no", None), &options("linux/arm64")).unwrap_err();
+    assert_eq!(told(&error), "no image for linux/arm64: there is linux/amd64");
+}
+
+#[test]
+fn what_nobody_asked_for_need_not_be_there() {
+    let here = Here::new();
+    let mut making = here.make("in");
+    let layer = making.layer(GZIP, &three_tars()[0]);
+    let [amd, arm] = ["amd64", "arm64"].map(|architecture| {
+        platform(making.image(architecture, std::slice::from_ref(&layer)), &format!("linux/{architecture}"))
+    });
+    let gone = arm["digest"].as_str().unwrap().to_owned();
+    fs::remove_file(making.blob_path(&gone)).unwrap();
+    let index = making.index(INDEX, &[amd, arm]);
+    making.tag("sparse", &index);
+    let options = ImageOptions { platforms: vec!["linux/amd64".parse().unwrap()], ..ImageOptions::default() };
+    here.convert(("in", None), ("out", None), &options).unwrap();
+    let error = here.convert(("in", None), ("no", None), &ImageOptions::default()).unwrap_err();
+    assert_eq!(told(&error), format!("no blob {gone} in `{}`", here.path("in").display()));
+}
+
+#[test]
+fn of_many_who_add_images_at_once_none_loses_those_of_the_others() {
+    let here = Here::new();
+    three_layers(&here);
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let here = &here;
+            let tag = format!("tag{number}");
+            scope.spawn(move || here.convert(("in", None), ("out", Some(&tag)), &ImageOptions::default()).unwrap());
+        }
+    });
+    let mut tags: Vec<String> =
+        here.open("out").entries().unwrap().iter().map(|entry| entry.tag().unwrap().to_owned()).collect();
+    tags.sort();
+    assert_eq!(tags, (0..8).map(|number| format!("tag{number}")).collect::<Vec<_>>());
+}
+
+#[test]
 fn docker_images_become_oci_images() {
     let here = Here::new();
     let mut making = here.make("in");

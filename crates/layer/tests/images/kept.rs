@@ -67,6 +67,29 @@ fn a_layer_without_annotations_is_converted_again() {
     assert_eq!(first.digest.to_string(), entry(&here.path("again"), "latest")["digest"]);
 }
 
+#[test]
+fn the_same_blob_can_be_named_in_one_manifest_and_not_in_another() {
+    let here = Here::new();
+    three_layers(&here);
+    let first = here.convert(("in", None), ("out", None), &ImageOptions::default()).unwrap();
+    let layer = &first.manifests[0].layers[0];
+    let mut making = here.make("mixed");
+    let blob = fs::read(blob_path(&here.path("out"), &layer.digest.to_string())).unwrap();
+    let bare = MadeLayer { descriptor: making.put(GZIP, &blob), diff_id: layer.diff_id.to_string() };
+    let mut named = bare.clone();
+    for (name, value) in &layer.annotations {
+        named.descriptor = annotated(named.descriptor, name, value);
+    }
+    let images = [making.image("amd64", &[named]), making.image("arm64", &[bare])];
+    let index = making.index(INDEX, &images);
+    making.tag("latest", &index);
+    let done = here.convert(("mixed", None), ("done", None), &ImageOptions::default()).unwrap();
+    let outcomes: Vec<Outcome> = done.manifests.iter().map(|manifest| manifest.layers[0].outcome).collect();
+    assert_eq!(outcomes, [Outcome::Kept, Outcome::Converted]);
+    // Both name it now.
+    assert_eq!(crate::verify::verify(&here, "done", None).unwrap().unnamed_tocs, 0);
+}
+
 /// A layout with one eStargz layer, whose descriptor was then changed.
 fn claiming(here: &Here, name: &str, value: &str) -> (String, String) {
     let mut plain = here.make("plain");

@@ -216,4 +216,7 @@ fn artifacts_are_copied_bit_for_bit() {
         );
     }
     assert_eq!(Value::from(done.manifests[1].digest.to_string()), signature["digest"]);
+    let verified = crate::verify::verify(&here, "out", None).unwrap();
+    // Index, manifest, configuration and three layers; the signature of three blobs, and what nobody knows.
+    assert_eq!((verified.images, verified.blobs), (1, 10));
 }
