@@ -183,39 +183,30 @@ impl Subject {
     }
 
     /// All changes of this depth, in a fixed order.
-    #[must_use]
-    pub fn mutations(&self, depth: Depth) -> Vec<Mutation> {
+    pub fn mutations(&self, depth: Depth) -> impl Iterator<Item = Mutation> + '_ {
         let full = depth == Depth::Full;
         let len = self.len();
-        let mut all = Vec::new();
-        for at in 0..len {
-            all.extend(MASKS.map(|mask| Mutation::Flip { at, mask }));
-            if full {
-                all.extend((1..7).map(|bit| Mutation::Flip { at, mask: 1 << bit }));
-            }
-        }
-        all.extend((0..len).map(|len| Mutation::Cut { len }));
-        all.extend((0..len).step_by(if full { 1 } else { 64 }).map(|at| Mutation::Zero { at }));
-        for width in [2_usize, 4, 8] {
-            for at in (0..len.saturating_sub(width)).step_by(if full { 1 } else { width }) {
-                for value in self.boundaries(width) {
-                    all.push(Mutation::Set { at, width, value, big_endian: false });
-                    if full {
-                        all.push(Mutation::Set { at, width, value, big_endian: true });
-                    }
-                }
-            }
-        }
-        all.extend((2..self.starts.len()).map(|next| Mutation::Swap { first: next - 2 }));
-        if !full {
-            // Of the windows, every fourth; of everything else, all.
-            let mut windows = 0;
-            all.retain(|mutation| {
-                windows += u64::from(matches!(mutation, Mutation::Set { .. }));
-                !matches!(mutation, Mutation::Set { .. }) || windows % 4 == 0
-            });
-        }
-        all
+        let masks = move |at| {
+            let bits = (1..7).map(|bit| 1 << bit).take(if full { 6 } else { 0 });
+            MASKS.into_iter().chain(bits).map(move |mask| Mutation::Flip { at, mask })
+        };
+        let orders: &[bool] = if full { &[false, true] } else { &[false] };
+        let set = move |at, width| {
+            let values = self.boundaries(width).into_iter();
+            values.flat_map(move |value| {
+                orders.iter().map(move |&big_endian| Mutation::Set { at, width, value, big_endian })
+            })
+        };
+        let windows = [2_usize, 4, 8].into_iter().flat_map(move |width| {
+            let places = (0..len.saturating_sub(width)).step_by(if full { 1 } else { width });
+            places.flat_map(move |at| set(at, width))
+        });
+        let zeroed = (0..len).step_by(if full { 1 } else { 64 }).map(|at| Mutation::Zero { at });
+        let swaps = (2..self.starts.len()).map(|next| Mutation::Swap { first: next - 2 });
+        let cuts = (0..len).map(|len| Mutation::Cut { len });
+        // Of the windows, every fourth; of everything else, all.
+        let share = windows.step_by(if full { 1 } else { 4 });
+        (0..len).flat_map(masks).chain(cuts).chain(zeroed).chain(share).chain(swaps)
     }
 
     /// Values at the edges of what fits, and of what is there.

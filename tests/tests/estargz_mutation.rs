@@ -25,7 +25,7 @@ fn no_changed_blob_is_taken_for_another() {
     let (mut inputs, mut refused, mut unnoticed) = (0_u64, 0_u64, BTreeMap::new());
     let mut wrong = Vec::new();
     for subject in &subjects {
-        let mutations = subject.mutations(Depth::Share);
+        let mutations: Vec<Mutation> = subject.mutations(Depth::Share).collect();
         let outcomes = parallel::map(&mutations, |&mutation| (mutation, subject.outcome(mutation)));
         let mut places = BTreeMap::new();
         for (mutation, outcome) in outcomes {

@@ -19,6 +19,7 @@ mod conformance;
 mod fixtures;
 mod inputs;
 mod measure;
+mod mutate;
 mod peers;
 mod workspace;
 
@@ -45,6 +46,8 @@ enum Task {
     },
     /// Check our readers and writers against themselves and, with --peers, against the reference implementations.
     Conformance(conformance::Options),
+    /// Change small blobs in every small way, and see that no change is taken for content.
+    Mutate(mutate::Options),
     /// Measure, alternating with the reference implementation.
     Bench(bench::Options),
     /// Check that dependencies point down only, and other rules of the house that a machine can check.
@@ -82,6 +85,7 @@ fn run(task: Task) -> Result<ExitCode> {
     match task {
         Task::Fixtures { check } => fixtures::run(check)?,
         Task::Conformance(options) => conformance::run(&options)?,
+        Task::Mutate(options) => return mutate::run(&options),
         Task::Bench(options) => bench::run(&options)?,
         Task::Arrows => arrows::run()?,
         Task::Ci(options) => ci::run(&options)?,
