@@ -332,6 +332,8 @@ pub(crate) enum Target {
     Estargz,
     /// The same with zstd: smaller, and faster to read
     ZstdChunked,
+    /// zstd:chunked in the form of containers/storage, for Podman, Buildah and CRI-O; always lossless
+    ZstdChunkedStorage,
     /// An uncompressed tar; of a layer, without what its format added (with --lossless, exactly what it unpacks to)
     Tar,
 }

@@ -49,6 +49,8 @@ pub enum Target {
     EStargzExternalToc,
     /// zstd:chunked, as the reference writes it.
     ZstdChunked,
+    /// zstd:chunked, as containers/storage writes and reads it: Podman, Buildah, CRI-O. Tars are always kept bit for bit.
+    ZstdChunkedStorage,
     /// Tars without compression.
     Tar,
 }
@@ -263,7 +265,9 @@ impl ImageOptions {
         let has_order = !self.prioritized.is_empty() || !self.record.is_empty();
         let wrong = match (has_order, self.target, self.tar) {
             (true, Target::Tar, _) => "files can be put in front in layers that are pulled lazily, not in tars",
-            (true, _, Tar::Lossless) => "a tar that is kept bit for bit cannot have files put in front",
+            (true, Target::ZstdChunkedStorage, _) | (true, _, Tar::Lossless) => {
+                "a tar that is kept bit for bit cannot have files put in front"
+            }
             _ => return Ok(()),
         };
         Err(Error::Misuse(wrong.to_owned()))

@@ -37,7 +37,9 @@ pub(super) fn run(context: &Context, args: Convert) -> Result<Exit> {
         layer.audit(&Progress::start(context, "compare", None)).with_context(failed)?;
     }
     let (sink, made) = match args.to {
-        Target::Estargz | Target::ZstdChunked => layer::make(context, &args, source.as_ref(), sink)?,
+        Target::Estargz | Target::ZstdChunked | Target::ZstdChunkedStorage => {
+            layer::make(context, &args, source.as_ref(), sink)?
+        }
         Target::Tar => tar::make(context, &args, source.as_ref(), sink)?,
     };
     // The layer is of no use without its TOC, so that is there first.

@@ -9,7 +9,7 @@ use std::{
 use dunnage_digest::{Algorithm, DiffId, Digest, Hasher, HashingWriter, Mismatch};
 use dunnage_estargz::{
     Audit, Build, Built, Error as LayerError, Format as TocFormat, MANIFEST_CHECKSUM_ANNOTATION, Missing, OpenOptions,
-    Packing, Reader, Summary, Writer, restore_tar,
+    Packing, Reader, STORAGE_CHECKSUM_ANNOTATION, Summary, Writer, restore_tar,
 };
 
 use super::{
@@ -146,6 +146,7 @@ impl LayerJob {
             Target::EStargz => (TocFormat::Estargz, Suffix::Gzip),
             Target::EStargzExternalToc => (TocFormat::ExternalToc, Suffix::Gzip),
             Target::ZstdChunked => (TocFormat::ZstdChunked, Suffix::Zstd),
+            Target::ZstdChunkedStorage => (TocFormat::StorageChunked, Suffix::Zstd),
             Target::Tar => return Ok(None),
         };
         let named = Named { layer: &self.name, descriptor: &self.descriptor };
@@ -203,9 +204,11 @@ impl LayerJob {
 
     fn to_layer(&self, work: &Work<'_>, input: &LayerInput<'_>) -> Result<LayerDone, Error> {
         let mut blob = work.to.new_blob(Algorithm::Sha256)?;
-        let (summary, missed) = match work.options.tar {
-            Tar::Lossless => (self.lossless(work, input, &mut blob)?, Vec::new()),
-            Tar::Rewrite => {
+        let (summary, missed) = match (work.options.target, work.options.tar) {
+            (Target::ZstdChunkedStorage, _) | (_, Tar::Lossless) => {
+                (self.lossless(work, input, &mut blob)?, Vec::new())
+            }
+            (_, Tar::Rewrite) => {
                 let built = self.build(work, input, &mut blob)?;
                 (built.summary, built.missed)
             }
@@ -232,14 +235,16 @@ impl LayerJob {
 
     /// The compressor is the caller's, and has to be one for the target.
     fn check_target(&self, target: Target, summary: &Summary) -> Result<Suffix, Error> {
-        let is_zstd = summary.annotations.contains_key(MANIFEST_CHECKSUM_ANNOTATION);
-        let made = (is_zstd, summary.external_toc.is_some());
-        let wanted = (target == Target::ZstdChunked, target == Target::EStargzExternalToc);
+        let has = |name| summary.annotations.contains_key(name);
+        let made =
+            (has(MANIFEST_CHECKSUM_ANNOTATION), has(STORAGE_CHECKSUM_ANNOTATION), summary.external_toc.is_some());
+        let is = |wanted| target == wanted;
+        let wanted = (is(Target::ZstdChunked), is(Target::ZstdChunkedStorage), is(Target::EStargzExternalToc));
         if made != wanted {
             let message = format!("{}: the compressor writes another format than the target", self.name);
             return Err(Error::Misuse(message));
         }
-        Ok(if is_zstd { Suffix::Zstd } else { Suffix::Gzip })
+        Ok(if made.0 || made.1 { Suffix::Zstd } else { Suffix::Gzip })
     }
 
     fn lossless(&self, work: &Work<'_>, input: &LayerInput<'_>, blob: &mut NewBlob<'_>) -> Result<Summary, Error> {

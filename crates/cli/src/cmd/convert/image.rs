@@ -72,6 +72,7 @@ fn options(context: &Context, args: &Convert) -> Result<ImageOptions> {
         (Target::Estargz, false) => ImageTarget::EStargz,
         (Target::Estargz, true) => ImageTarget::EStargzExternalToc,
         (Target::ZstdChunked, _) => ImageTarget::ZstdChunked,
+        (Target::ZstdChunkedStorage, _) => ImageTarget::ZstdChunkedStorage,
         (Target::Tar, false) => ImageTarget::Tar,
         (Target::Tar, true) => return Err(usage("a tar has no table of contents", "leave --external-toc out")),
     };

@@ -7,8 +7,8 @@ use std::{io::BufRead, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use dunnage_estargz::{
-    Build, Built, Codec, Compressor, Error, ExternalTocCompressor, GzipCompressor, Level, Missing, NonUtf8, Streams,
-    WriteOptions, Writer, ZstdCompressor, ZstdLevel,
+    Build, Built, Codec, Compressor, Error, ExternalTocCompressor, GzipCompressor, Level, Missing, NonUtf8,
+    StorageCompressor, Streams, WriteOptions, Writer, ZstdCompressor, ZstdLevel,
 };
 
 use super::report::Made;
@@ -27,6 +27,10 @@ pub(super) fn make(context: &Context, args: &Convert, source: &dyn Source, sink:
         let message = "files can be put in front only if repeated names are replaced";
         return Err(usage(message, "leave --duplicates out"));
     }
+    if !prioritized.is_empty() && args.to == Target::ZstdChunkedStorage {
+        let message = "in the form of containers/storage the tar is kept as it is, so no file can be put in front";
+        return Err(usage(message, "use --to zstd-chunked"));
+    }
     let missing = if args.allow_missing { Missing::Report } else { Missing::Refuse };
     let build = Build { write: write_options(context, args)?, prioritized, missing };
     let name = sink.name().to_owned();
@@ -37,10 +41,11 @@ pub(super) fn make(context: &Context, args: &Convert, source: &dyn Source, sink:
 
 fn run(context: &Context, args: &Convert, source: &dyn Source, build: &Build, mut sink: Sink) -> Result<(Sink, Made)> {
     let progress = Progress::start(context, "convert", source.tar_total());
-    if args.lossless || args.duplicates == Duplicates::Keep {
+    let lossless = args.lossless || args.to == Target::ZstdChunkedStorage;
+    if lossless || args.duplicates == Duplicates::Keep {
         let mut writer = Writer::new(sink, &build.write)?;
         let tar = source.tar(&progress)?;
-        if args.lossless {
+        if lossless {
             writer.append_tar_lossless(tar)?
         } else {
             writer.append_tar(tar)?
@@ -103,13 +108,16 @@ pub(super) fn write_options(context: &Context, args: &Convert) -> Result<WriteOp
 
 fn compressor(args: &Convert) -> Result<Arc<dyn Compressor>> {
     let is_outside = args.toc_out.is_some() || args.external_toc;
-    if args.to == Target::ZstdChunked {
+    if matches!(args.to, Target::ZstdChunked | Target::ZstdChunkedStorage) {
         if is_outside {
             let hint = if args.external_toc { "leave --external-toc out" } else { "leave --toc-out out" };
             return Err(usage("only eStargz can have its table of contents elsewhere", hint));
         }
         let level = args.level.map(ZstdLevel::new).transpose()?.unwrap_or_default();
-        return Ok(Arc::new(ZstdCompressor::new(level)));
+        return Ok(match args.to {
+            Target::ZstdChunkedStorage => Arc::new(StorageCompressor::new(level)),
+            _ => Arc::new(ZstdCompressor::new(level)),
+        });
     }
     let codec = match args.codec {
         CodecName::Libdeflate => Codec::Libdeflate,

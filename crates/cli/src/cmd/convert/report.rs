@@ -41,6 +41,7 @@ impl Made {
             format: match args.to {
                 Target::Estargz => "eStargz layer",
                 Target::ZstdChunked => "zstd:chunked layer",
+                Target::ZstdChunkedStorage => "zstd:chunked layer in the form of containers/storage",
                 Target::Tar => "tar",
             },
             blob: String::new(),
