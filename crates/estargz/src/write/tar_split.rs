@@ -14,12 +14,15 @@ use std::io::Write;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dunnage_digest::{Algorithm, Digest};
+use dunnage_tree::tar;
 
 use crate::{Error, TarSplit, ZstdLevel, crc64::Crc64, toc::json_text};
 
 /// Lines, compressed while they are added.
 pub(super) struct TarSplitLog {
     frame: zstd::Encoder<'static, Vec<u8>>,
+    /// Bytes that are no content and have no line yet.
+    segment: Vec<u8>,
     line: Vec<u8>,
     lines: u64,
     plain_len: u64,
@@ -29,21 +32,36 @@ impl TarSplitLog {
     pub(super) fn new(level: ZstdLevel) -> Result<Self, Error> {
         let mut frame = zstd::Encoder::new(Vec::new(), level.get()).map_err(failed)?;
         frame.include_checksum(true).map_err(failed)?;
-        Ok(Self { frame, line: Vec::new(), lines: 0, plain_len: 0 })
+        Ok(Self { frame, segment: Vec::new(), line: Vec::new(), lines: 0, plain_len: 0 })
     }
 
     /// Adds bytes that are no content, if there are any.
+    ///
+    /// Those behind the last entry have one line as far as that goes. Readers look for a header at the start of each line,
+    /// and the reference's own stumble over less than two blocks of zeros there.
     pub(super) fn segment(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        if bytes.is_empty() {
+        self.segment.extend_from_slice(bytes);
+        if self.segment.len() >= MAX_SEGMENT {
+            let rest = self.segment.split_off(self.segment.len().saturating_sub(tar::END.len()));
+            self.end_segment()?;
+            self.segment = rest;
+        }
+        Ok(())
+    }
+
+    fn end_segment(&mut self) -> Result<(), Error> {
+        if self.segment.is_empty() {
             return Ok(());
         }
         self.line.extend_from_slice(b"{\"type\":2,\"payload\":");
-        self.payload(bytes);
+        put_payload(&self.segment, &mut self.line);
+        self.segment.clear();
         self.end_line()
     }
 
     /// Adds an entry; `content` is its length and checksum, if it has any.
     pub(super) fn entry(&mut self, name: &[u8], content: Option<(u64, Crc64)>) -> Result<(), Error> {
+        self.end_segment()?;
         self.line.extend_from_slice(b"{\"type\":1");
         if !name.is_empty() {
             self.line.extend_from_slice(b",\"name\":");
@@ -53,22 +71,10 @@ impl TarSplitLog {
             None => self.line.extend_from_slice(b",\"payload\":null"),
             Some((size, crc)) => {
                 self.line.extend_from_slice(format!(",\"size\":{size},\"payload\":").as_bytes());
-                self.payload(&crc.get().to_be_bytes());
+                put_payload(&crc.get().to_be_bytes(), &mut self.line);
             }
         }
         self.end_line()
-    }
-
-    fn payload(&mut self, bytes: &[u8]) {
-        self.line.push(b'"');
-        let start = self.line.len();
-        // Four characters for three bytes.
-        let room = bytes.len().div_ceil(3).saturating_mul(4);
-        self.line.resize(start.saturating_add(room), 0);
-        let to = self.line.get_mut(start..).unwrap_or_default();
-        // There is room for all of it.
-        let _ = STANDARD.encode_slice(bytes, to);
-        self.line.push(b'"');
     }
 
     fn end_line(&mut self) -> Result<(), Error> {
@@ -80,11 +86,27 @@ impl TarSplitLog {
         Ok(())
     }
 
-    pub(super) fn finish(self) -> Result<TarSplit, Error> {
+    pub(super) fn finish(mut self) -> Result<TarSplit, Error> {
+        self.end_segment()?;
         let bytes = self.frame.finish().map_err(failed)?;
         let digest = Digest::of(Algorithm::Sha256, &bytes);
         Ok(TarSplit { bytes, plain_len: self.plain_len, digest })
     }
+}
+
+/// Bytes that make a line of their own, though nothing ends them.
+const MAX_SEGMENT: usize = 1 << 20;
+
+/// Appends `bytes` as a string of base64.
+fn put_payload(bytes: &[u8], line: &mut Vec<u8>) {
+    line.push(b'"');
+    let start = line.len();
+    // Four characters for three bytes.
+    let room = bytes.len().div_ceil(3).saturating_mul(4);
+    line.resize(start.saturating_add(room), 0);
+    // There is room for all of it.
+    let _ = STANDARD.encode_slice(bytes, line.get_mut(start..).unwrap_or_default());
+    line.push(b'"');
 }
 
 fn failed(source: std::io::Error) -> Error {
@@ -121,6 +143,28 @@ mod tests {
         assert_eq!(text, wanted);
         assert_eq!(split.plain_len, text.len() as u64);
         assert_eq!(split.digest, Digest::of(Algorithm::Sha256, &split.bytes));
+    }
+
+    #[test]
+    fn what_is_behind_the_last_entry_is_cut_where_readers_do_not_stumble() {
+        for len in [1, 1024, 1 << 20, (1 << 20) + 300, 3 << 20, (3 << 20) + 1] {
+            let mut log = TarSplitLog::new(ZstdLevel::DEFAULT).unwrap();
+            for piece in vec![0; len].chunks(64 << 10) {
+                log.segment(piece).unwrap();
+            }
+            let text = zstd::decode_all(log.finish().unwrap().bytes.as_slice()).unwrap();
+            let text = String::from_utf8(text).unwrap();
+            let lens = text.lines().map(|line| line.split('"').nth(5).unwrap()).map(|text| {
+                let padding = text.bytes().rev().take_while(|&byte| byte == b'=').count();
+                text.len() / 4 * 3 - padding
+            });
+            let lens: Vec<_> = lens.collect();
+            assert_eq!(lens.iter().sum::<usize>(), len);
+            assert!(
+                lens.iter().all(|&line| line == len || (1024..=(1 << 20) + (64 << 10)).contains(&line)),
+                "{lens:?}"
+            );
+        }
     }
 
     #[test]
