@@ -237,3 +237,30 @@ fn a_toc_that_changed_since_is_noticed() {
     cancel.cancel();
     assert!(matches!(reader.audit(&cancel, &|_| ()), Err(Error::Cancelled(_))));
 }
+
+#[test]
+fn a_time_in_the_first_second_is_none_in_the_toc_and_may_be_rounded_in_the_tar() {
+    let mut tar = Vec::new();
+    // A PAX header with bytes beyond ASCII in its main block counts as of no known format, and is rounded.
+    let header = Header {
+        name: "sep\u{2028}".into(),
+        entry: EntryType::File,
+        mtime: Some(Mtime { secs: 0, nanos: 700_000_000 }),
+        format: tar::Format::Pax,
+        ..Header::default()
+    };
+    tar::encode_header(&header, &mut tar).unwrap();
+    let at = tar.len() - 512;
+    tar[at + 265] = 0xe9;
+    let block = &mut tar[at..];
+    block[148..156].fill(b' ');
+    let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
+    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    tar.extend_from_slice(&tar::END);
+    let options = WriteOptions { non_utf8: dunnage_estargz::NonUtf8::Replace, ..WriteOptions::default() };
+    let mut writer = Writer::new(Vec::new(), &options).unwrap();
+    writer.append_tar(tar.as_slice()).unwrap();
+    let (blob, _) = writer.finish().unwrap();
+    let audited = audit(&blob, None).unwrap();
+    assert_eq!(audited.differences, []);
+}

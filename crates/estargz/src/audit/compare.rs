@@ -5,7 +5,10 @@ use std::{
     fmt,
 };
 
-use dunnage_tree::tar::{EntryType, Header};
+use dunnage_tree::{
+    Mtime,
+    tar::{EntryType, Header},
+};
 
 use super::Report;
 use crate::{
@@ -61,11 +64,13 @@ pub(super) fn fields(
     if matches!(toc.kind, TocType::Char | TocType::Block) {
         both.compare("device", Device(toc.dev_major, toc.dev_minor), Device(tar.device.0, tar.device.1));
     }
-    // Rounded by one writer and cut off by another; second 0 is the same as none.
+    // Rounded by one writer and cut off by another; second 0 is the same as none. What lies in second 0 has no time in the
+    // TOC, and its header, written anew, may be rounded up to second 1.
     let said = parse_modtime(&toc.modtime).unwrap_or(0);
     let rounded = parse_modtime(&format_modtime(tar.mtime)).unwrap_or(0);
     let cut = tar.mtime.map_or(0, |mtime| mtime.secs);
-    if said != rounded && said != cut {
+    let is_rounded_up = toc.modtime.is_empty() && tar.mtime == Some(Mtime { secs: 1, nanos: 0 });
+    if said != rounded && said != cut && !is_rounded_up {
         both.compare("time", said, rounded);
     }
     let attributes: BTreeMap<_, _> = tar.xattrs().map(|(name, value)| (text(name), value.to_vec())).collect();
