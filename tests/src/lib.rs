@@ -19,9 +19,11 @@
 
 pub mod case;
 pub mod dump;
+pub mod fuzz;
 pub mod generate;
 pub mod hostile;
 pub mod layer;
+pub mod mutate;
 pub mod mutation;
 pub mod parallel;
 pub mod random;

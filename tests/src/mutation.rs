@@ -279,8 +279,15 @@ impl Subject {
         (bytes != self.bytes).then_some(bytes)
     }
 
+    /// The blob, and behind it the TOC if that is stored elsewhere.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// What a reader makes of changed bytes.
-    fn judge(&self, bytes: &[u8]) -> Outcome {
+    #[must_use]
+    pub fn judge(&self, bytes: &[u8]) -> Outcome {
         let once = || {
             let start = Instant::now();
             let result = catch_unwind(|| self.read(bytes));
@@ -367,7 +374,7 @@ impl fmt::Display for Outcome {
 /// Longer than any input of this size may take.
 const SLOW: Duration = Duration::from_secs(1);
 
-fn told(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn told(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("of an unknown sort").to_owned()
 }
