@@ -108,6 +108,26 @@ pub fn zstd_blob(payload: &[u8], json: &[u8]) -> Vec<u8> {
     [payload, &skippable(&toc), &skippable(&footer)].concat()
 }
 
+/// The 64-byte footer of zstd:chunked as containers/storage writes it, without its frame: offset, length and length
+/// uncompressed of the TOC, then of the tar-split data.
+#[must_use]
+pub fn storage_footer(toc: [u64; 3], tar_split: [u64; 3]) -> Vec<u8> {
+    let numbers = [toc[0], toc[1], toc[2], 1, tar_split[0], tar_split[1], tar_split[2]].map(u64::to_le_bytes).concat();
+    [numbers.as_slice(), b"GNUlInUx"].concat()
+}
+
+/// A zstd:chunked blob as containers/storage writes it: this payload (whole frames), TOC, and tar-split data (a frame that
+/// is said to hold `lines_len` bytes).
+#[must_use]
+pub fn storage_blob(payload: &[u8], json: &[u8], tar_split: &[u8], lines_len: u64) -> Vec<u8> {
+    let toc = frame(json);
+    let toc_at = payload.len() as u64 + 8;
+    let split_at = toc_at + toc.len() as u64 + 8;
+    let toc_place = [toc_at, toc.len() as u64, json.len() as u64];
+    let footer = storage_footer(toc_place, [split_at, tar_split.len() as u64, lines_len]);
+    [payload, &skippable(&toc), &skippable(tar_split), &skippable(&footer)].concat()
+}
+
 /// A blob of this payload (whole members) and TOC.
 #[must_use]
 pub fn blob(payload: &[u8], json: &[u8]) -> Vec<u8> {

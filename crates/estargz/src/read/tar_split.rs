@@ -15,7 +15,7 @@ use crate::{
     codec::TocFrame,
     crc64::Crc64,
     footer::{Part, storage_parts},
-    toc::{Scanner, Stop, clean_name, folds_to},
+    toc::{Scanner, Stop, clean_name, excerpt, folds_to},
 };
 
 /// A part of a tar.
@@ -266,7 +266,7 @@ impl Line {
             let rest = line.get(at..).unwrap_or_default();
             let rest = rest.strip_suffix(b"\n").unwrap_or(rest);
             let got = rest.get(..24).unwrap_or(rest);
-            Error::TarSplit { line: number, expected: expected.to_owned(), got: format!("`{}`", got.escape_ascii()) }
+            Error::TarSplit { line: number, expected: expected.to_owned(), got: format!("`{}`", excerpt(got)) }
         };
         let stopped = |stop: Stop| match stop {
             Stop::Bad { at, expected } => malformed(expected, at),
@@ -407,16 +407,16 @@ mod tests {
             ("null\n", "tar-split line 1: expected an object, got `null`"),
             ("{}\n", "tar-split line 1: expected a key, got `}`"),
             (r#"{"type":3}"#, "tar-split line 1: expected the end of the line, got the end of the data"),
-            ("{\"position\":1}\n", "tar-split line 1: expected a line with a type, got `{\\\"position\\\":1}`"),
+            ("{\"position\":1}\n", "tar-split line 1: expected a line with a type, got `{\"position\":1}`"),
             ("{\"type\":3}\n", "tar-split line 1: expected a type, got `3}`"),
-            ("{\"type\":2,\"type\":2}\n", "tar-split line 1: expected each known key once, got `\\\"type\\\":2}`"),
-            ("{\"Type\":2}\n", "tar-split line 1: expected known keys exactly spelled, got `\\\"Type\\\":2}`"),
+            ("{\"type\":2,\"type\":2}\n", "tar-split line 1: expected each known key once, got `\"type\":2}`"),
+            ("{\"Type\":2}\n", "tar-split line 1: expected known keys exactly spelled, got `\"Type\":2}`"),
             ("{\"type\":1,\"size\":-1}\n", "tar-split line 1: expected a size, got `-1}`"),
-            ("{\"type\":2,\"payload\":\"=\"}\n", "tar-split line 1: expected a payload in base64, got `\\\"=\\\"}`"),
+            ("{\"type\":2,\"payload\":\"=\"}\n", "tar-split line 1: expected a payload in base64, got `\"=\"}`"),
             ("{\"type\":2,\"position\":0}\n", "tar-split line 1: expected the number of the line, got `0}`"),
             (
                 "{\"type\":1,\"name\":\"a\",\"name_raw\":\"YQ==\"}\n",
-                "tar-split line 1: expected one name, got `{\\\"type\\\":1,\\\"name\\\":\\\"a\\\",\\\"na`",
+                "tar-split line 1: expected one name, got `{\"type\":1,\"name\":\"a\",\"na`",
             ),
             ("{\"type\":2} {\n", "tar-split line 1: expected the end of the line, got `{`"),
             ("{\"type\":2\n", "tar-split line 1: expected the rest of the line, got ``"),

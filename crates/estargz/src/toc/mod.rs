@@ -16,7 +16,7 @@ use dunnage_digest::Digest;
 pub(crate) use self::{
     entry::{EntryRef, RawEntry, XattrRefs, clean_name},
     json::{Scanner, Stop},
-    parse::{Ended, Progress, TocParser, folds_to},
+    parse::{Ended, Progress, TocParser, excerpt, folds_to},
     storage::json_text,
     time::{format_modtime, format_time, parse_modtime, parse_time},
     write::{Style, write_entry},

@@ -357,7 +357,7 @@ impl TocParser {
 }
 
 /// Bytes for a message: text as it is, anything unprintable as U+FFFD.
-fn excerpt(bytes: &[u8]) -> String {
+pub(crate) fn excerpt(bytes: &[u8]) -> String {
     let printable = |character: char| if character.is_control() { char::REPLACEMENT_CHARACTER } else { character };
     String::from_utf8_lossy(bytes).chars().map(printable).collect()
 }
