@@ -17,6 +17,7 @@ mod bench;
 mod ci;
 mod conformance;
 mod fixtures;
+mod fuzz;
 mod inputs;
 mod measure;
 mod mutate;
@@ -48,6 +49,8 @@ enum Task {
     Conformance(conformance::Options),
     /// Change small blobs in every small way, and see that no change is taken for content.
     Mutate(mutate::Options),
+    /// Run the fuzz bodies, under libFuzzer where it is there.
+    Fuzz(fuzz::Options),
     /// Measure, alternating with the reference implementation.
     Bench(bench::Options),
     /// Check that dependencies point down only, and other rules of the house that a machine can check.
@@ -86,6 +89,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Fixtures { check } => fixtures::run(check)?,
         Task::Conformance(options) => conformance::run(&options)?,
         Task::Mutate(options) => return mutate::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options)?,
         Task::Bench(options) => bench::run(&options)?,
         Task::Arrows => arrows::run()?,
         Task::Ci(options) => ci::run(&options)?,

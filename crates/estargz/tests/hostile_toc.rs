@@ -67,7 +67,7 @@ fn what_cannot_be_a_tree_is_refused_by_name() {
         (
             "H12 NUL in a name",
             reg("a\\u0000", r#""size":0"#),
-            "TOC entry 0 (`a\0`): expected a name without NUL, got one with NUL",
+            "TOC entry 0 (`a\\x00`): expected a name without NUL, got one with NUL",
         ),
         (
             "H13 a child of a file",

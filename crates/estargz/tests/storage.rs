@@ -241,6 +241,65 @@ fn holes_are_chunks_that_need_no_stream() {
     assert!(reader.audit(&Cancel::new(), &|_| ()).and_then(dunnage_estargz::Audit::agreed).is_err());
 }
 
+/// The blob with another TOC document.
+fn with_document(blob: &[u8], json: &[u8]) -> Vec<u8> {
+    let reader = Reader::open(blob, &OpenOptions::default()).unwrap();
+    let payload = reader.footer().payload_len as usize;
+    let old_end = payload + 8 + reader.footer().toc_len() as usize;
+    let footer = &blob[blob.len() - 64..];
+    let number = |at: usize| u64::from_le_bytes(footer[at * 8..at * 8 + 8].try_into().unwrap());
+    let toc = zstd::bulk::compress(json, 3).unwrap();
+    let skippable =
+        |content: &[u8]| [&[0x50, 0x2a, 0x4d, 0x18], (content.len() as u32).to_le_bytes().as_slice(), content].concat();
+    let shift = (payload + 8 + toc.len()) as u64;
+    let numbers = [payload as u64 + 8, toc.len() as u64, json.len() as u64, 1, shift + 8, number(5), number(6)];
+    let footer = [&numbers.map(u64::to_le_bytes).concat(), b"GNUlInUx".as_slice()].concat();
+    [&blob[..payload], &skippable(&toc), &blob[old_end..blob.len() - 72], &skippable(&footer)].concat()
+}
+
+#[test]
+fn an_audit_compares_all_that_the_document_says() {
+    let (blob, _) = lossless(&tarball(), &options(0)).unwrap();
+    let json = String::from_utf8(document(&blob)).unwrap();
+    for (from, to, wanted) in [
+        ("", "", ""),
+        (
+            "22:13:20.123456789Z",
+            "22:13:20.123456788Z",
+            "time: the TOC says 2023-11-14T22:13:20.123456788Z, the tar 2023-11-14T22:13:20.123456789Z",
+        ),
+        (
+            ",\"accesstime\":\"2023-11-14T22:13:21.5Z\"",
+            "",
+            "time of last access: the TOC says none, the tar 2023-11-14T22:13:21.5Z",
+        ),
+        (
+            "\"changetime\":\"1969-12-31T23:59:55Z\"",
+            "\"changetime\":\"1969-12-31T23:59:56Z\"",
+            "time of last status change: the TOC says 1969-12-31T23:59:56Z, the tar 1969-12-31T23:59:55Z",
+        ),
+        ("\"name\":\"d/gnu\",", "\"name\":\"d/gnu\",\"linkName\":\"x\",", "link target: the TOC says x, the tar "),
+        (
+            "\"gid\":-5,\"modtime\":\"1969-12-31T00:00:00Z\"",
+            "\"gid\":-5,\"modtime\":\"1969-12-31T00:00:00Z\",\"devMajor\":1",
+            "device: the TOC says 1:0, the tar 0:0",
+        ),
+    ] {
+        assert!(json.contains(from), "{from}");
+        let changed = with_document(&blob, json.replacen(from, to, 1).as_bytes());
+        let reader = Reader::open(&changed, &OpenOptions::default()).unwrap();
+        reader.verify(1, &Cancel::new(), &|_| ()).unwrap();
+        let audit = reader.audit(&Cancel::new(), &|_| ()).unwrap();
+        let told: Vec<_> = audit.differences.iter().map(ToString::to_string).collect();
+        match wanted {
+            "" => assert_eq!(audit.total, 0, "{told:?}"),
+            wanted => assert!(told.len() == 1 && told[0].ends_with(wanted), "{told:?}"),
+        }
+        // What unpacks is still the tar: the headers are kept apart.
+        reader.reassemble(std::io::sink(), &Cancel::new()).unwrap();
+    }
+}
+
 #[test]
 fn headers_written_anew_are_the_ones_that_are_kept() {
     let tar = tarball();

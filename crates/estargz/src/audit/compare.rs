@@ -13,7 +13,7 @@ use dunnage_tree::{
 use super::Report;
 use crate::{
     Format, TocEntry, TocType,
-    toc::{format_modtime, parse_modtime},
+    toc::{format_modtime, format_time, parse_modtime, parse_time},
 };
 
 /// The names last given to ids, in both. A TOC mentions a name only where it changes, and so must be read that way.
@@ -52,31 +52,43 @@ pub(super) fn fields(
         return false;
     }
     let mut both = Both(report);
+    // That form describes headers in full, whatever the entry is.
+    let in_full = format == Format::StorageChunked;
     if toc.kind == TocType::Reg {
         both.compare("size", toc.size, tar.size);
     }
     both.compare("mode", Octal(toc.mode), Octal(tar.mode));
     both.compare("uid", toc.uid, tar.uid);
     both.compare("gid", toc.gid, tar.gid);
-    if matches!(toc.kind, TocType::Symlink | TocType::Hardlink) {
+    if in_full || matches!(toc.kind, TocType::Symlink | TocType::Hardlink) {
         both.compare("link target", toc.link_name.clone(), text(&tar.link));
     }
-    if matches!(toc.kind, TocType::Char | TocType::Block) {
+    if in_full || matches!(toc.kind, TocType::Char | TocType::Block) {
         both.compare("device", Device(toc.dev_major, toc.dev_minor), Device(tar.device.0, tar.device.1));
     }
-    // Rounded by one writer and cut off by another; second 0 is the same as none. What lies in second 0 has no time in the
-    // TOC, and its header, written anew, may be rounded up to second 1.
-    let said = parse_modtime(&toc.modtime).unwrap_or(0);
-    let rounded = parse_modtime(&format_modtime(tar.mtime)).unwrap_or(0);
-    let cut = tar.mtime.map_or(0, |mtime| mtime.secs);
-    let is_rounded_up = toc.modtime.is_empty() && tar.mtime == Some(Mtime { secs: 1, nanos: 0 });
-    if said != rounded && said != cut && !is_rounded_up {
-        both.compare("time", said, rounded);
+    if in_full {
+        for (what, toc, tar) in [
+            ("time", &toc.modtime, tar.mtime),
+            ("time of last access", &toc.access_time, tar.atime),
+            ("time of last status change", &toc.change_time, tar.ctime),
+        ] {
+            both.compare(what, Time(parse_time(toc)), Time(tar));
+        }
+    } else {
+        // Rounded by one writer and cut off by another; second 0 is the same as none. What lies in second 0 has no time in the
+        // TOC, and its header, written anew, may be rounded up to second 1.
+        let said = parse_modtime(&toc.modtime).unwrap_or(0);
+        let rounded = parse_modtime(&format_modtime(tar.mtime)).unwrap_or(0);
+        let cut = tar.mtime.map_or(0, |mtime| mtime.secs);
+        let is_rounded_up = toc.modtime.is_empty() && tar.mtime == Some(Mtime { secs: 1, nanos: 0 });
+        if said != rounded && said != cut && !is_rounded_up {
+            both.compare("time", said, rounded);
+        }
     }
     let attributes: BTreeMap<_, _> = tar.xattrs().map(|(name, value)| (text(name), value.to_vec())).collect();
     both.compare("attributes", Attributes(&toc.xattrs), Attributes(&attributes));
     // That form has no names of owners.
-    if format != Format::StorageChunked {
+    if !in_full {
         let ([toc_users, tar_users], [toc_groups, tar_groups]) = (&mut owners.users, &mut owners.groups);
         let (user, group) = (text(&tar.user), text(&tar.group));
         both.compare("user", holds(toc_users, toc.uid, &toc.user_name), holds(tar_users, tar.uid, &user));
@@ -124,6 +136,33 @@ struct Octal(i64);
 impl fmt::Display for Octal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:#o}", self.0)
+    }
+}
+
+/// A time as exact as it is. The start of 1970 is the same as none, and so is that of the year 1, as the reference has it.
+struct Time(Option<Mtime>);
+
+impl Time {
+    fn get(&self) -> Option<Mtime> {
+        self.0.filter(|time| time.nanos != 0 || ![0, -62_135_596_800].contains(&time.secs))
+    }
+}
+
+impl PartialEq for Time {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.get() {
+            None => f.write_str("none"),
+            Some(time) => match format_time(time) {
+                Some(text) => f.write_str(&text),
+                None => write!(f, "{} seconds from 1970", time.secs),
+            },
+        }
     }
 }
 

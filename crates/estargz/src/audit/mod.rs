@@ -86,9 +86,9 @@ impl fmt::Display for Disagreement {
 
 impl<R: ReadAt + Sync> Reader<R> {
     /// Reads the whole blob and compares the TOC with the tar, entry by entry in their order: names, types, sizes, modes,
-    /// owners, times (to the second), link targets, devices, attributes; that each chunk lies where the TOC says, at the
-    /// start of a stream or as far inside as it says; that it has its digest, and each file has; and that neither has an
-    /// entry more than the other.
+    /// owners, times (to the second; in the form of containers/storage exactly, and all three), link targets, devices,
+    /// attributes; that each chunk lies where the TOC says, at the start of a stream or as far inside as it says; that it
+    /// has its digest, and each file has; and that neither has an entry more than the other.
     ///
     /// `progress` is told how many bytes of the tar were compared.
     ///

@@ -5,7 +5,8 @@
 //!                          \-> DiffID and file digests, on a thread of their own
 //! ```
 //!
-//! Where a stream starts follows from the headers alone (or, if streams are cut by compressed size, from those before it), so the bytes are a function of input and options and never of
+//! Where a stream starts follows from the headers alone (or, if streams are cut by compressed size, from those before it; or
+//! from content, in the form of containers/storage, see `cut.rs`), so the bytes are a function of input and options and never of
 //! the number of threads. Memory is bounded by the batches in flight.
 
 mod batch;
