@@ -72,7 +72,7 @@ fn steps(strict: bool) -> Result<Vec<Step>> {
             steps.push(step(&format!("{name} with {feature} alone"), &args));
         }
     }
-    let mut conformance = vec!["conformance", "--peers"];
+    let mut conformance = vec!["conformance", "--peers", "--sample"];
     if strict {
         conformance.push("--no-skips");
     }

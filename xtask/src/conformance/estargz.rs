@@ -41,7 +41,7 @@ const STREAMS: [Streams; 3] = [Streams::PerChunk, Streams::CompressedAtLeast(50_
 pub(super) fn run(options: &Options) -> Result<()> {
     let peer = if options.peers { Peer::build("estargz", options.no_skips)? } else { None };
     let inputs = inputs(options, peer.as_ref())?;
-    let mut combinations = every_gzip(&inputs, options.quick);
+    let mut combinations = every_gzip(&inputs, options);
     combinations.extend(paired(&inputs));
     combinations.retain(|combination| options.wants(&combination.name()));
     // The long ones first, so that no core waits for the other at the end.
@@ -55,12 +55,13 @@ pub(super) fn run(options: &Options) -> Result<()> {
 }
 
 /// All combinations of gzip with a stream for each chunk.
-fn every_gzip(inputs: &[Input], quick: bool) -> Vec<Combination<'_>> {
+fn every_gzip<'i>(inputs: &'i [Input], options: &Options) -> Vec<Combination<'i>> {
     let mut all = Vec::new();
     for input in inputs {
         for (l, &level) in LEVELS.iter().enumerate() {
             for (c, &chunk) in CHUNKS.iter().enumerate() {
-                if quick && (level != 6 || chunk > 4096) {
+                let is_left_out = options.quick && (level != 6 || chunk > 4096);
+                if is_left_out || (options.sample && !input.small && (level, chunk) != (6, 0)) {
                     continue;
                 }
                 for (m, mode) in MODES.into_iter().enumerate() {
