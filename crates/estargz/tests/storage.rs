@@ -50,6 +50,7 @@ fn contents() -> Vec<(&'static str, Vec<u8>)> {
         ("d/hole-behind", [text(10), vec![0; 5000]].concat()),
         ("d/holes", [noise(2, 3000), vec![0; 2000], noise(3, 10), vec![0; 70_000], noise(4, 1)].concat()),
         ("d/long-hole", [noise(5, 100), vec![0; 9 << 20], noise(6, 100)].concat()),
+        ("d/long-hole-behind", [text(10), vec![0; 9 << 20]].concat()),
         ("d/only-a-long-hole", vec![0; 9 << 20]),
         ("d/same-byte", vec![0xff; 9 << 20]),
         ("d/text", text(100_000)),
@@ -158,6 +159,15 @@ fn check(what: &str, tar: &[u8], blob: &[u8], summary: &Summary) {
     let toc = Toc::parse(&json, &Limits::default()).unwrap();
     assert!(toc.to_storage_json() == json, "{what}: the document is written as it was");
     assert_eq!(toc.tar_split_digest.as_ref(), reader.tar_split_digest(), "{what}");
+    // Content ends where the TOC says: behind its last chunk, and in front of the next file's.
+    let mut end = 0;
+    for entry in toc.entries.iter().filter(|entry| entry.kind == TocType::Reg && entry.size > 0) {
+        assert!(end <= entry.offset && entry.offset < entry.end_offset, "{what}: {entry:?}");
+        end = entry.end_offset;
+        let last = reader.chunk_for_offset(&entry.name, entry.size - 1).unwrap();
+        assert_eq!(last.stream_end.get(), end, "{what}: {}", entry.name);
+    }
+    assert!(end <= summary.payload_len, "{what}");
     let nodes = toc.entries.iter().filter(|entry| entry.kind != TocType::Chunk).count() as u64;
     assert_eq!(reassembled.entries, nodes, "{what}");
 }
@@ -298,6 +308,50 @@ fn an_audit_compares_all_that_the_document_says() {
         // What unpacks is still the tar: the headers are kept apart.
         reader.reassemble(std::io::sink(), &Cancel::new()).unwrap();
     }
+}
+
+#[test]
+fn a_hole_is_compared_with_its_digest_before_it_is_handed_out() {
+    let (blob, _) = lossless(&tarball(), &options(0)).unwrap();
+    let json = String::from_utf8(document(&blob)).unwrap();
+    let hole = Digest::of(Algorithm::Sha256, &[0; 5000]).to_string();
+    let changed = with_document(&blob, json.replace(&hole, &format!("sha256:{}", "ab".repeat(32))).as_bytes());
+    let reader = Reader::open(&changed, &OpenOptions::default()).unwrap();
+    let mut got = [1; 5];
+    let file = reader.open_file("d/hole-before").unwrap();
+    // Twice: that zeros were hashed before does not make theirs the right digest.
+    for _ in 0..2 {
+        let error = file.read_exact_at(Offset::new(100), &mut got).unwrap_err();
+        assert!(error.to_string().starts_with("chunk at 0 of `d/hole-before`, stored at offset"), "{error}");
+        assert_eq!(got, [1; 5]);
+    }
+    file.read_exact_at(Offset::new(5000), &mut got).unwrap();
+    assert_eq!(&got, b"line ");
+}
+
+#[test]
+fn what_is_described_is_the_header_that_was_written() {
+    // Not everything that such a header says goes into a tar: fractions of seconds, times besides the last change.
+    let mut writer = Writer::new(Vec::new(), &options(1)).unwrap();
+    let time = |secs, nanos| Some(Mtime { secs, nanos });
+    let formats = [tar::Format::Unknown, tar::Format::Ustar, tar::Format::Pax, tar::Format::Gnu];
+    for (number, format) in formats.into_iter().enumerate() {
+        for (kind, mtime) in [("none", None), ("exact", time(5, 0)), ("fraction", time(1_700_000_000, 600_000_000))] {
+            let (atime, ctime) = match format {
+                tar::Format::Ustar => (None, None),
+                _ => (time(7, 0), time(8, 500_000_000)),
+            };
+            let header = Header { mtime, atime, ctime, format, ..file(&format!("{number}/{kind}"), 3) };
+            writer.append_entry(&header, &mut Cursor::new(b"abc")).unwrap();
+        }
+    }
+    let (blob, summary) = writer.finish().unwrap();
+    let mut unpacked = Vec::new();
+    unpack(blob.as_slice()).unwrap().read_to_end(&mut unpacked).unwrap();
+    check("written anew", &unpacked, &blob, &summary);
+    // The same as if that tar had been kept bit for bit.
+    let (again, _) = lossless(&unpacked, &options(1)).unwrap();
+    assert_eq!(String::from_utf8(document(&blob)), String::from_utf8(document(&again)));
 }
 
 #[test]

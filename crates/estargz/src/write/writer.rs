@@ -248,8 +248,14 @@ impl<W: Write> Writer<W> {
         self.input = None;
         self.guard(|writer| {
             writer.check_open()?;
-            writer.no_content(|data| tar::encode_header(header, data).map(drop).map_err(Error::from))?;
-            writer.entry(header, content)?;
+            if writer.storage.is_some() {
+                let (encoded, written) = written_header(header, &writer.limits.tar)?;
+                writer.raw(&encoded)?;
+                writer.entry(&written, content)?;
+            } else {
+                writer.no_content(|data| tar::encode_header(header, data).map(drop).map_err(Error::from))?;
+                writer.entry(header, content)?;
+            }
             let padding = match header.entry {
                 EntryType::File => usize::try_from(tar::padding(header.size)).unwrap_or(0),
                 _ => 0,
@@ -602,6 +608,15 @@ pub(super) fn kind_of(header: &Header) -> Result<TocType, Error> {
         EntryType::GlobalExtension => return unsupported("a PAX global header".to_owned()),
         EntryType::Other(flag) => return unsupported(format!("type flag `{}`", flag.escape_ascii())),
     })
+}
+
+/// A header as it is written, and what it then says: not everything goes into a tar, such as fractions of seconds in some
+/// formats, and readers compare what a TOC says with what is there.
+fn written_header(header: &Header, limits: &dunnage_tree::Limits) -> Result<(Vec<u8>, Header), Error> {
+    let (mut encoded, mut written) = (Vec::new(), Header::default());
+    tar::encode_header(header, &mut encoded)?;
+    tar::Reader::over(encoded.as_slice(), limits.clone())?.next_header(&mut written)?;
+    Ok((encoded, written))
 }
 
 fn is_toc(header: &Header) -> bool {
