@@ -126,7 +126,7 @@ pub(crate) fn stream(bytes: u64, out: impl Write) -> Result<()> {
 }
 
 /// Zeros up to the next block.
-fn pad(out: &mut impl Write, size: u64) -> std::io::Result<()> {
+pub(crate) fn pad(out: &mut impl Write, size: u64) -> std::io::Result<()> {
     out.write_all(&vec![0; (size.wrapping_neg() % 512) as usize])
 }
 

@@ -21,6 +21,7 @@ mod fuzz;
 mod inputs;
 mod measure;
 mod mutate;
+mod oci;
 mod peers;
 mod workspace;
 
@@ -63,6 +64,9 @@ enum Task {
         /// Where the JSON goes.
         #[arg(long)]
         out: PathBuf,
+        /// Let the command have the first processor only.
+        #[arg(long)]
+        one_core: bool,
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
@@ -93,7 +97,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Bench(options) => bench::run(&options)?,
         Task::Arrows => arrows::run()?,
         Task::Ci(options) => ci::run(&options)?,
-        Task::Measure { out, command } => return measure::child(&out, &command),
+        Task::Measure { out, one_core, command } => return measure::child(&out, one_core, &command),
         Task::Stream { bytes } => inputs::stream(bytes, std::io::stdout().lock())?,
     }
     Ok(ExitCode::SUCCESS)

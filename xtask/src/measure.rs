@@ -12,7 +12,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use nix::sys::resource::{UsageWho, getrusage};
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    sys::resource::{UsageWho, getrusage},
+    unistd::Pid,
+};
 use serde::{Deserialize, Serialize};
 
 /// What a command cost.
@@ -43,19 +47,27 @@ impl Cost {
     }
 }
 
-/// Runs `program` with `args` and reports its cost.
-pub(crate) fn run<S: AsRef<OsStr>>(program: &Path, args: &[S]) -> Result<Cost> {
-    run_with(program, args, Stdio::null())
+/// The processors that a command may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cores {
+    One,
+    All,
 }
 
-/// The same, with something to read on standard input.
-pub(crate) fn run_with<S: AsRef<OsStr>>(program: &Path, args: &[S], stdin: Stdio) -> Result<Cost> {
+/// Runs `program` with `args` and reports its cost.
+pub(crate) fn run<S: AsRef<OsStr>>(program: &Path, args: &[S]) -> Result<Cost> {
+    run_with(program, args, Stdio::null(), Cores::All)
+}
+
+/// The same, with something to read on standard input, or on one processor.
+pub(crate) fn run_with<S: AsRef<OsStr>>(program: &Path, args: &[S], stdin: Stdio, cores: Cores) -> Result<Cost> {
     let dir = tempfile::tempdir().context("cannot create a temporary directory")?;
     let out = dir.path().join("cost.json");
     let output = Command::new(std::env::current_exe().context("cannot find this program")?)
         .arg("measure")
         .arg("--out")
         .arg(&out)
+        .args((cores == Cores::One).then_some("--one-core"))
         .arg("--")
         .arg(program)
         .args(args)
@@ -76,8 +88,14 @@ pub(crate) fn run_with<S: AsRef<OsStr>>(program: &Path, args: &[S], stdin: Stdio
 }
 
 /// `xtask measure`: the process between [`run`] and the command.
-pub(crate) fn child(out: &Path, command: &[OsString]) -> Result<ExitCode> {
+pub(crate) fn child(out: &Path, one_core: bool, command: &[OsString]) -> Result<ExitCode> {
     let Some((program, args)) = command.split_first() else { bail!("no command to measure") };
+    if one_core {
+        let mut first = CpuSet::new();
+        first.set(0).context("cannot name the first processor")?;
+        // Of this thread, which the command inherits.
+        sched_setaffinity(Pid::this(), &first).context("cannot stay on the first processor")?;
+    }
     let start = Instant::now();
     let status = Command::new(program).args(args).status().context("cannot start the command")?;
     let wall = start.elapsed().as_secs_f64();

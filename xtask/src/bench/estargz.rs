@@ -5,6 +5,7 @@
 //! cache. Left out: fetching, unpacking to disk, mounting.
 
 mod forms;
+mod image;
 
 use std::{
     fs::{self, File},
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{
     inputs::{debian_root, small_files},
-    measure::{self, Cost, median_cost},
+    measure::{self, Cores, Cost, median_cost},
     peers::{Peer, Report},
     workspace::{Metadata, capture, cargo, scratch_dir},
 };
@@ -60,6 +61,7 @@ pub(super) fn run(options: &Options) -> Result<Table> {
     bench.build("small", &small, 9, &[6])?;
     bench.open("small", &small)?;
     bench.verify("small", &small)?;
+    bench.image()?;
     bench.pipe()?;
     Ok(bench.table)
 }
@@ -83,7 +85,7 @@ impl Ours {
         remove(out)?;
         let mut args = vec!["convert", input, text(out)?, "--to", to, "--progress", "none"];
         args.extend(settings);
-        measure::run_with(&self.dunnage, &args, stdin)
+        measure::run_with(&self.dunnage, &args, stdin, Cores::All)
     }
 }
 

@@ -22,16 +22,16 @@ use dunnage_conformance::{
     random::Random,
     tarball::{Entry, EntryKind, Format, tarball},
 };
-use dunnage_digest::{Algorithm, Digest};
 use dunnage_estargz::{Codec, ExternalTocCompressor, GzipCompressor, Level, WriteOptions, ZstdCompressor};
 use dunnage_layer::{
     Conversion, Converted, Depth, ImageOptions, Layout, Limits, Tar, Target, Verification, VerifyOptions,
 };
 use dunnage_tree::{CompareOptions, DirTree, compare};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Options, tally::Tally};
 use crate::{
+    oci,
     peers::Peer,
     workspace::{capture, has_program, is_root, scratch_dir},
 };
@@ -228,74 +228,18 @@ fn verify(layout: &Path, tag: &str) -> Result<(), dunnage_layer::Error> {
 /// A layout with three images: `five` has five layers, `many` is for three platforms that share layers, and so is `nested`,
 /// in an index in an index.
 fn make(layout: &Path) -> Result<()> {
-    fs::create_dir_all(layout.join("blobs/sha256"))?;
-    fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
-    let layers: Vec<MadeLayer> =
-        (0..5).map(|number| MadeLayer::make(layout, &tar(number), number % 2 == 0)).collect::<Result<_>>()?;
-    let refs: Vec<&MadeLayer> = layers.iter().collect();
+    oci::start(layout)?;
+    let layers: Vec<oci::Layer> =
+        (0..5).map(|number| oci::Layer::make(layout, &tar(number), number % 2 == 0)).collect::<Result<_>>()?;
+    let refs: Vec<&oci::Layer> = layers.iter().collect();
     let [a, b, c, d, e] = &refs[..] else { bail!("five layers were to be made") };
-    let five = image(layout, "amd64", &refs)?;
-    let arm = image(layout, "arm64", &[*a, *b, *e])?;
-    let s390 = image(layout, "s390x", &[*c, *d])?;
-    let many = index(layout, &[five.clone(), arm.clone(), s390.clone()])?;
-    let inner = index(layout, &[arm, s390])?;
-    let nested = index(layout, &[five.clone(), inner])?;
-    let tagged = |descriptor, tag| with(descriptor, "annotations", json!({"org.opencontainers.image.ref.name": tag}));
-    let entries = json!({"schemaVersion": 2, "manifests": [tagged(five, "five"), tagged(many, "many"), tagged(nested, "nested")]});
-    fs::write(layout.join("index.json"), entries.to_string()).context("cannot write the index of a layout")
-}
-
-struct MadeLayer {
-    descriptor: Value,
-    diff_id: String,
-}
-
-impl MadeLayer {
-    fn make(layout: &Path, tar: &[u8], is_packed: bool) -> Result<Self> {
-        let diff_id = Digest::of(Algorithm::Sha256, tar).to_string();
-        let descriptor = if is_packed {
-            let packed = dunnage_conformance::layer::gzip(tar)?;
-            put(layout, "application/vnd.oci.image.layer.v1.tar+gzip", &packed)?
-        } else {
-            put(layout, "application/vnd.oci.image.layer.v1.tar", tar)?
-        };
-        Ok(Self { descriptor, diff_id })
-    }
-}
-
-fn put(layout: &Path, media_type: &str, bytes: &[u8]) -> Result<Value> {
-    let digest = Digest::of(Algorithm::Sha256, bytes);
-    fs::write(layout.join("blobs/sha256").join(digest.to_hex()), bytes).context("cannot write a blob")?;
-    Ok(json!({"mediaType": media_type, "digest": digest.to_string(), "size": bytes.len()}))
-}
-
-fn image(layout: &Path, architecture: &str, layers: &[&MadeLayer]) -> Result<Value> {
-    let diff_ids: Vec<&str> = layers.iter().map(|layer| layer.diff_id.as_str()).collect();
-    let history: Vec<Value> = layers.iter().map(|_| json!({"created_by": "conformance"})).collect();
-    let config = json!({
-        "architecture": architecture, "os": "linux", "created": "2026-01-01T00:00:00Z",
-        "config": {"Cmd": ["/bin/sh"]}, "rootfs": {"type": "layers", "diff_ids": diff_ids}, "history": history,
-    });
-    let config = put(layout, "application/vnd.oci.image.config.v1+json", config.to_string().as_bytes())?;
-    let layers: Vec<&Value> = layers.iter().map(|layer| &layer.descriptor).collect();
-    let kind = "application/vnd.oci.image.manifest.v1+json";
-    let manifest = json!({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": layers});
-    let descriptor = put(layout, kind, manifest.to_string().as_bytes())?;
-    Ok(with(descriptor, "platform", json!({"os": "linux", "architecture": architecture})))
-}
-
-/// The same object with one more field.
-fn with(mut object: Value, key: &str, value: Value) -> Value {
-    if let Some(fields) = object.as_object_mut() {
-        fields.insert(key.to_owned(), value);
-    }
-    object
-}
-
-fn index(layout: &Path, manifests: &[Value]) -> Result<Value> {
-    let kind = "application/vnd.oci.image.index.v1+json";
-    let document = json!({"schemaVersion": 2, "mediaType": kind, "manifests": manifests});
-    put(layout, kind, document.to_string().as_bytes())
+    let five = oci::image(layout, "amd64", &refs)?;
+    let arm = oci::image(layout, "arm64", &[*a, *b, *e])?;
+    let s390 = oci::image(layout, "s390x", &[*c, *d])?;
+    let many = oci::index(layout, &[five.clone(), arm.clone(), s390.clone()])?;
+    let inner = oci::index(layout, &[arm, s390])?;
+    let nested = oci::index(layout, &[five.clone(), inner])?;
+    oci::tag(layout, [("five", five), ("many", many), ("nested", nested)])
 }
 
 /// The tar of a layer. Each changes, hides or replaces something of those below.
