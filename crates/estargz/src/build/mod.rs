@@ -3,7 +3,6 @@
 //!
 //! Specification: eStargz, section "Build".
 
-mod names;
 mod order;
 
 use std::{
@@ -14,12 +13,12 @@ use std::{
 use dunnage_digest::{Cursor as SourceCursor, Offset, ReadAt, Section};
 use dunnage_tree::tar::{self, EntryType, Format, Header};
 
-pub(crate) use self::names::NameSet;
 use self::order::Plan;
 use crate::{
     Error, Form, Summary, TOC_TAR_NAME, WriteOptions, Writer,
     input::{Packing, decompressed},
     toc::clean_name,
+    write::NameSet,
 };
 
 /// Ends the prefetch area: everything in front of it is worth fetching before the container starts.

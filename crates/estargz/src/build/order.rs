@@ -8,8 +8,8 @@ use dunnage_tree::{
     tar::{self, EntryType, Header},
 };
 
-use super::{Missing, is_ours, names::NameSet};
-use crate::{Error, toc::clean_name};
+use super::{Missing, is_ours};
+use crate::{Error, toc::clean_name, write::NameSet};
 
 /// What becomes of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,13 +12,16 @@
 mod batch;
 mod cut;
 mod hashing;
+mod name_set;
 mod names;
 mod options;
+mod shape;
 mod storage;
 mod tar_split;
 mod toc_log;
 mod writer;
 
+pub(crate) use self::name_set::NameSet;
 pub use self::{
     options::{NonUtf8, Proof, Streams, Summary, WriteOptions},
     writer::Writer,

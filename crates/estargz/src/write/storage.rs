@@ -32,9 +32,8 @@ use super::{
 };
 use crate::{
     ChunkType, Error, TarSplit, TocType, ZstdLevel,
-    build::NameSet,
     crc64::Crc64,
-    toc::{RawEntry, clean_name, format_time},
+    toc::{RawEntry, format_time},
 };
 
 /// Content of one stream. A chunk that is larger has several.
@@ -45,7 +44,6 @@ pub(super) struct Storage {
     /// None while a file is being cut.
     cutter: Cutter,
     log: TarSplitLog,
-    names: NameSet,
     /// Whether the open stream is one of headers.
     in_headers: bool,
     /// Zeros behind the last content, which go to the next headers.
@@ -106,7 +104,6 @@ impl Storage {
         Ok(Self {
             cutter: Cutter::new(cut),
             log: TarSplitLog::new(level)?,
-            names: NameSet::default(),
             in_headers: false,
             padding: 0,
             end: TarEnd::Empty,
@@ -238,7 +235,7 @@ impl Storage {
     }
 
     /// The entry for a header, or why there can be none.
-    fn describe(&mut self, header: &Header) -> Result<RawEntry<'static>, Error> {
+    fn describe(&self, header: &Header) -> Result<RawEntry<'static>, Error> {
         let unsupported = |reason: String| Error::Unsupported { name: header.name.escape_ascii().to_string(), reason };
         // A TOC that no reader takes is not worth writing.
         let limit = self.longest_name;
@@ -253,9 +250,6 @@ impl Storage {
             }),
         };
         let kind = kind_of(header)?;
-        if self.names.insert(&clean_name(&header.name)).is_some() {
-            return Err(Error::Duplicate { name: header.name.escape_ascii().to_string() });
-        }
         Ok(RawEntry {
             name: text(&header.name)?,
             kind,
@@ -285,9 +279,17 @@ const NO_TIME: Mtime = Mtime { secs: -62_135_596_800, nanos: 0 };
 
 impl<W: Write> Writer<W> {
     /// Adds the TOC entry and the content of `header`, whose own bytes are in the stream already.
-    pub(super) fn storage_entry<R: Read>(&mut self, header: &Header, content: &mut R) -> Result<(), Error> {
+    pub(super) fn storage_entry<R: Read>(
+        &mut self,
+        header: &Header,
+        is_repeated: bool,
+        content: &mut R,
+    ) -> Result<(), Error> {
         let Some(storage) = &mut self.storage else { return Ok(()) };
         let entry = storage.describe(header)?;
+        if is_repeated {
+            return Err(Error::Duplicate { name: header.name.escape_ascii().to_string() });
+        }
         if header.entry != EntryType::File || header.size == 0 {
             self.entries.push(Pending::Entry(entry));
             return Ok(());

@@ -25,6 +25,7 @@ use super::{
     hashing::Hashing,
     names::{Mentions, text_of, xattrs_of},
     options::{NonUtf8, Streams, Summary, WriteOptions, is_proven},
+    shape::Shape,
     storage::{Done, Storage},
     toc_log::{Place, TocLog},
 };
@@ -71,6 +72,7 @@ pub struct Writer<W: Write> {
     pub(super) in_flight: VecDeque<Vec<Pending>>,
     spare: Vec<Batch>,
     toc: TocLog,
+    shape: Shape,
     /// Where the digest of the file goes whose chunks are arriving.
     open_file: Option<Place>,
     users: Mentions,
@@ -162,6 +164,7 @@ impl<W: Write> Writer<W> {
             in_flight: VecDeque::new(),
             spare: Vec::new(),
             toc: TocLog::new(style),
+            shape: Shape::default(),
             open_file: None,
             users: Mentions::default(),
             groups: Mentions::default(),
@@ -275,6 +278,7 @@ impl<W: Write> Writer<W> {
     /// [`Error::Write`] if the sink fails, [`Error::Misuse`] after an earlier error.
     pub fn finish(mut self) -> Result<(W, Summary), Error> {
         self.guard(|writer| {
+            writer.shape.check()?;
             writer.end_storage()?;
             if !writer.batch.streams.is_empty() {
                 writer.submit()?;
@@ -419,8 +423,9 @@ impl<W: Write> Writer<W> {
 
     /// Adds the TOC entries and the content of `header`, whose own bytes are in the stream already.
     fn entry<R: Read>(&mut self, header: &Header, content: &mut R) -> Result<(), Error> {
+        let is_repeated = self.shape.add(header)?;
         if self.storage.is_some() {
-            return self.storage_entry(header, content);
+            return self.storage_entry(header, is_repeated, content);
         }
         let mut entry = self.describe(header)?;
         if header.entry != EntryType::File || header.size == 0 {
