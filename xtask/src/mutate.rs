@@ -26,9 +26,20 @@ pub(crate) struct Options {
     /// The share that `cargo test` runs, instead of all.
     #[arg(long)]
     share: bool,
-    /// Run the changes FROM..TO of one blob, and print what became of them as JSON.
-    #[arg(long, hide = true, num_args = 3, value_names = ["SUBJECT", "FROM", "TO"])]
+    /// At most about so many changes of each blob, taken evenly from all of them.
+    #[arg(long)]
+    most: Option<usize>,
+    /// Run the changes FROM..TO of one blob, counting every STEPth, and print what became of them as JSON.
+    #[arg(long, hide = true, num_args = 4, value_names = ["SUBJECT", "STEP", "FROM", "TO"])]
     child: Vec<String>,
+}
+
+/// Which of the changes are made.
+#[derive(Clone, Copy, Debug)]
+struct Choice {
+    depth: Depth,
+    /// 1 for all, 2 for every second, and so on.
+    step: usize,
 }
 
 /// What became of a batch.
@@ -69,8 +80,8 @@ const PEAK_KIB: u64 = 64 << 10;
 /// `cargo xtask mutate`.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let depth = if options.share { Depth::Share } else { Depth::Full };
-    if let [name, from, to] = options.child.as_slice() {
-        let batch = child(name, depth, from.parse()?..to.parse()?)?;
+    if let [name, step, from, to] = options.child.as_slice() {
+        let batch = child(name, Choice { depth, step: step.parse()? }, from.parse()?..to.parse()?)?;
         println!("{}", serde_json::to_string(&batch)?);
         return Ok(ExitCode::SUCCESS);
     }
@@ -80,15 +91,19 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         if options.subject.as_ref().is_some_and(|part| !name.contains(part.as_str())) {
             continue;
         }
-        let len = Subject::new(name).mutations(depth).count();
+        let all_of_it = Subject::new(name).mutations(depth).count();
+        let step = options.most.map_or(1, |most| all_of_it.div_ceil(most.max(1)).max(1));
+        let (choice, len) = (Choice { depth, step }, all_of_it.div_ceil(step));
         let batches: Vec<Range<usize>> = (0..len).step_by(BATCH).map(|from| from..len.min(from + BATCH)).collect();
         let begin = Instant::now();
         let mut sum = Batch::default();
-        for batch in parallel::map(&batches, |batch| process(name, depth, batch.clone())) {
+        for batch in parallel::map(&batches, |batch| process(name, choice, batch.clone())) {
             sum.add(batch?);
         }
         let (seconds, peak) = (begin.elapsed().as_secs_f64(), sum.peak_kib / 1024);
-        println!("{name:<20} {:>9} inputs, {:>9} refused, {seconds:>6.1} s, peak {peak} MiB", sum.inputs, sum.refused);
+        let share = if step == 1 { String::new() } else { format!(", one in {step}") };
+        let Batch { inputs, refused, .. } = sum;
+        println!("{name:<20} {inputs:>9} inputs, {refused:>9} refused, {seconds:>6.1} s, peak {peak} MiB{share}");
         all.add(sum);
     }
     for (what, list) in
@@ -118,20 +133,21 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 }
 
 /// Runs a batch in a process of its own; if that dies, its halves.
-fn process(name: &str, depth: Depth, range: Range<usize>) -> Result<Batch> {
+fn process(name: &str, choice: Choice, range: Range<usize>) -> Result<Batch> {
     let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
     command.arg("mutate");
-    if depth == Depth::Share {
+    if choice.depth == Depth::Share {
         command.arg("--share");
     }
-    command.arg("--child").arg(name).arg(range.start.to_string()).arg(range.end.to_string());
+    let numbers = [choice.step, range.start, range.end].map(|number| number.to_string());
+    command.arg("--child").arg(name).args(numbers);
     let output = command.stdin(Stdio::null()).output().context("cannot start a process")?;
     if output.status.success() {
         return serde_json::from_slice(&output.stdout).context("a process printed something else than its batch");
     }
     let mut both = Batch::default();
     if range.len() == 1 {
-        let mutation = Subject::new(subject(name)?).mutations(depth).nth(range.start);
+        let mutation = Subject::new(subject(name)?).mutations(choice.depth).step_by(choice.step).nth(range.start);
         let what = mutation.map(|mutation| mutation.to_string()).unwrap_or_default();
         let told = String::from_utf8_lossy(&output.stderr);
         both.inputs = 1;
@@ -140,7 +156,7 @@ fn process(name: &str, depth: Depth, range: Range<usize>) -> Result<Batch> {
     }
     let middle = range.start + range.len() / 2;
     for half in [range.start..middle, middle..range.end] {
-        both.add(process(name, depth, half)?);
+        both.add(process(name, choice, half)?);
     }
     Ok(both)
 }
@@ -150,13 +166,13 @@ fn subject(name: &str) -> Result<&'static str> {
 }
 
 /// Runs a batch here.
-fn child(name: &str, depth: Depth, range: Range<usize>) -> Result<Batch> {
+fn child(name: &str, choice: Choice, range: Range<usize>) -> Result<Batch> {
     setrlimit(Resource::RLIMIT_AS, CEILING, CEILING).context("cannot set a ceiling")?;
     // A panic is an outcome, and told as one.
     std::panic::set_hook(Box::new(|_| ()));
     let subject = Subject::new(subject(name)?);
     let mut batch = Batch::default();
-    for mutation in subject.mutations(depth).skip(range.start).take(range.len()) {
+    for mutation in subject.mutations(choice.depth).step_by(choice.step).skip(range.start).take(range.len()) {
         let Some(outcome) = subject.outcome(mutation) else { continue };
         batch.inputs += 1;
         let told = || format!("{name}: {mutation}: {outcome}");
