@@ -21,13 +21,13 @@ use std::{
 };
 
 use dunnage_digest::{Algorithm, Digest, Mismatch, VerifyingReader};
+use dunnage_tree::Root;
 use serde_json::value::RawValue;
 
 pub use self::write::SameTag;
 pub(crate) use self::write::{NewBlob, check_tag, tagged};
 use crate::{
     Descriptor, Error, Limits,
-    confine::Root,
     document::{INDEX_KEYS, check_head},
     json::Object,
     media::{Document, INDEX},
@@ -186,7 +186,7 @@ impl Layout {
 
     fn open_any_blob(&self, digest: &Digest) -> Result<Option<File>, Error> {
         let path = blob_path(digest);
-        match self.root.open_file(&path) {
+        match self.root.file(path.as_bytes()) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(self.failed("open", path)(error)),
@@ -218,7 +218,7 @@ impl Layout {
 
     /// A small file in the root.
     fn read_file(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        let file = match self.root.open_file(name) {
+        let file = match self.root.file(name.as_bytes()) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(self.failed("open", name.to_owned())(error)),

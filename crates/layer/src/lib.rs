@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
 
-mod confine;
 mod contents;
 mod convert;
 mod descriptor;
@@ -14,6 +13,7 @@ mod json;
 mod layout;
 mod limits;
 mod media;
+mod nameless;
 mod parallel;
 mod platform;
 mod record;

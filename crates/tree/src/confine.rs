@@ -5,7 +5,10 @@
 //! and no more. No path of the host is ever put together.
 
 use std::{
+    fs::File,
+    io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -15,8 +18,10 @@ use rustix::{
 };
 
 /// A directory that everything stays in.
+///
+/// No path leads out of it or through a symlink, whatever the files in it are.
 #[derive(Debug)]
-pub(crate) struct Root {
+pub struct Root {
     fd: OwnedFd,
     /// Set once the kernel said that it has no `openat2`.
     by_component: AtomicBool,
@@ -27,17 +32,53 @@ impl Root {
         Self { fd, by_component: AtomicBool::new(false) }
     }
 
+    /// The directory at `path`, which is the caller's and may lead through symlinks.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self::new(retry(|| rustix::fs::open(path, flags, Mode::empty()))?))
+    }
+
     /// As on a kernel without `openat2`.
     #[cfg(test)]
     pub(crate) const fn without_openat2(fd: OwnedFd) -> Self {
         Self { fd, by_component: AtomicBool::new(true) }
     }
 
+    /// The directory at `path` below this one, for reading.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system: a symlink anywhere in `path` is one, and so is `..`.
+    pub fn directory(&self, path: &[u8]) -> io::Result<OwnedFd> {
+        Ok(self.open_dir(path, OFlags::RDONLY)?)
+    }
+
+    /// The regular file at `path` below this directory, for reading. A FIFO of that name keeps nobody waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`directory`](Self::directory); [`io::ErrorKind::InvalidInput`] for anything but a regular file.
+    pub fn file(&self, path: &[u8]) -> io::Result<File> {
+        let file = File::from(self.open_below(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?);
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        Ok(file)
+    }
+
     /// Opens the directory at `path`, which has no `..`; the root itself for an empty one.
     ///
     /// A symlink anywhere in it is `ELOOP` or `ENOTDIR`.
     pub(crate) fn open_dir(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
-        let flags = flags | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        self.open_below(path, flags | OFlags::DIRECTORY)
+    }
+
+    fn open_below(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let whole = if path.is_empty() { b".".as_slice() } else { path };
         if !self.by_component.load(Ordering::Relaxed) {
             match retry(|| rustix::fs::openat2(&self.fd, whole, flags, Mode::empty(), RESOLVE)) {
@@ -104,9 +145,16 @@ mod tests {
         std::fs::create_dir_all(dir.path().join("in/a/b")).unwrap();
         std::fs::create_dir(dir.path().join("out")).unwrap();
         std::fs::write(dir.path().join("in/file"), b"").unwrap();
-        for (target, link) in
-            [("a", "in/inner"), ("../out", "in/outer"), ("/", "in/a/slash"), ("/proc/self/cwd", "in/magic")]
-        {
+        std::fs::write(dir.path().join("out/secret"), b"").unwrap();
+        let fifo = dir.path().join("in/fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, fifo, rustix::fs::FileType::Fifo, Mode::from(0o600), 0).unwrap();
+        for (target, link) in [
+            ("file", "in/alias"),
+            ("a", "in/inner"),
+            ("../out", "in/outer"),
+            ("/", "in/a/slash"),
+            ("/proc/self/cwd", "in/magic"),
+        ] {
             std::os::unix::fs::symlink(target, dir.path().join(link)).unwrap();
         }
         let open = || rustix::fs::open(dir.path().join("in"), OFlags::DIRECTORY, Mode::empty()).unwrap();
@@ -131,6 +179,10 @@ mod tests {
                 let error = root.open_dir(bad.as_bytes(), OFlags::RDONLY).unwrap_err();
                 let expected = [Errno::LOOP, Errno::NOTDIR, Errno::XDEV, Errno::NOENT];
                 assert!(expected.contains(&error), "{bad}: {error}");
+            }
+            root.file(b"file").unwrap();
+            for bad in ["", "a", "alias", "fifo", "../out/secret", "outer/secret", "none"] {
+                assert!(root.file(bad.as_bytes()).is_err(), "{bad}");
             }
         }
     }

@@ -17,6 +17,7 @@ mod walk;
 mod whiteout;
 
 pub use crate::{
+    confine::Root,
     diff::{
         CompareContent, CompareMtime, CompareOptions, CompareOwners, CompareXattrs, Difference, What, compare,
         compare_with,

@@ -10,6 +10,7 @@ use std::{
 };
 
 use dunnage_digest::{Algorithm, Digest};
+use dunnage_tree::Root;
 use rustix::{
     fs::{FlockOperation, Mode, OFlags},
     io::retry_on_intr,
@@ -19,9 +20,9 @@ use serde_json::value::RawValue;
 use super::{Layout, VERSION, VERSION_KEY, blob_path};
 use crate::{
     Descriptor, Error, Limits,
-    confine::{Existing, Root, flush_dir, name_it, nameless},
     descriptor::TAG_ANNOTATION,
     json::Object,
+    nameless::{Existing, flush_dir, make_dir, name_it, nameless},
 };
 
 /// What happens to an image of the same tag.
@@ -59,7 +60,7 @@ impl Layout {
             marker.set(VERSION_KEY, VERSION)?;
             layout.put_file("oci-layout", &marker.to_bytes()?)?;
         }
-        layout.root.make_dir("blobs").map_err(layout.failed("create", "blobs".to_owned()))?;
+        make_dir(&layout.root, "blobs").map_err(layout.failed("create", "blobs".to_owned()))?;
         Ok(layout)
     }
 
@@ -67,7 +68,7 @@ impl Layout {
     pub(crate) fn new_blob(&self, algorithm: Algorithm) -> Result<NewBlob<'_>, Error> {
         let path = format!("blobs/{}", algorithm.name());
         let failed = self.failed("create a file in", path.clone());
-        let (dir, _) = self.root.make_dir(&path).map_err(&failed)?;
+        let (dir, _) = make_dir(&self.root, &path).map_err(&failed)?;
         let (file, temporary) = nameless(dir.as_fd()).map_err(&failed)?;
         Ok(NewBlob { layout: self, algorithm, dir, file, temporary })
     }
@@ -154,10 +155,10 @@ impl Layout {
         for algorithm in &written {
             let path = format!("blobs/{}", algorithm.name());
             let failed = self.failed("flush", path.clone());
-            self.root.open_dir(&path).and_then(|dir| flush_dir(dir.as_fd())).map_err(failed)?;
+            self.root.directory(path.as_bytes()).and_then(|dir| flush_dir(dir.as_fd())).map_err(failed)?;
         }
         let failed = self.failed("flush", "blobs".to_owned());
-        self.root.open_dir("blobs").and_then(|dir| flush_dir(dir.as_fd())).map_err(failed)
+        self.root.directory(b"blobs").and_then(|dir| flush_dir(dir.as_fd())).map_err(failed)
     }
 
     /// Replaces a small file in the root, durably.
