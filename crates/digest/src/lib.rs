@@ -9,6 +9,7 @@ mod hasher;
 mod hex;
 mod kind;
 mod offset;
+mod pool;
 mod read_at;
 mod verify;
 
@@ -20,6 +21,7 @@ pub use crate::{
     hex::{HexError, decode_hex, decode_lower_hex, encode_hex, encode_hex_into},
     kind::ErrorKind,
     offset::Offset,
+    pool::{Ordered, WorkerDied},
     read_at::{Cursor, ReadAt, Section},
     verify::{Mismatch, VerifyingReader, VerifyingWriter},
 };

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::Disagreement;
-use dunnage_digest::{Cancelled, ErrorKind, Mismatch, Offset, ParseDigestError};
+use dunnage_digest::{Cancelled, ErrorKind, Mismatch, Offset, ParseDigestError, WorkerDied};
 
 /// Why a layer could not be written or was refused.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +94,12 @@ pub enum Error {
     /// A worker thread ended without a result.
     #[error("a worker thread died")]
     Worker,
+}
+
+impl From<WorkerDied> for Error {
+    fn from(_: WorkerDied) -> Self {
+        Self::Worker
+    }
 }
 
 impl Error {

@@ -11,7 +11,6 @@ mod footer;
 mod gunzip;
 mod input;
 mod limits;
-mod pool;
 mod read;
 #[cfg(feature = "testsuite")]
 pub mod testsuite;

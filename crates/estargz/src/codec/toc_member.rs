@@ -20,14 +20,14 @@ use std::{
     },
 };
 
-use dunnage_digest::{Hasher, Offset};
+use dunnage_digest::{Hasher, Offset, Ordered};
 use dunnage_tree::tar::{self, EntryType, Format, Header};
 
 use super::{
     End, Level, TocWritten,
     deflate::{Deflater, gzip_header},
 };
-use crate::{Error, TOC_TAR_NAME, pool::Ordered};
+use crate::{Error, TOC_TAR_NAME};
 
 /// Bytes of one block before compression.
 const BLOCK: usize = 1 << 20;

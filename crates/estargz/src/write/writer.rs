@@ -17,7 +17,7 @@ use std::{
     thread,
 };
 
-use dunnage_digest::{Cancel, DiffId, Hasher};
+use dunnage_digest::{Cancel, DiffId, Hasher, Ordered};
 use dunnage_tree::tar::{self, EntryType, Header};
 
 use super::{
@@ -32,7 +32,6 @@ use super::{
 use crate::{
     Compressor, End, Error, Form, Gauge, Gunzip, Limits, TOC_TAR_NAME, TocType, UNCOMPRESSED_SIZE_ANNOTATION,
     input::decompressed,
-    pool::Ordered,
     toc::{RawEntry, Style, clean_name, format_modtime},
 };
 

@@ -1,15 +1,20 @@
-//! Jobs that run on many threads and come back in the order in which they were given.
+//! Jobs that run on many threads and come back in the order in which they were given: compressing, hashing and checking the
+//! pieces of a stream.
 
 use std::{collections::VecDeque, fmt, thread};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-use crate::Error;
+/// A worker thread ended without a result, or none could be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a worker thread died")]
+#[non_exhaustive]
+pub struct WorkerDied;
 
 type Work<J, O> = Box<dyn FnMut(J) -> O + Send>;
 
 /// A pool whose results are taken in order. With one thread, jobs run where they are submitted and nothing is spawned.
-pub(crate) struct Ordered<J, O> {
+pub struct Ordered<J, O> {
     lane: Lane<J, O>,
 }
 
@@ -27,7 +32,7 @@ enum Lane<J, O> {
 
 impl<J: Send + 'static, O: Send + 'static> Ordered<J, O> {
     /// A pool of `threads` workers, each with a function of its own from `worker`.
-    pub(crate) fn new<W: FnMut(J) -> O + Send + 'static>(threads: usize, worker: impl Fn() -> W) -> Self {
+    pub fn new<W: FnMut(J) -> O + Send + 'static>(threads: usize, worker: impl Fn() -> W) -> Self {
         if threads <= 1 {
             return Self { lane: Lane::Here { work: Box::new(worker()), done: VecDeque::new() } };
         }
@@ -46,14 +51,18 @@ impl<J: Send + 'static, O: Send + 'static> Ordered<J, O> {
         Self { lane: Lane::Threads { jobs: Some(jobs), waiting: VecDeque::new(), threads } }
     }
 
-    /// Adds a job.
-    pub(crate) fn submit(&mut self, job: J) -> Result<(), Error> {
+    /// Adds a job. How many are in flight is for the caller to bound.
+    ///
+    /// # Errors
+    ///
+    /// [`WorkerDied`] if there is no thread to do it.
+    pub fn submit(&mut self, job: J) -> Result<(), WorkerDied> {
         match &mut self.lane {
             Lane::Here { work, done } => done.push_back(work(job)),
             Lane::Threads { jobs, waiting, threads } => {
                 let (reply, result) = bounded(1);
-                let jobs = jobs.as_ref().filter(|_| !threads.is_empty()).ok_or(Error::Worker)?;
-                jobs.send((job, reply)).map_err(|_| Error::Worker)?;
+                let jobs = jobs.as_ref().filter(|_| !threads.is_empty()).ok_or(WorkerDied)?;
+                jobs.send((job, reply)).map_err(|_| WorkerDied)?;
                 waiting.push_back(result);
             }
         }
@@ -61,7 +70,8 @@ impl<J: Send + 'static, O: Send + 'static> Ordered<J, O> {
     }
 
     /// Jobs submitted and not taken.
-    pub(crate) fn in_flight(&self) -> usize {
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
         match &self.lane {
             Lane::Here { done, .. } => done.len(),
             Lane::Threads { waiting, .. } => waiting.len(),
@@ -69,7 +79,8 @@ impl<J: Send + 'static, O: Send + 'static> Ordered<J, O> {
     }
 
     /// Whether the oldest result can be taken without waiting.
-    pub(crate) fn is_ready(&self) -> bool {
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
         match &self.lane {
             Lane::Here { done, .. } => !done.is_empty(),
             Lane::Threads { waiting, .. } => waiting.front().is_some_and(|result| !result.is_empty()),
@@ -77,13 +88,17 @@ impl<J: Send + 'static, O: Send + 'static> Ordered<J, O> {
     }
 
     /// Waits for the oldest result.
-    pub(crate) fn take(&mut self) -> Result<O, Error> {
+    ///
+    /// # Errors
+    ///
+    /// [`WorkerDied`] if its thread ended without one, and if no job was submitted.
+    pub fn take(&mut self) -> Result<O, WorkerDied> {
         match &mut self.lane {
-            Lane::Here { done, .. } => done.pop_front().ok_or(Error::Worker),
+            Lane::Here { done, .. } => done.pop_front().ok_or(WorkerDied),
             Lane::Threads { waiting, .. } => {
-                let result = waiting.pop_front().ok_or(Error::Worker)?;
+                let result = waiting.pop_front().ok_or(WorkerDied)?;
                 // An error means the worker panicked and dropped the reply.
-                result.recv().map_err(|_| Error::Worker)
+                result.recv().map_err(|_| WorkerDied)
             }
         }
     }
