@@ -17,9 +17,8 @@ pub(crate) use self::{
     entry::{EntryRef, RawEntry, XattrRefs, clean_name},
     json::{Scanner, Stop},
     parse::{Ended, Progress, TocParser, excerpt, folds_to},
-    storage::json_text,
     time::{format_modtime, format_time, parse_modtime, parse_time},
-    write::{Style, write_entry},
+    write::{Style, json_text, write_entry},
 };
 use crate::{Error, Limits};
 

@@ -3,14 +3,9 @@
 //! Strings are escaped as in the other form, but that backspace and form feed have no short escapes. Names of owners and
 //! inner offsets do not exist. Specification: eStargz, section 2.3.
 
-use std::io::Write as _;
-
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use dunnage_digest::Digest;
-
 use super::{
     RawEntry,
-    write::{digest_text, escaped},
+    write::{Fields, json_text},
 };
 
 /// One entry.
@@ -19,77 +14,26 @@ pub(super) fn storage_entry(entry: &RawEntry<'_>, out: &mut Vec<u8>) {
     json_text(entry.kind.as_str().as_bytes(), false, out);
     out.extend_from_slice(b",\"name\":");
     json_text(&entry.name, false, out);
-    text("linkName", &entry.link_name, out);
-    signed("mode", entry.mode, out);
-    unsigned("size", entry.size, out);
-    signed("uid", entry.uid, out);
-    signed("gid", entry.gid, out);
-    text("modtime", entry.modtime.as_bytes(), out);
-    text("accesstime", entry.access_time.as_bytes(), out);
-    text("changetime", entry.change_time.as_bytes(), out);
-    signed("devMajor", entry.dev_major, out);
-    signed("devMinor", entry.dev_minor, out);
-    if !entry.xattrs.is_empty() {
-        key("xattrs", out);
-        let mut open = b'{';
-        for (name, value) in &entry.xattrs {
-            out.push(open);
-            json_text(name, false, out);
-            out.extend_from_slice(b":\"");
-            out.extend_from_slice(STANDARD.encode(value).as_bytes());
-            out.push(b'"');
-            open = b',';
-        }
-        out.push(b'}');
-    }
-    digest("digest", entry.digest.as_ref(), out);
-    unsigned("offset", entry.offset, out);
-    unsigned("endOffset", entry.end_offset, out);
-    unsigned("chunkSize", entry.chunk_size, out);
-    unsigned("chunkOffset", entry.chunk_offset, out);
-    digest("chunkDigest", entry.chunk_digest.as_ref(), out);
-    text("chunkType", entry.chunk_type.as_str().as_bytes(), out);
+    let mut fields = Fields { out, indented: false };
+    fields.text("linkName", &entry.link_name);
+    fields.number("mode", entry.mode);
+    fields.number("size", entry.size);
+    fields.number("uid", entry.uid);
+    fields.number("gid", entry.gid);
+    fields.text("modtime", entry.modtime.as_bytes());
+    fields.text("accesstime", entry.access_time.as_bytes());
+    fields.text("changetime", entry.change_time.as_bytes());
+    fields.number("devMajor", entry.dev_major);
+    fields.number("devMinor", entry.dev_minor);
+    fields.xattrs(entry);
+    fields.digest("digest", entry.digest.as_ref());
+    fields.number("offset", entry.offset);
+    fields.number("endOffset", entry.end_offset);
+    fields.number("chunkSize", entry.chunk_size);
+    fields.number("chunkOffset", entry.chunk_offset);
+    fields.digest("chunkDigest", entry.chunk_digest.as_ref());
+    fields.text("chunkType", entry.chunk_type.as_str().as_bytes());
     out.push(b'}');
-}
-
-/// A string; whether backspace and form feed have short escapes is the one thing writers differ in.
-pub(crate) fn json_text(text: &[u8], short: bool, out: &mut Vec<u8>) {
-    escaped(text, short, out);
-}
-
-fn key(key: &str, out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(key.as_bytes());
-    out.extend_from_slice(b"\":");
-}
-
-fn text(name: &str, value: &[u8], out: &mut Vec<u8>) {
-    if !value.is_empty() {
-        key(name, out);
-        json_text(value, false, out);
-    }
-}
-
-fn unsigned(name: &str, value: u64, out: &mut Vec<u8>) {
-    if value != 0 {
-        key(name, out);
-        // Writing to a vector cannot fail.
-        let _ = write!(out, "{value}");
-    }
-}
-
-fn signed(name: &str, value: i64, out: &mut Vec<u8>) {
-    if value != 0 {
-        key(name, out);
-        let _ = write!(out, "{value}");
-    }
-}
-
-fn digest(name: &str, value: Option<&Digest>, out: &mut Vec<u8>) {
-    if let Some(value) = value {
-        key(name, out);
-        digest_text(value, out);
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! what is special in HTML or JavaScript (`<`, `>`, `&`, U+2028, U+2029). The compact form of containers/storage is in
 //! `storage.rs`. Specification: eStargz, section "Exact serialisation".
 
-use std::io::Write as _;
+use std::{fmt::Display, io::Write as _};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dunnage_digest::{Digest, encode_hex_into};
@@ -68,72 +68,83 @@ pub(crate) fn write_entry(style: Style, entry: &RawEntry<'_>, out: &mut Vec<u8>)
 /// One entry, indented.
 fn estargz_entry(entry: &RawEntry<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\t\t{\n\t\t\t\"name\": ");
-    string(&entry.name, out);
-    text("type", entry.kind.as_str().as_bytes(), out);
-    unsigned("size", entry.size, out);
-    text("modtime", entry.modtime.as_bytes(), out);
-    text("linkName", &entry.link_name, out);
-    signed("mode", entry.mode, out);
-    signed("uid", entry.uid, out);
-    signed("gid", entry.gid, out);
-    text("userName", &entry.user_name, out);
-    text("groupName", &entry.group_name, out);
-    unsigned("offset", entry.offset, out);
-    unsigned("innerOffset", entry.inner_offset, out);
-    signed("devMajor", entry.dev_major, out);
-    signed("devMinor", entry.dev_minor, out);
-    if !entry.xattrs.is_empty() {
-        key("xattrs", out);
-        let mut open: &[u8] = b"{\n\t\t\t\t";
-        for (name, value) in &entry.xattrs {
-            out.extend_from_slice(open);
-            string(name, out);
-            out.extend_from_slice(b": \"");
-            out.extend_from_slice(STANDARD.encode(value).as_bytes());
-            out.push(b'"');
-            open = b",\n\t\t\t\t";
-        }
-        out.extend_from_slice(b"\n\t\t\t}");
-    }
-    digest("digest", entry.digest.as_ref(), out);
-    unsigned("chunkOffset", entry.chunk_offset, out);
-    unsigned("chunkSize", entry.chunk_size, out);
-    digest("chunkDigest", entry.chunk_digest.as_ref(), out);
+    json_text(&entry.name, true, out);
+    let mut fields = Fields { out, indented: true };
+    fields.text("type", entry.kind.as_str().as_bytes());
+    fields.number("size", entry.size);
+    fields.text("modtime", entry.modtime.as_bytes());
+    fields.text("linkName", &entry.link_name);
+    fields.number("mode", entry.mode);
+    fields.number("uid", entry.uid);
+    fields.number("gid", entry.gid);
+    fields.text("userName", &entry.user_name);
+    fields.text("groupName", &entry.group_name);
+    fields.number("offset", entry.offset);
+    fields.number("innerOffset", entry.inner_offset);
+    fields.number("devMajor", entry.dev_major);
+    fields.number("devMinor", entry.dev_minor);
+    fields.xattrs(entry);
+    fields.digest("digest", entry.digest.as_ref());
+    fields.number("chunkOffset", entry.chunk_offset);
+    fields.number("chunkSize", entry.chunk_size);
+    fields.digest("chunkDigest", entry.chunk_digest.as_ref());
     out.extend_from_slice(b"\n\t\t}");
 }
 
-fn key(key: &str, out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\n\t\t\t\"");
-    out.extend_from_slice(key.as_bytes());
-    out.extend_from_slice(b"\": ");
+/// Fields behind the first one of an entry, left out if they are empty.
+pub(super) struct Fields<'a> {
+    pub(super) out: &'a mut Vec<u8>,
+    /// One field a line, and short escapes for backspace and form feed: the two things in which writers differ.
+    pub(super) indented: bool,
 }
 
-fn text(name: &str, value: &[u8], out: &mut Vec<u8>) {
-    if !value.is_empty() {
-        key(name, out);
-        string(value, out);
+impl Fields<'_> {
+    fn key(&mut self, key: &str) {
+        let (before, after): (&[u8], &[u8]) = if self.indented { (b",\n\t\t\t\"", b"\": ") } else { (b",\"", b"\":") };
+        self.out.extend_from_slice(before);
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(after);
     }
-}
 
-fn unsigned(name: &str, value: u64, out: &mut Vec<u8>) {
-    if value != 0 {
-        key(name, out);
-        // Writing to a vector cannot fail.
-        let _ = write!(out, "{value}");
+    pub(super) fn text(&mut self, key: &str, value: &[u8]) {
+        if !value.is_empty() {
+            self.key(key);
+            json_text(value, self.indented, self.out);
+        }
     }
-}
 
-fn signed(name: &str, value: i64, out: &mut Vec<u8>) {
-    if value != 0 {
-        key(name, out);
-        let _ = write!(out, "{value}");
+    pub(super) fn number<N: Display + Default + PartialEq>(&mut self, key: &str, value: N) {
+        if value != N::default() {
+            self.key(key);
+            // Writing to a vector cannot fail.
+            let _ = write!(self.out, "{value}");
+        }
     }
-}
 
-fn digest(name: &str, value: Option<&Digest>, out: &mut Vec<u8>) {
-    if let Some(value) = value {
-        key(name, out);
-        digest_text(value, out);
+    pub(super) fn digest(&mut self, key: &str, value: Option<&Digest>) {
+        if let Some(value) = value {
+            self.key(key);
+            digest_text(value, self.out);
+        }
+    }
+
+    pub(super) fn xattrs(&mut self, entry: &RawEntry<'_>) {
+        if entry.xattrs.is_empty() {
+            return;
+        }
+        self.key("xattrs");
+        let (line, colon, end) = if self.indented { ("\n\t\t\t\t", ": \"", "\n\t\t\t}") } else { ("", ":\"", "}") };
+        let mut open = b'{';
+        for (name, value) in &entry.xattrs {
+            self.out.push(open);
+            self.out.extend_from_slice(line.as_bytes());
+            json_text(name, self.indented, self.out);
+            self.out.extend_from_slice(colon.as_bytes());
+            self.out.extend_from_slice(STANDARD.encode(value).as_bytes());
+            self.out.push(b'"');
+            open = b',';
+        }
+        self.out.extend_from_slice(end.as_bytes());
     }
 }
 
@@ -145,12 +156,8 @@ pub(super) fn digest_text(digest: &Digest, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-fn string(text: &[u8], out: &mut Vec<u8>) {
-    escaped(text, true, out);
-}
-
 /// A string. Whether backspace and form feed have short escapes depends on what made the document.
-pub(super) fn escaped(text: &[u8], short: bool, out: &mut Vec<u8>) {
+pub(crate) fn json_text(text: &[u8], short: bool, out: &mut Vec<u8>) {
     out.push(b'"');
     for piece in text.utf8_chunks() {
         valid(piece.valid().as_bytes(), short, out);
@@ -216,7 +223,7 @@ mod tests {
             ("…\u{202a}", "\"…\u{202a}\""),
         ] {
             let mut out = Vec::new();
-            string(plain.as_bytes(), &mut out);
+            json_text(plain.as_bytes(), true, &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), wanted);
         }
     }
@@ -229,7 +236,7 @@ mod tests {
             (b"\xe2\x82<\xed\xa0\x80\xe2\x80\xa8", "\"\\ufffd\\ufffd\\u003c\\ufffd\\ufffd\\ufffd\\u2028\""),
         ] {
             let mut out = Vec::new();
-            string(bytes, &mut out);
+            json_text(bytes, true, &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), wanted);
         }
     }
