@@ -1,0 +1,107 @@
+//! The metadata key `compression`.
+
+use std::{fmt, str::FromStr};
+
+use crate::{Dialect, Error, Metadata};
+
+/// How a body is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "closed: gVisor refuses every other value")]
+pub enum Compression {
+    /// `flate-best-speed`: chunks of 1 MiB, each a deflate stream of its own.
+    FlateBestSpeed,
+    /// `none`: the payload as it is, or in frames if there are MACs.
+    None,
+}
+
+impl Compression {
+    /// The metadata key.
+    pub const KEY: &'static str = "compression";
+
+    /// The name as metadata has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FlateBestSpeed => "flate-best-speed",
+            Self::None => "none",
+        }
+    }
+
+    /// What the metadata say; if they say nothing, or the empty text, the default of the dialect.
+    ///
+    /// Only for writers: a file that says nothing is told by its bytes when it is read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidFlags`] for a value that is no compression.
+    pub fn from_metadata(metadata: &Metadata, dialect: Dialect) -> Result<Self, Error> {
+        Ok(Self::named_in(metadata)?.unwrap_or_else(|| dialect.default_compression()))
+    }
+
+    /// Sets the metadata key; returns what it held.
+    pub fn write_to_metadata(self, metadata: &mut Metadata) -> Option<String> {
+        metadata.insert(Self::KEY, self.as_str())
+    }
+
+    /// What the metadata name, if anything.
+    pub(crate) fn named_in(metadata: &Metadata) -> Result<Option<Self>, Error> {
+        match metadata.get(Self::KEY) {
+            None | Some("") => Ok(None),
+            Some(value) => value.parse().map(Some),
+        }
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Compression {
+    type Err = Error;
+
+    /// Exactly one of the two names; the empty text is neither.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text {
+            "flate-best-speed" => Ok(Self::FlateBestSpeed),
+            "none" => Ok(Self::None),
+            other => Err(Error::InvalidFlags { value: other.to_owned() }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_exact() {
+        for compression in [Compression::FlateBestSpeed, Compression::None] {
+            assert_eq!(compression.to_string().parse::<Compression>().unwrap(), compression);
+        }
+        for wrong in ["", "None", "NONE", "none ", "flate", "zstd"] {
+            assert!(matches!(wrong.parse::<Compression>(), Err(Error::InvalidFlags { value }) if value == wrong));
+        }
+    }
+
+    #[test]
+    fn a_missing_name_is_the_default_of_the_dialect() {
+        let mut metadata = Metadata::new();
+        for value in [None, Some("")] {
+            if let Some(value) = value {
+                metadata.insert(Compression::KEY, value);
+            }
+            for (dialect, wanted) in [
+                (Dialect::L, Compression::FlateBestSpeed),
+                (Dialect::A, Compression::FlateBestSpeed),
+                (Dialect::C, Compression::FlateBestSpeed),
+                (Dialect::D, Compression::None),
+            ] {
+                assert_eq!(Compression::from_metadata(&metadata, dialect).unwrap(), wanted);
+            }
+        }
+        assert_eq!(Compression::None.write_to_metadata(&mut metadata).as_deref(), Some(""));
+        assert_eq!(Compression::from_metadata(&metadata, Dialect::A).unwrap(), Compression::None);
+    }
+}

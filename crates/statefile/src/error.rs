@@ -1,0 +1,233 @@
+//! Errors of reading and writing state files, sorted by whose problem it is.
+//!
+//! Every variant can be cloned, because a reader or writer that failed once keeps its error and gives it again.
+
+use std::{fmt, io, sync::Arc};
+
+use dunnage_digest::{Cancelled, ErrorKind, Offset};
+
+/// Why a state file could not be written or was refused.
+#[derive(Clone, Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages name the fields")]
+#[non_exhaustive]
+pub enum Error {
+    /// The source failed; the file itself may be fine. Never taken for the end of the file.
+    #[error("cannot read {part} at offset {at}")]
+    Read { part: Part, at: Offset, source: Arc<io::Error> },
+    /// The sink failed.
+    #[error("cannot write {part}")]
+    Write { part: Part, source: Arc<io::Error> },
+    /// The source or the sink of a copy failed that the operating system made.
+    #[error("cannot copy the payload")]
+    Copy { source: Arc<io::Error> },
+    /// The first eight bytes are not `gVisorSF`.
+    #[error("bad magic at offset 0x0: expected `gVisorSF`, got `{}`", .got.escape_ascii())]
+    BadMagic { got: Vec<u8> },
+    /// The length of the metadata is over the cap.
+    #[error("invalid metadata length at offset 0x8: {got} bytes, over the cap of {cap}")]
+    InvalidMetadataLength { got: u64, cap: u64 },
+    /// The file ends inside of something.
+    #[error("truncated {part} at offset {at}: expected {expected} bytes, got {got}")]
+    Truncated { part: Part, at: Offset, expected: u64, got: u64 },
+    /// The bytes contradict the format.
+    #[error("malformed {part} at offset {at}: expected {expected}, got {got}")]
+    Malformed { part: Part, at: Offset, expected: String, got: String },
+    /// The metadata is not a JSON object of strings.
+    #[error("malformed metadata at offset {at}: {reason}")]
+    Metadata { at: Offset, reason: String },
+    /// The metadata names a compression that does not exist.
+    #[error("invalid compression `{}`: expected `none` or `flate-best-speed`", shown(.value))]
+    InvalidFlags { value: String },
+    /// A MAC does not match: the bytes were changed, or the key is another one.
+    #[error("MAC mismatch of {part} at offset {at}{}", said(*.hint))]
+    HashMismatch { part: Part, at: Offset, hint: Hint },
+    /// The file was written with a key, and none was given.
+    #[error("the file is keyed (MAC at offset {at}): a key is needed to read it")]
+    KeyRequired { at: Offset },
+    /// The bytes read well in two ways that differ in content, and nothing says which is meant.
+    #[error("ambiguous body at offset {at}: {reason}; name the dialect to decide")]
+    Ambiguous { at: Offset, reason: &'static str },
+    /// A variant that is recognised and not read.
+    #[error("unsupported dialect: {what}")]
+    Unsupported { what: &'static str },
+    /// Well formed, but beyond [`Limits`](crate::Limits).
+    #[error("{part} at offset {at}: {asked} is over the limit of {limit}")]
+    Limit { part: Part, at: Offset, limit: u64, asked: u64 },
+    /// The payload is not as long as it was said to be.
+    #[error("payload of {got} bytes, expected {expected} ({by})")]
+    Length { expected: u64, got: u64, by: &'static str },
+    /// A metadata key that belongs to the format was given by the caller.
+    #[error("invalid metadata: the key `{}` is reserved", shown(.key))]
+    MetadataInvalid { key: String },
+    /// A metadata key that the caller relies on is not in the file.
+    #[error("missing metadata: no key `{}`", shown(.key))]
+    MetadataMissing { key: String },
+    /// A key without a single byte.
+    #[error("a key must have at least one byte")]
+    EmptyKey,
+    /// A key that HMAC cannot tell from no key at all.
+    #[error("a key of zero bytes only is equal to no key: refused for writing")]
+    WeakKey,
+    /// The call is wrong, whatever the input.
+    #[error("{0}")]
+    Misuse(String),
+    /// The caller asked to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+    /// A worker thread ended without a result.
+    #[error("a worker thread died")]
+    Worker,
+}
+
+/// A part of a state file, for messages. Chunks and frames are counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the parts of the format, by their names")]
+#[non_exhaustive]
+pub enum Part {
+    Magic,
+    MetadataLength,
+    Metadata,
+    MetadataKeys,
+    HeaderMac,
+    Header,
+    ChunkSize,
+    ChunkSizeMac,
+    ChunkLength(u64),
+    Chunk(u64),
+    ChunkMac(u64),
+    FrameLength(u64),
+    Frame(u64),
+    FrameMac(u64),
+    Payload,
+    LookAhead,
+    Page,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Magic => f.write_str("magic"),
+            Self::MetadataLength => f.write_str("metadata length"),
+            Self::Metadata => f.write_str("metadata"),
+            Self::MetadataKeys => f.write_str("number of metadata keys"),
+            Self::HeaderMac => f.write_str("header MAC"),
+            Self::Header => f.write_str("header"),
+            Self::ChunkSize => f.write_str("chunk size"),
+            Self::ChunkSizeMac => f.write_str("chunk size MAC"),
+            Self::ChunkLength(index) => write!(f, "length of chunk {index}"),
+            Self::Chunk(index) => write!(f, "chunk {index}"),
+            Self::ChunkMac(index) => write!(f, "MAC of chunk {index}"),
+            Self::FrameLength(index) => write!(f, "length of frame {index}"),
+            Self::Frame(index) => write!(f, "frame {index}"),
+            Self::FrameMac(index) => write!(f, "MAC of frame {index}"),
+            Self::Payload => f.write_str("payload"),
+            Self::LookAhead => f.write_str("start of the body"),
+            Self::Page => f.write_str("page range"),
+        }
+    }
+}
+
+/// What is known about a MAC that does not match.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Hint {
+    /// Nothing.
+    #[default]
+    None,
+    /// The file carries the unkeyed checksum of dialects L to C: it was written without a key.
+    WrittenWithoutKey,
+    /// The MAC matches as that of a body without chaining, which is not what was asked for.
+    NotChained,
+}
+
+fn said(hint: Hint) -> &'static str {
+    match hint {
+        Hint::None => "",
+        Hint::WrittenWithoutKey => ": the file carries the checksum of a file written without a key",
+        Hint::NotChained => ": it matches as the MAC of an older dialect",
+    }
+}
+
+impl Error {
+    /// Whose problem it is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Read { .. } | Self::Write { .. } | Self::Copy { .. } | Self::Worker => ErrorKind::Io,
+            Self::BadMagic { .. }
+            | Self::InvalidMetadataLength { .. }
+            | Self::Truncated { .. }
+            | Self::Malformed { .. }
+            | Self::Metadata { .. }
+            | Self::InvalidFlags { .. } => ErrorKind::Malformed,
+            Self::HashMismatch { .. } => ErrorKind::Integrity,
+            Self::KeyRequired { .. } => ErrorKind::Auth,
+            Self::Unsupported { .. } => ErrorKind::Unsupported,
+            Self::Limit { .. } => ErrorKind::LimitExceeded,
+            Self::Ambiguous { .. } | Self::Length { .. } => ErrorKind::Inconsistent,
+            Self::MetadataMissing { .. } => ErrorKind::NotFound,
+            Self::MetadataInvalid { .. } | Self::EmptyKey | Self::WeakKey | Self::Misuse(_) => ErrorKind::Misuse,
+            Self::Cancelled(_) => ErrorKind::Cancelled,
+        }
+    }
+
+    pub(crate) fn write(part: Part) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Write { part, source: Arc::new(source) }
+    }
+
+    pub(crate) fn read(part: Part, at: u64) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Read { part, at: Offset::new(at), source: Arc::new(source) }
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::Read { source, .. } | Error::Write { source, .. } | Error::Copy { source } => match source.kind() {
+                // Whoever retries an interrupted call would get the latched error for ever.
+                io::ErrorKind::Interrupted => io::ErrorKind::Other,
+                kind => kind,
+            },
+            Error::Truncated { .. } => io::ErrorKind::UnexpectedEof,
+            Error::Worker | Error::Cancelled(_) => io::ErrorKind::Other,
+            Error::MetadataInvalid { .. } | Error::EmptyKey | Error::WeakKey | Error::Misuse(_) => {
+                io::ErrorKind::InvalidInput
+            }
+            _ => io::ErrorKind::InvalidData,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// A text for a message: what a terminal could take for a command is escaped, and what is too long is cut.
+pub(crate) fn shown(text: &str) -> String {
+    const LONGEST: usize = 64;
+    let mut shown: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_in_messages_are_escaped_and_cut() {
+        let error = Error::InvalidFlags { value: format!("\x1b[31m\n{}", "x".repeat(100)) };
+        let text = error.to_string();
+        assert!(text.starts_with("invalid compression `\\u{1b}[31m\\nxxx"), "{text}");
+        assert!(text.contains("x…`: expected"), "{text}");
+        assert!(text.len() < 160, "{text}");
+    }
+
+    #[test]
+    fn an_io_error_keeps_the_error_inside() {
+        let error = Error::Truncated { part: Part::Chunk(3), at: Offset::new(0x4a4), expected: 22, got: 7 };
+        let error = io::Error::from(error);
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()).unwrap();
+        assert_eq!(inner.to_string(), "truncated chunk 3 at offset 0x4a4: expected 22 bytes, got 7");
+    }
+}

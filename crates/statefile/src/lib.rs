@@ -1,0 +1,39 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
+
+mod codec;
+mod compression;
+mod detect;
+mod dialect;
+mod error;
+mod header;
+mod key;
+mod layout;
+mod limits;
+mod metadata;
+mod options;
+mod pool;
+mod reader;
+mod source;
+mod tail;
+mod timestamp;
+mod unit;
+mod writer;
+
+pub use crate::{
+    codec::Codec,
+    compression::Compression,
+    dialect::{Body, Dialect, Macs},
+    error::{Error, Hint, Part},
+    header::{MAGIC, is_statefile, metadata_unverified},
+    key::{Key, MAC_LEN},
+    layout::{BodyMacs, Dialects, HeaderMac, Layout},
+    limits::Limits,
+    metadata::{MAX_METADATA_LEN, Metadata},
+    options::{Frames, Mode, ReadOptions, WriteOptions},
+    reader::Reader,
+    tail::Tail,
+    timestamp::Timestamp,
+    writer::{Writer, Written},
+};
