@@ -7,6 +7,7 @@ mod compression;
 mod detect;
 mod dialect;
 mod error;
+mod file;
 mod header;
 mod key;
 mod layout;
@@ -26,6 +27,7 @@ pub use crate::{
     compression::Compression,
     dialect::{Body, Dialect, Macs},
     error::{Error, Hint, Part},
+    file::{File, Summary, Verified},
     header::{MAGIC, is_statefile, metadata_unverified},
     key::{Key, MAC_LEN},
     layout::{BodyMacs, Dialects, HeaderMac, Layout},

@@ -58,19 +58,26 @@ enum Engine {
 }
 
 struct Units {
-    rules: Arc<Rules>,
+    feed: Feed,
     pool: Ordered<Job, Done>,
     in_flight: usize,
+    current: Option<Done>,
+    position: usize,
+    short: Option<(u64, u64, u64)>,
+}
+
+/// Units on their way from the source to the workers.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    pub(crate) rules: Arc<Rules>,
     /// The MAC in front of the next unit to be read.
     chain: Tag,
     /// Index of the last unit read.
     read: u64,
     /// Nothing more is to be read: the end, or what is wrong there.
-    end: Option<Result<(), Error>>,
-    current: Option<Done>,
-    position: usize,
-    short: Option<(u64, u64, u64)>,
-    spare: Vec<Job>,
+    pub(crate) end: Option<Result<(), Error>>,
+    /// Memory to be used again.
+    pub(crate) spare: Vec<Job>,
 }
 
 impl<R: Read> Reader<R> {
@@ -192,6 +199,18 @@ impl<R: Read> Reader<R> {
 
     pub(crate) const fn options(&self) -> &ReadOptions {
         &self.options
+    }
+
+    pub(crate) const fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The units as they are stored, and where they come from; `None` for bodies without MACs and chunks.
+    pub(crate) fn units_mut(&mut self) -> Option<(&mut Feed, &mut Source<R>)> {
+        match &mut self.engine {
+            Engine::Units(units) => Some((&mut units.feed, &mut self.source)),
+            Engine::Raw | Engine::Frames { .. } => None,
+        }
     }
 
     /// Writes all that is left of the payload to `sink`, from the memory where it was verified; the bytes that it was.
@@ -346,7 +365,7 @@ impl<R: Read> Reader<R> {
 impl Engine {
     fn chunk_size(&self) -> Option<u32> {
         match self {
-            Self::Units(units) => units.rules.chunk_size,
+            Self::Units(units) => units.feed.rules.chunk_size,
             Self::Raw | Self::Frames { .. } => None,
         }
     }
@@ -386,18 +405,8 @@ impl Units {
             move |job| checker.check(job)
         });
         let in_flight = rules.jobs_in_flight(threads);
-        Self {
-            rules,
-            pool,
-            in_flight,
-            chain,
-            read: 0,
-            end: None,
-            current: None,
-            position: 0,
-            short: None,
-            spare: Vec::new(),
-        }
+        let feed = Feed { rules, chain, read: 0, end: None, spare: Vec::new() };
+        Self { feed, pool, in_flight, current: None, position: 0, short: None }
     }
 
     fn prepared(&self) -> &[u8] {
@@ -414,22 +423,22 @@ impl Units {
     ) -> Result<(), Error> {
         while self.prepared().is_empty() {
             if let Some(done) = self.current.take() {
-                self.spare.push(done.job);
+                self.feed.spare.push(done.job);
                 done.result?;
             }
             self.position = 0;
-            while self.end.is_none() && self.pool.in_flight() < self.in_flight {
-                let job = self.read_job(source);
+            while self.feed.end.is_none() && self.pool.in_flight() < self.in_flight {
+                let job = self.feed.read_job(source);
                 if !job.units.is_empty() {
                     self.pool.submit(job)?;
                 }
             }
             if self.pool.in_flight() == 0 {
-                return self.end.clone().unwrap_or(Ok(()));
+                return self.feed.end.clone().unwrap_or(Ok(()));
             }
             let done = self.pool.take()?;
             if !done.job.units.is_empty() {
-                short_before_the_end(&self.rules, self.short.take())?;
+                short_before_the_end(&self.feed.rules, self.short.take())?;
             }
             self.short = done.short;
             *units = units.saturating_add(done.right);
@@ -440,9 +449,11 @@ impl Units {
         }
         Ok(())
     }
+}
 
+impl Feed {
     /// The next units, as many as make a job. What is wrong with the one behind them is kept for later.
-    fn read_job<R: Read>(&mut self, source: &mut Source<R>) -> Job {
+    pub(crate) fn read_job<R: Read>(&mut self, source: &mut Source<R>) -> Job {
         let mut job = self.spare.pop().unwrap_or_default();
         job.units.clear();
         job.chain = self.chain;

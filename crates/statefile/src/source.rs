@@ -26,6 +26,11 @@ impl<R: Read> Source<R> {
         Self { inner, buffer: Vec::new(), start: 0, end: 0, at: 0, ended: false, ahead: true }
     }
 
+    /// A stream that stands at this offset of the file.
+    pub(crate) const fn at(inner: R, at: u64) -> Self {
+        Self { inner, buffer: Vec::new(), start: 0, end: 0, at, ended: false, ahead: true }
+    }
+
     /// One that takes no byte more from `inner` than it hands on.
     pub(crate) const fn exact(inner: R) -> Self {
         Self { inner, buffer: Vec::new(), start: 0, end: 0, at: 0, ended: false, ahead: false }

@@ -1,0 +1,111 @@
+//! All groups of a file, read and checked by many threads, and taken in order.
+//!
+//! A worker first gets memory and then the next group, so the group that is waited for is always one that has memory. There is
+//! memory for two groups a thread; when all of it is filled and waiting, nobody reads on.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use dunnage_digest::ReadAt;
+
+use super::{
+    File,
+    index::{Group, Index},
+};
+use crate::{
+    Error, options,
+    unit::{Checker, Done, Job, short_before_the_end},
+};
+
+/// A group, verified; nothing for one that is too long to be held, which was only verified.
+type Checked = Result<Option<Done>, Error>;
+
+impl<S: ReadAt> File<S> {
+    /// Verifies group after group and shows each to `deliver`, in order. The first thing that is wrong ends it, and what comes
+    /// before that in the file has been shown by then; also what is right in the group that it is in, if `partial`.
+    pub(super) fn in_order(
+        &self,
+        index: &Index,
+        partial: bool,
+        deliver: &mut dyn FnMut(&Group, Option<&Done>) -> Result<(), Error>,
+    ) -> Result<(), Error>
+    where
+        S: Sync,
+    {
+        let mut short = None;
+        let mut take = |group: &Group, checked: Checked| -> Result<Option<Job>, Error> {
+            self.options.cancel.check()?;
+            let Some(mut done) = checked? else {
+                deliver(group, None)?;
+                return Ok(None);
+            };
+            short_before_the_end(&self.rules, short)?;
+            short = done.short;
+            let result = std::mem::replace(&mut done.result, Ok(()));
+            if result.is_ok() || partial {
+                deliver(group, Some(&done))?;
+            }
+            result.map(|()| Some(done.job))
+        };
+        let threads = options::threads(self.options.threads).min(index.groups.len());
+        if threads <= 1 {
+            let (mut checker, mut job) = (Checker::new(&self.rules), Job::default());
+            for group in &index.groups {
+                let checked = self.check(group, &mut checker, job);
+                job = take(group, checked)?.unwrap_or_default();
+            }
+            return index.end.clone();
+        }
+        let (next, groups) = (&AtomicUsize::new(0), &index.groups);
+        thread::scope(|scope| {
+            let (memory, jobs) = unbounded::<Job>();
+            let (results, checked) = unbounded::<(usize, Checked)>();
+            for _ in 0..self.rules.jobs_in_flight(threads) {
+                let _ = memory.send(Job::default());
+            }
+            for _ in 0..threads {
+                let (jobs, results) = (jobs.clone(), results.clone());
+                let worker = move || self.work(groups, next, &jobs, &results);
+                thread::Builder::new().name("dunnage-worker".to_owned()).spawn_scoped(scope, worker).map_err(|_| Error::Worker)?;
+            }
+            drop((jobs, results));
+            let mut early = BTreeMap::new();
+            for (number, group) in groups.iter().enumerate() {
+                let now = loop {
+                    if let Some(now) = early.remove(&number) {
+                        break now;
+                    }
+                    let (number, result) = checked.recv().map_err(|_| Error::Worker)?;
+                    early.insert(number, result);
+                };
+                let job = take(group, now)?;
+                // When this ends early, `memory` is dropped, and the workers find none.
+                let _ = memory.send(job.unwrap_or_default());
+            }
+            index.end.clone()
+        })
+    }
+
+    fn work(&self, groups: &[Group], next: &AtomicUsize, jobs: &Receiver<Job>, results: &Sender<(usize, Checked)>) {
+        let mut checker = Checker::new(&self.rules);
+        for job in jobs {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(group) = groups.get(number) else { break };
+            if results.send((number, self.check(group, &mut checker, job))).is_err() {
+                break;
+            }
+        }
+    }
+
+    fn check(&self, group: &Group, checker: &mut Checker, mut job: Job) -> Checked {
+        if group.is_huge {
+            return self.huge_frame(group, &mut |_| Ok(())).map(|()| None);
+        }
+        self.load(group, &mut job)?;
+        Ok(Some(checker.check(job)))
+    }
+}

@@ -1,0 +1,74 @@
+//! Checking all of a file.
+
+use dunnage_digest::ReadAt;
+
+use super::File;
+use crate::{
+    Body, Error, Layout, Tail,
+    tail::TailRule,
+};
+
+/// What was found in a file that is right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Verified {
+    /// What the file is; [`Layout::cautions`] says what its MACs do not tell.
+    pub layout: Layout,
+    /// Chunks or frames; 0 for a raw body.
+    pub units: u64,
+    /// Bytes of payload.
+    pub payload_len: u64,
+    /// Bytes of the file.
+    pub file_len: u64,
+    /// Whether the end looks like one. The format has no mark for it.
+    pub tail: Tail,
+    /// Whether the payload has the length that the caller or the metadata asked for; then the tail is no question.
+    pub length_is_known: bool,
+}
+
+impl<S: ReadAt + Sync> File<S> {
+    /// Compares every MAC, inflates every chunk and checks every length, with all threads and in constant memory.
+    ///
+    /// `progress` is told the bytes of the file that were checked so far, now and then. Of a raw body there is nothing to be
+    /// checked but its length.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong first, by its place in the file.
+    pub fn verify(&self, progress: &mut dyn FnMut(u64)) -> Result<Verified, Error> {
+        let index = self.index()?;
+        let mut tail = TailRule::new(self.layout.body, self.chunk_size());
+        let mut payload_len = 0_u64;
+        if self.layout.body == Body::Raw || (self.rules.mac.is_none() && self.rules.chunk_size.is_none()) {
+            index.end.clone()?;
+            payload_len = if self.layout.body == Body::Raw { self.body_len() } else { index.stored };
+        } else {
+            self.in_order(&index, false, &mut |group, done| {
+                let (len, last) = match done {
+                    Some(done) => (done.payload().len() as u64, done.last_len),
+                    None => (group.stored, group.stored),
+                };
+                payload_len = payload_len.saturating_add(len);
+                tail.unit(last);
+                progress(group.end);
+                Ok(())
+            })?;
+        }
+        let expected = self.expected()?;
+        match expected {
+            Some((expected, by)) if expected != payload_len => {
+                return Err(Error::Length { expected, got: payload_len, by });
+            }
+            _ => {}
+        }
+        progress(self.size);
+        Ok(Verified {
+            layout: self.layout.clone(),
+            units: index.units,
+            payload_len,
+            file_len: self.size,
+            tail: tail.tail(),
+            length_is_known: expected.is_some(),
+        })
+    }
+}
