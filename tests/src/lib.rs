@@ -28,6 +28,7 @@ pub mod mutation;
 pub mod parallel;
 pub mod random;
 pub mod sandbox;
+pub mod statefile;
 pub mod stored;
 pub mod tarball;
 pub mod tarview;

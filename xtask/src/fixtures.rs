@@ -4,6 +4,7 @@
 
 mod estargz;
 mod kept;
+mod statefile;
 mod tar;
 
 use std::{
@@ -85,6 +86,7 @@ pub(crate) fn run(check: bool) -> Result<()> {
 
 fn make() -> Result<Vec<Fixture>> {
     let mut fixtures = estargz::all()?;
+    fixtures.extend(statefile::all()?);
     fixtures.extend(tar::all());
     fixtures.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(fixtures)

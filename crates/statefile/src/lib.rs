@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
 
+mod asynchronous;
 mod codec;
 mod compression;
 mod detect;
@@ -19,10 +20,12 @@ mod reader;
 mod source;
 mod tail;
 mod timestamp;
+mod transcode;
 mod unit;
 mod writer;
 
 pub use crate::{
+    asynchronous::{AsyncOptions, AsyncReader, Completed, ScopedReader, Ticket, read_scoped},
     codec::Codec,
     compression::Compression,
     dialect::{Body, Dialect, Macs},
@@ -37,5 +40,6 @@ pub use crate::{
     reader::Reader,
     tail::Tail,
     timestamp::Timestamp,
+    transcode::{convert, rekey},
     writer::{Writer, Written},
 };

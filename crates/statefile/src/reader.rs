@@ -53,7 +53,7 @@ enum Engine {
     /// The payload is what is left of the source.
     Raw,
     /// Frames without MACs: the bytes left of the one that is being read.
-    Frames { rules: Arc<Rules>, left: u64 },
+    Frames { rules: Arc<Rules>, len: u64, left: u64 },
     Units(Box<Units>),
 }
 
@@ -126,7 +126,7 @@ impl<R: Read> Reader<R> {
         let mut chain = Tag::default();
         let engine = match layout.body {
             Body::Raw => Engine::Raw,
-            Body::Frames(_) if rules.mac.is_none() => Engine::Frames { rules: Arc::new(rules), left: 0 },
+            Body::Frames(_) if rules.mac.is_none() => Engine::Frames { rules: Arc::new(rules), len: 0, left: 0 },
             body => {
                 if let Body::Chunks(_) = body {
                     let len = chunk_size_len(body);
@@ -285,14 +285,15 @@ impl<R: Read> Reader<R> {
     fn prepare(&mut self) -> Result<usize, Error> {
         let available = match &mut self.engine {
             Engine::Raw => self.source.peek(1, Part::Payload)?.len() as u64,
-            Engine::Frames { rules, left } => {
+            Engine::Frames { rules, len, left } => {
                 if *left == 0 {
-                    *left = next_frame(&mut self.source, rules, &mut self.units)?;
+                    *len = next_frame(&mut self.source, rules, &mut self.units)?;
+                    *left = *len;
                 }
                 match *left {
                     0 => 0,
                     left => match self.source.peek(1, Part::Frame(self.units))?.len() as u64 {
-                        0 => return Err(cut_frame(&self.source, self.units, left)),
+                        0 => return Err(cut_frame(&self.source, self.units, *len, left)),
                         buffered => buffered.min(left),
                     },
                 }
@@ -345,7 +346,7 @@ impl<R: Read> Reader<R> {
         };
         let part = if matches!(self.engine, Engine::Raw) { Part::Payload } else { Part::Frame(self.units) };
         let result = self.source.read(buf.get_mut(..len)?, part).and_then(|got| match &mut self.engine {
-            Engine::Frames { left, .. } if got == 0 => Err(cut_frame(&self.source, self.units, *left)),
+            Engine::Frames { len, left, .. } if got == 0 => Err(cut_frame(&self.source, self.units, *len, *left)),
             Engine::Frames { left, .. } => {
                 *left = left.saturating_sub(got as u64);
                 Ok(got)
@@ -393,8 +394,9 @@ fn read_len<R: Read>(source: &mut Source<R>, rules: &Rules, index: u64) -> Resul
     }
 }
 
-fn cut_frame<R: Read>(source: &Source<R>, index: u64, left: u64) -> Error {
-    truncated(Part::Frame(index), source.position(), left, 0)
+fn cut_frame<R: Read>(source: &Source<R>, index: u64, len: u64, left: u64) -> Error {
+    let got = len.saturating_sub(left);
+    truncated(Part::Frame(index), source.position().saturating_sub(got), len, got)
 }
 
 impl Units {

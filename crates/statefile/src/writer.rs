@@ -48,7 +48,7 @@ pub struct Writer<W: Write> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Written {
-    /// Bytes of payload.
+    /// Bytes of payload; 0 where deflate chunks were copied as they are, and nobody looked inside.
     pub payload_len: u64,
     /// Bytes of the file.
     pub file_len: u64,
@@ -231,6 +231,19 @@ impl<W: Write> Writer<W> {
         }
         self.sink.flush().map_err(Error::write(Part::Payload))?;
         Ok((self.sink, self.written))
+    }
+
+    /// The sink, if the payload goes there as it is. Whoever writes to it tells [`count_raw`](Self::count_raw).
+    pub(crate) fn raw_sink(&mut self) -> Result<Option<&mut W>, Error> {
+        match &mut self.engine {
+            Engine::Raw { buffer } => flush_raw(&mut self.sink, buffer).map(|()| Some(&mut self.sink)),
+            Engine::Units(_) => Ok(None),
+        }
+    }
+
+    pub(crate) fn count_raw(&mut self, len: u64) -> Result<(), Error> {
+        self.written.file_len = self.written.file_len.saturating_add(len);
+        self.count(len)
     }
 
     fn check_failed(&self) -> Result<(), Error> {

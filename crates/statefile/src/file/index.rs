@@ -53,7 +53,7 @@ impl Index {
         let mut look = Anywhere::new(&file.source, file.size);
         let mut at = file.body_at.saturating_add(chunk_size_len(body) as u64);
         while at < file.size {
-            if index.units % 4096 == 0 {
+            if index.units.is_multiple_of(4096) {
                 file.options.cancel.check()?;
             }
             match file.unit(&mut look, at, index.units.saturating_add(1)) {

@@ -345,7 +345,7 @@ impl<S: ReadAt> File<S> {
         let index = self.index()?;
         let limits = self.expected()?;
         let mut copied = 0_u64;
-        let mut check = |copied: u64| match limits {
+        let check = |copied: u64| match limits {
             Some((expected, by)) if copied > expected => Err(Error::Length { expected, got: copied, by }),
             _ if copied > self.options.limits.payload => Err(Error::Limit {
                 part: Part::Payload,

@@ -24,6 +24,9 @@ use crate::{
 /// A group, verified; nothing for one that is too long to be held, which was only verified.
 type Checked = Result<Option<Done>, Error>;
 
+/// Takes a group's payload.
+type Deliver<'a> = &'a mut dyn FnMut(&Group, Option<&Done>) -> Result<(), Error>;
+
 impl<S: ReadAt> File<S> {
     /// Verifies group after group and shows each to `deliver`, in order. The first thing that is wrong ends it, and what comes
     /// before that in the file has been shown by then; also what is right in the group that it is in, if `partial`.
@@ -31,7 +34,7 @@ impl<S: ReadAt> File<S> {
         &self,
         index: &Index,
         partial: bool,
-        deliver: &mut dyn FnMut(&Group, Option<&Done>) -> Result<(), Error>,
+        deliver: Deliver<'_>,
     ) -> Result<(), Error>
     where
         S: Sync,

@@ -1,0 +1,206 @@
+//! Files made of files: another key, another dialect, another compression.
+//!
+//! MACs cover chunks as they are stored, so a change of keys hashes and copies, and inflates nothing. Workers compare the old MAC
+//! of each unit and begin the new one; only the few bytes that chain it to the unit before are hashed in order.
+
+use std::{
+    io::{BufWriter, Read, Write},
+    sync::Arc,
+};
+
+use crate::{
+    Body, Compression, Dialect, Error, Key, Macs, Metadata, Part, Reader, WriteOptions, Writer, Written,
+    header::Header,
+    key::{Mac, Running, Tag},
+    options,
+    pool::Ordered,
+    unit::{Checker, Done, Job},
+};
+
+/// What a file becomes.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    header: &'a Header,
+    key: Option<&'a Key>,
+    dialect: Dialect,
+    compression: Compression,
+}
+
+/// Writes the file that `source` reads again under another key: from one to another, from none to one, from one to none.
+///
+/// Magic, length and metadata stay as they are, byte for byte, and so do the chunks of a deflate body: nothing is inflated, and so
+/// nothing says whether they would inflate. The dialect is the newest that the file can be of.
+///
+/// `source` must not have been read from.
+///
+/// # Errors
+///
+/// What reading can fail with, the first by its place in the file; [`Error::WeakKey`]; [`Error::Write`] if the sink fails. What was
+/// written by then is to be thrown away.
+pub fn rekey<R: Read, W: Write>(source: Reader<R>, sink: W, key: Option<&Key>) -> Result<(W, Written), Error> {
+    let header = source.header().clone();
+    let dialect = source.layout().dialects.newest();
+    let target = Target { header: &header, key, dialect, compression: source.layout().compression };
+    let options = WriteOptions { dialect, threads: source.options().threads, ..WriteOptions::default() };
+    transcode(source, sink, target, &options)
+}
+
+/// Writes the file that `source` reads again as another dialect, or with another compression, under `key`.
+///
+/// Without a compression in the options it stays as it is, and then the chunks of a deflate body are copied as they are. The metadata
+/// stay as they are, `_timestamp` among them, but for `compression` where it changes or was not there, and for
+/// [`Metadata::LENGTH`] if the options give one.
+///
+/// `source` must not have been read from.
+///
+/// # Errors
+///
+/// As [`rekey`], and those of [`Writer::new`].
+pub fn convert<R: Read, W: Write>(
+    source: Reader<R>,
+    sink: W,
+    key: Option<&Key>,
+    options: &WriteOptions,
+) -> Result<(W, Written), Error> {
+    let layout = source.layout();
+    let compression = options.compression.unwrap_or(layout.compression);
+    let mut metadata = source.metadata().clone();
+    let is_same = layout.compression_is_named && compression == layout.compression;
+    if !is_same {
+        compression.write_to_metadata(&mut metadata);
+    }
+    if let Some(len) = options.payload_len {
+        metadata.insert(Metadata::LENGTH, len.to_string());
+    }
+    let header = match is_same && options.payload_len.is_none() {
+        true => source.header().clone(),
+        false => Header::new(&metadata.to_json(), &options.limits)?,
+    };
+    if matches!(options.dialect, Dialect::P | Dialect::L) {
+        return Err(Error::Misuse(format!("dialect {} is not written: expected A, B, C or D", options.dialect)));
+    }
+    transcode(source, sink, Target { header: &header, key, dialect: options.dialect, compression }, options)
+}
+
+fn transcode<R: Read, W: Write>(
+    mut source: Reader<R>,
+    sink: W,
+    target: Target<'_>,
+    options: &WriteOptions,
+) -> Result<(W, Written), Error> {
+    if source.delivered() > 0 {
+        return Err(Error::Misuse("the reader has been read from: open another".to_owned()));
+    }
+    let mac = target.key.map(Key::for_writing).transpose()?.map(Mac::new);
+    let body = target.dialect.body(mac.is_some(), target.compression);
+    let copies_units = match (source.layout().body, body) {
+        (Body::Chunks(_), Body::Chunks(_)) => true,
+        // Frames of any size are kept, unless they would have to be joined or cut.
+        (Body::Frames(from), Body::Frames(to)) => from != Macs::None && to != Macs::None,
+        _ => false,
+    };
+    // With a length to be held to, the payload has to be seen.
+    if copies_units && options.payload_len.is_none() {
+        return copy_units(source, sink, target, mac, body);
+    }
+    let mut writer = Writer::with_header(sink, target.key, target.header, target.compression, options)?;
+    match (source.layout().body, writer.raw_sink()?) {
+        (Body::Raw, Some(sink)) => {
+            let copied = source.copy_to(sink)?;
+            writer.count_raw(copied)?;
+        }
+        (Body::Raw, None) => drop(writer.read_from(&mut source).map_err(unwrapped)?),
+        _ => drop(source.copy_to(&mut writer).map_err(unwrapped)?),
+    }
+    writer.finish()
+}
+
+/// The error of a writer that was the sink of a reader, or of a reader that was the source of a writer.
+fn unwrapped(error: Error) -> Error {
+    let (Error::Write { source, .. } | Error::Read { source, .. }) = &error else { return error };
+    let inner = source.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    inner.cloned().unwrap_or(error)
+}
+
+/// A unit's new MAC, all but the MAC before it.
+type Begun = (Done, Vec<Running>);
+
+fn copy_units<R: Read, W: Write>(
+    mut reader: Reader<R>,
+    sink: W,
+    target: Target<'_>,
+    mac: Option<Mac>,
+    body: Body,
+) -> Result<(W, Written), Error> {
+    let chunk_size = reader.chunk_size();
+    let (threads, cancel) = (options::threads(reader.options().threads), reader.options().cancel.clone());
+    let Some((feed, source)) = reader.units_mut() else { return Err(Error::Worker) };
+    let (rules, data_part) = (Arc::clone(&feed.rules), feed.rules.data_part(1));
+    let mut sink = BufWriter::with_capacity(64 << 10, sink);
+    let mut written = Written::default();
+    let mut write = |bytes: &[u8], part: Part, written: &mut Written| {
+        written.file_len = written.file_len.saturating_add(bytes.len() as u64);
+        sink.write_all(bytes).map_err(Error::write(part))
+    };
+    write(target.header.bytes(), Part::Header, &mut written)?;
+    if target.dialect.has_header_mac(mac.is_some()) {
+        let tag = mac.clone().unwrap_or_else(Mac::unkeyed).whole(target.header.bytes());
+        write(&tag, Part::HeaderMac, &mut written)?;
+    }
+    let mut chain = Tag::default();
+    if let Some(size) = chunk_size {
+        write(&size.to_be_bytes(), Part::ChunkSize, &mut written)?;
+        if let Some(mac) = &mac {
+            chain = mac.whole(&size.to_be_bytes());
+            write(&chain, Part::ChunkSizeMac, &mut written)?;
+        }
+    }
+    let mut pool: Ordered<Job, Begun> = Ordered::new(threads, || {
+        let mut checker = Checker::macs_alone(&rules);
+        let mac = mac.clone();
+        move |job| {
+            let done = checker.check(job);
+            let begin = |unit| mac.as_ref().map(|mac| mac.start(done.job.data(unit)));
+            let begun = done.job.units.iter().filter_map(begin).collect();
+            (done, begun)
+        }
+    });
+    loop {
+        cancel.check()?;
+        while feed.end.is_none() && pool.in_flight() < rules.jobs_in_flight(threads) {
+            let job = feed.read_job(source);
+            if !job.units.is_empty() {
+                pool.submit(job)?;
+            }
+        }
+        if pool.in_flight() == 0 {
+            feed.end.clone().unwrap_or(Ok(()))?;
+            break;
+        }
+        let (done, begun) = pool.take()?;
+        let mut begun = begun.into_iter();
+        done.result?;
+        for unit in &done.job.units {
+            let part = rules.data_part(unit.index);
+            let len = u32::try_from(unit.len).unwrap_or(u32::MAX).to_be_bytes();
+            write(&len, part, &mut written)?;
+            write(done.job.data(unit), part, &mut written)?;
+            if let Some(mut running) = begun.next() {
+                running.update(&len);
+                if body.macs() == Macs::Chained {
+                    running.update(&chain);
+                }
+                chain = running.tag();
+                write(&chain, part, &mut written)?;
+            }
+            written.units = unit.index;
+            if chunk_size.is_none() {
+                written.payload_len = written.payload_len.saturating_add(unit.len as u64);
+            }
+        }
+        feed.spare.push(done.job);
+    }
+    sink.flush().map_err(Error::write(data_part))?;
+    let sink = sink.into_inner().map_err(|error| Error::write(data_part)(error.into_error()))?;
+    Ok((sink, written))
+}

@@ -1,0 +1,213 @@
+//! State files: an independent maker of them, every way to read one, and changed ones to be judged.
+//!
+//! The maker shares no code with the crate under test: MACs are made with `hmac` itself, chunks come as deflate bytes.
+
+use std::io::{self, Read};
+
+use dunnage_digest::ErrorKind;
+use dunnage_statefile::{Dialect, Error, File, Key, Layout, Mode, ReadOptions, Reader, Tail};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
+use crate::case::fixture;
+
+/// The key of the specification's vectors.
+pub const KEY: &[u8; 32] = b"01234567890123456789012345678901";
+
+/// The key of a case: `K`, `K+1` for another, empty for none.
+#[must_use]
+pub fn key(name: &str) -> Option<Key> {
+    match name {
+        "" | "none" => None,
+        "K" => Some(Key::new(KEY.to_vec()).unwrap()),
+        "K+1" => Some(Key::new([b"1", &KEY[1..]].concat()).unwrap()),
+        other => panic!("no key is called `{other}`"),
+    }
+}
+
+/// A vector of the specification.
+#[must_use]
+pub fn vector(name: &str) -> Vec<u8> {
+    fixture(&format!("statefile/{name}.img"))
+}
+
+/// HMAC-SHA-256 over several pieces.
+#[must_use]
+pub fn mac(key: &[u8], pieces: &[&[u8]]) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+    pieces.iter().for_each(|piece| mac.update(piece));
+    mac.finalize().into_bytes().into()
+}
+
+/// Magic, length, document.
+#[must_use]
+pub fn header(document: &[u8]) -> Vec<u8> {
+    [b"gVisorSF", (document.len() as u64).to_be_bytes().as_slice(), document].concat()
+}
+
+/// Bytes of a file up to its body: header and, if there is one, header MAC.
+#[must_use]
+pub fn body_at(file: &[u8], has_mac: bool) -> usize {
+    let len = u64::from_be_bytes(*file[8..].first_chunk().unwrap()) as usize;
+    16 + len + if has_mac { 32 } else { 0 }
+}
+
+fn len_of(data: &[u8]) -> [u8; 4] {
+    (data.len() as u32).to_be_bytes()
+}
+
+/// A deflate body of these chunks, with MACs if there is a key.
+#[must_use]
+pub fn chunks(key: Option<&[u8]>, size: u32, chunks: &[Vec<u8>]) -> Vec<u8> {
+    let mut body = size.to_be_bytes().to_vec();
+    let mut before = key.map(|key| mac(key, &[&size.to_be_bytes()]));
+    body.extend(before.iter().flatten());
+    for data in chunks {
+        body.extend(len_of(data));
+        body.extend(data);
+        before = key.zip(before).map(|(key, before)| mac(key, &[data, &len_of(data), &before]));
+        body.extend(before.iter().flatten());
+    }
+    body
+}
+
+/// How frames are protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "closed: a test helper")]
+pub enum Macs<'a> {
+    /// Not at all.
+    None,
+    /// Each alone.
+    Single(&'a [u8]),
+    /// Each with the one before.
+    Chained(&'a [u8]),
+}
+
+/// A body of frames.
+#[must_use]
+pub fn frames(macs: Macs<'_>, frames: &[&[u8]]) -> Vec<u8> {
+    let mut body = Vec::new();
+    let mut before = [0; 32];
+    for data in frames {
+        body.extend(len_of(data));
+        body.extend(*data);
+        match macs {
+            Macs::None => {}
+            Macs::Single(key) => body.extend(mac(key, &[data, &len_of(data)])),
+            Macs::Chained(key) => {
+                before = mac(key, &[data, &len_of(data), &before]);
+                body.extend(before);
+            }
+        }
+    }
+    body
+}
+
+/// One stored deflate block, the final one.
+#[must_use]
+pub fn stored(payload: &[u8]) -> Vec<u8> {
+    let len = payload.len() as u16;
+    [&[1][..], &len.to_le_bytes(), &(!len).to_le_bytes(), payload].concat()
+}
+
+/// What reading gave.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a test helper")]
+pub struct Outcome {
+    /// The payload that was handed out.
+    pub payload: Vec<u8>,
+    /// What came then.
+    pub result: Result<Tail, Error>,
+    /// What the file was taken for.
+    pub layout: Option<Layout>,
+}
+
+impl Outcome {
+    /// `N bytes`, `N bytes, then WORDS`, or the words alone.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match (&self.result, self.payload.len()) {
+            (Ok(_), len) => format!("{len} bytes"),
+            (Err(error), 0) => error.to_string(),
+            (Err(error), len) => format!("{len} bytes, then {error}"),
+        }
+    }
+
+    /// Whose problem it is.
+    #[must_use]
+    pub fn kind(&self) -> Option<ErrorKind> {
+        self.result.as_ref().err().map(Error::kind)
+    }
+
+    fn failed(error: Error) -> Self {
+        Self { payload: Vec::new(), result: Err(error), layout: None }
+    }
+}
+
+/// The error inside of an I/O error.
+#[must_use]
+pub fn inner(error: io::Error) -> Error {
+    error.downcast::<Error>().unwrap_or_else(|error| panic!("no error of the crate: {error:?}"))
+}
+
+/// Reads a stream with buffers of this size. An error must stay.
+#[must_use]
+pub fn stream(source: impl Read, key: Option<&Key>, options: &ReadOptions, buffer: usize) -> Outcome {
+    let mut reader = match Reader::open(source, key, options) {
+        Ok(reader) => reader,
+        Err(error) => return Outcome::failed(error),
+    };
+    let layout = Some(reader.layout().clone());
+    let (mut payload, mut buffer) = (Vec::new(), vec![0; buffer]);
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => {
+                assert_eq!(reader.read(&mut buffer).unwrap(), 0, "the end stays");
+                return Outcome { payload, result: Ok(reader.tail()), layout };
+            }
+            Ok(got) => payload.extend(&buffer[..got]),
+            Err(error) => {
+                let error = inner(error);
+                let again = inner(reader.read(&mut buffer).expect_err("the error stays"));
+                assert_eq!(error.to_string(), again.to_string());
+                return Outcome { payload, result: Err(error), layout };
+            }
+        }
+    }
+}
+
+/// Copies a stream.
+#[must_use]
+pub fn copied(source: impl Read, key: Option<&Key>, options: &ReadOptions) -> Outcome {
+    let mut reader = match Reader::open(source, key, options) {
+        Ok(reader) => reader,
+        Err(error) => return Outcome::failed(error),
+    };
+    let layout = Some(reader.layout().clone());
+    let mut payload = Vec::new();
+    let result = reader.copy_to(&mut payload).map(|copied| {
+        assert_eq!(copied, payload.len() as u64);
+        reader.tail()
+    });
+    Outcome { payload, result, layout }
+}
+
+/// Copies a file that can be read anywhere.
+#[must_use]
+pub fn file(bytes: &[u8], key: Option<&Key>, options: &ReadOptions) -> Outcome {
+    let file = match File::open(bytes, key, options) {
+        Ok(file) => file,
+        Err(error) => return Outcome::failed(error),
+    };
+    let layout = Some(file.layout().clone());
+    let mut payload = Vec::new();
+    let result = file.copy_to(&mut payload, &mut |_| ()).and_then(|_| file.verify(&mut |_| ()));
+    Outcome { payload, result: result.map(|verified| verified.tail), layout }
+}
+
+/// Options for a mode, and a dialect if one is named.
+#[must_use]
+pub fn options(mode: Mode, pin: &str) -> ReadOptions {
+    let dialect: Option<Dialect> = (!pin.is_empty()).then(|| pin.parse().unwrap());
+    ReadOptions { mode, dialect, threads: 2, ..ReadOptions::default() }
+}
