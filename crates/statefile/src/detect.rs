@@ -92,6 +92,9 @@ impl<S: ReadAt> Look for Anywhere<'_, S> {
         const NEAR: u64 = 64 << 10;
         const FAR: u64 = 64;
         let len = (len as u64).min(self.size.saturating_sub(at));
+        if len == 0 {
+            return Ok(&[]);
+        }
         let (start, end) = (self.at, self.at.saturating_add(self.block.len() as u64));
         if at < start || at.saturating_add(len) > end {
             let is_near = (start..end.saturating_add(FAR)).contains(&at);

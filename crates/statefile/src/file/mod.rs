@@ -226,6 +226,9 @@ impl<S: ReadAt> File<S> {
         if self.layout.body == Body::Raw {
             let left = self.body_len().saturating_sub(at);
             let len = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
+            if len == 0 {
+                return Ok(0);
+            }
             let file_at = self.body_at.saturating_add(at);
             self.read_exact(file_at, buf.get_mut(..len).unwrap_or_default(), Part::Payload)?;
             return Ok(len);
