@@ -211,3 +211,141 @@ pub fn options(mode: Mode, pin: &str) -> ReadOptions {
     let dialect: Option<Dialect> = (!pin.is_empty()).then(|| pin.parse().unwrap());
     ReadOptions { mode, dialect, threads: 2, ..ReadOptions::default() }
 }
+
+/// A file that is right, of which every byte is to be changed.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a test helper")]
+pub struct Subject {
+    /// Its name.
+    pub name: String,
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// What it holds.
+    pub payload: Vec<u8>,
+    /// Whether it was written with [`KEY`].
+    pub is_keyed: bool,
+}
+
+/// The vectors, keyed by hand and unkeyed, and what our writers make of each layout.
+#[must_use]
+pub fn subjects() -> Vec<Subject> {
+    use dunnage_statefile::{Compression, Frames, Metadata, Timestamp, WriteOptions, Writer};
+    let mut subjects = Vec::new();
+    let text: Vec<u8> = (0..90_u8).map(|at| b'a' + at % 11).collect();
+    for number in 1..=20 {
+        let (name, is_keyed) = (format!("v{number:02}"), [2, 4, 6, 9, 11, 12, 13, 18].contains(&number));
+        let bytes = vector(&name);
+        let outcome = file(&bytes, key(if is_keyed { "K" } else { "" }).as_ref(), &ReadOptions::default());
+        assert!(outcome.result.is_ok(), "{name}: {}", outcome.words());
+        subjects.push(Subject { name, bytes, payload: outcome.payload, is_keyed });
+    }
+    for dialect in [Dialect::A, Dialect::B, Dialect::C, Dialect::D] {
+        for compression in [Compression::None, Compression::FlateBestSpeed] {
+            for is_keyed in [false, true] {
+                let options = WriteOptions {
+                    dialect,
+                    compression: Some(compression),
+                    frames: Frames::AsGvisor,
+                    threads: 1,
+                    payload_len: Some(text.len() as u64),
+                    ..WriteOptions::default()
+                };
+                let key = key(if is_keyed { "K" } else { "" });
+                let mut writer =
+                    Writer::new(Vec::new(), key.as_ref(), &Metadata::new(), Timestamp::EPOCH, &options).unwrap();
+                text.chunks(40).for_each(|call| writer.append(call).unwrap());
+                let name = format!("{dialect}-{compression}{}", if is_keyed { "-keyed" } else { "" });
+                subjects.push(Subject { name, bytes: writer.finish().unwrap().0, payload: text.clone(), is_keyed });
+            }
+        }
+    }
+    subjects
+}
+
+/// What became of changed bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a test helper")]
+pub struct Tally {
+    /// Inputs judged.
+    pub inputs: u64,
+    /// Refused.
+    pub refused: u64,
+    /// Read, though something was changed: only where nothing is covered.
+    pub read: u64,
+}
+
+impl Subject {
+    /// Changes every byte by three masks and cuts at every length, and reads each of these in four ways.
+    ///
+    /// # Errors
+    ///
+    /// What was answered wrongly: accepted although a MAC covers it, unverified bytes handed out, or ways that do not agree.
+    pub fn judge_all(&self) -> Result<Tally, Vec<String>> {
+        let mut tally = Tally::default();
+        let mut wrong = Vec::new();
+        let flips = (0..self.bytes.len())
+            .flat_map(|at| [1, 0x80, 0xff].map(|mask| (format!("byte {at:#x} ^ {mask:#x}"), at, mask)));
+        for (name, at, mask) in flips {
+            let mut bytes = self.bytes.clone();
+            bytes[at] ^= mask;
+            self.judge(&name, &bytes, false, &mut tally, &mut wrong);
+        }
+        for len in 0..self.bytes.len() {
+            self.judge(&format!("cut to {len}"), &self.bytes[..len], true, &mut tally, &mut wrong);
+        }
+        if wrong.is_empty() { Ok(tally) } else { Err(wrong) }
+    }
+
+    fn judge(&self, what: &str, bytes: &[u8], is_cut: bool, tally: &mut Tally, wrong: &mut Vec<String>) {
+        for mode in [Mode::Strict, Mode::Lenient] {
+            let options = ReadOptions { mode, threads: 1, ..ReadOptions::default() };
+            for key in [key("K"), None] {
+                let outcomes = std::panic::catch_unwind(|| {
+                    [
+                        stream(bytes, key.as_ref(), &options, 7),
+                        copied(bytes, key.as_ref(), &options),
+                        file(bytes, key.as_ref(), &options),
+                    ]
+                });
+                tally.inputs += 1;
+                let mut bad = |problem: &str| wrong.push(format!("{} {what} {mode:?}: {problem}", self.name));
+                let Ok([first, second, third]) = outcomes else {
+                    bad("a panic");
+                    continue;
+                };
+                if first.result.is_ok() {
+                    tally.read += 1
+                } else {
+                    tally.refused += 1
+                }
+                if first.words() != second.words() || first.payload != second.payload {
+                    bad(&format!("stream and copy differ: {} and {}", first.words(), second.words()));
+                }
+                // Of a file more can be seen at once; what both read is the same.
+                if first.result.is_ok() && third.result.is_ok() && first.payload != third.payload {
+                    bad("stream and file differ");
+                }
+                if key.is_none() || !self.is_keyed {
+                    continue;
+                }
+                // Every byte of a keyed file is covered. What is cut at the end of a unit still verifies: the format has no end.
+                for outcome in [&first, &third] {
+                    if outcome.result.is_ok() && !is_cut {
+                        bad("accepted, though a MAC covers it");
+                    }
+                    if !self.payload.starts_with(&outcome.payload) {
+                        bad("handed out what no MAC covers");
+                    }
+                    let tail = *outcome.result.as_ref().unwrap_or(&Tail::Complete);
+                    let promised = outcome.layout.is_some() && self.name.len() > 3;
+                    if is_cut
+                        && outcome.result.is_ok()
+                        && (promised || (tail == Tail::Complete && !self.name.starts_with("v1")))
+                    {
+                        bad("a cut file taken for a whole one");
+                    }
+                }
+            }
+        }
+    }
+}

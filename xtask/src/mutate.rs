@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use dunnage_conformance::{
     mutation::{Depth, Outcome, SUBJECTS, Subject},
-    parallel,
+    parallel, statefile,
 };
 use nix::sys::resource::{Resource, setrlimit};
 use serde::{Deserialize, Serialize};
@@ -87,6 +87,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     let start = Instant::now();
     let mut all = Batch::default();
+    if options.subject.as_ref().is_none_or(|part| part.starts_with("statefile")) {
+        state_files(&mut all);
+    }
     for name in SUBJECTS {
         if options.subject.as_ref().is_some_and(|part| !name.contains(part.as_str())) {
             continue;
@@ -130,6 +133,30 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         bail!("a process took {} KiB, more than {PEAK_KIB}", all.peak_kib);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// State files, every byte by three masks and every truncation, read in four ways each.
+fn state_files(all: &mut Batch) {
+    let (subjects, begin) = (statefile::subjects(), Instant::now());
+    let (mut sum, mut files) = (Batch::default(), 0_u64);
+    for result in parallel::map(&subjects, statefile::Subject::judge_all) {
+        files += 1;
+        match result {
+            Ok(tally) => {
+                sum.inputs += tally.inputs;
+                sum.refused += tally.refused;
+                sum.unnoticed += tally.read;
+            }
+            Err(wrong) => {
+                let (panics, wrong): (Vec<_>, Vec<_>) = wrong.into_iter().partition(|what| what.ends_with("a panic"));
+                sum.panics.extend(panics);
+                sum.wrong.extend(wrong);
+            }
+        }
+    }
+    let (name, seconds) = ("statefile", begin.elapsed().as_secs_f64());
+    println!("{name:<20} {:>9} inputs, {:>9} refused, {seconds:>6.1} s, {files} files", sum.inputs, sum.refused);
+    all.add(sum);
 }
 
 /// Runs a batch in a process of its own; if that dies, its halves.

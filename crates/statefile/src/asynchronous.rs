@@ -72,7 +72,12 @@ struct Request<B> {
 }
 
 /// Fills a buffer, stripe after stripe.
-fn fill<S: ReadAt + ?Sized>(source: &S, mut at: u64, mut buffer: &mut [u8], options: &AsyncOptions) -> Result<(), Error> {
+fn fill<S: ReadAt + ?Sized>(
+    source: &S,
+    mut at: u64,
+    mut buffer: &mut [u8],
+    options: &AsyncOptions,
+) -> Result<(), Error> {
     while !buffer.is_empty() {
         let step = options.step(at).min(buffer.len());
         let (now, rest) = buffer.split_at_mut_checked(step).unwrap_or_default();
@@ -270,7 +275,11 @@ impl<B> Drop for AsyncReader<B> {
 impl<B> fmt::Debug for AsyncReader<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("AsyncReader");
-        debug.field("at", &self.at).field("in_flight", &self.in_flight).field("latch", &self.latch).finish_non_exhaustive()
+        debug
+            .field("at", &self.at)
+            .field("in_flight", &self.in_flight)
+            .field("latch", &self.latch)
+            .finish_non_exhaustive()
     }
 }
 
@@ -367,7 +376,11 @@ impl<'env> ScopedReader<'env> {
 impl fmt::Debug for ScopedReader<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("ScopedReader");
-        debug.field("at", &self.at).field("in_flight", &self.in_flight).field("latch", &self.latch).finish_non_exhaustive()
+        debug
+            .field("at", &self.at)
+            .field("in_flight", &self.in_flight)
+            .field("latch", &self.latch)
+            .finish_non_exhaustive()
     }
 }
 
@@ -436,7 +449,8 @@ mod tests {
     fn a_scope_tells_what_nobody_waited_for() {
         let source = noise(100);
         let mut buffer = [0; 200];
-        let result = read_scoped(&source, Offset::ZERO, &AsyncOptions::default(), |reader| reader.read_async(&mut buffer));
+        let result =
+            read_scoped(&source, Offset::ZERO, &AsyncOptions::default(), |reader| reader.read_async(&mut buffer));
         assert_eq!(result.unwrap_err().to_string(), "cannot read page range at offset 0x0");
     }
 }

@@ -208,9 +208,7 @@ fn origin(
             Err(Error::HashMismatch { part: Part::HeaderMac, at: Offset::new(at), hint })
         }
         None if is_unkeyed() => Ok((Origin::Legacy, body_at)),
-        None if must_have => {
-            Err(Error::HashMismatch { part: Part::HeaderMac, at: Offset::new(at), hint: Hint::None })
-        }
+        None if must_have => Err(Error::HashMismatch { part: Part::HeaderMac, at: Offset::new(at), hint: Hint::None }),
         None => Ok((Origin::Open, at)),
     }
 }
@@ -373,7 +371,8 @@ impl<L: Look> Detector<'_, L> {
             Tiling::Exact(0) => Ok((Body::Raw, true)),
             Tiling::Exact(_) => Err(self.key_required()),
             Tiling::SoFar => {
-                let reason = "frames of a keyed file, or the payload of one without a key, as far as can be looked ahead";
+                let reason =
+                    "frames of a keyed file, or the payload of one without a key, as far as can be looked ahead";
                 Err(Error::Ambiguous { at: Offset::new(self.body_at), reason })
             }
         }

@@ -108,7 +108,8 @@ impl Layout {
         let mut cautions = Vec::new();
         match (self.header_mac, self.body_macs) {
             (HeaderMac::Checksum, BodyMacs::None) => {
-                cautions.push("the header has a checksum that anyone can make, the body none: nothing is authenticated");
+                cautions
+                    .push("the header has a checksum that anyone can make, the body none: nothing is authenticated");
             }
             (HeaderMac::Checksum, _) => cautions.push("checksums that anyone can make: nothing is authenticated"),
             (HeaderMac::Absent, _) => cautions.push("no key: nothing is authenticated"),

@@ -53,7 +53,11 @@ enum Engine {
     /// The payload is what is left of the source.
     Raw,
     /// Frames without MACs: the bytes left of the one that is being read.
-    Frames { rules: Arc<Rules>, len: u64, left: u64 },
+    Frames {
+        rules: Arc<Rules>,
+        len: u64,
+        left: u64,
+    },
     Units(Box<Units>),
 }
 
@@ -339,7 +343,9 @@ impl<R: Read> Reader<R> {
         }
         let len = match &self.engine {
             Engine::Raw if self.is_unbounded_raw() => buf.len(),
-            Engine::Frames { left, .. } if *left > 0 && self.limits.exactly.is_none() && self.limits.most == u64::MAX => {
+            Engine::Frames { left, .. }
+                if *left > 0 && self.limits.exactly.is_none() && self.limits.most == u64::MAX =>
+            {
                 buf.len().min(usize::try_from(*left).unwrap_or(usize::MAX))
             }
             _ => return None,
@@ -417,12 +423,7 @@ impl Units {
     }
 
     /// Sees to it that [`prepared`](Self::prepared) has bytes, unless it is the end.
-    fn prepare<R: Read>(
-        &mut self,
-        source: &mut Source<R>,
-        units: &mut u64,
-        tail: &mut TailRule,
-    ) -> Result<(), Error> {
+    fn prepare<R: Read>(&mut self, source: &mut Source<R>, units: &mut u64, tail: &mut TailRule) -> Result<(), Error> {
         while self.prepared().is_empty() {
             if let Some(done) = self.current.take() {
                 self.feed.spare.push(done.job);
@@ -476,7 +477,12 @@ impl Feed {
         job
     }
 
-    fn read_unit<R: Read>(&mut self, source: &mut Source<R>, job: &mut Job, used: usize) -> Result<Option<usize>, Error> {
+    fn read_unit<R: Read>(
+        &mut self,
+        source: &mut Source<R>,
+        job: &mut Job,
+        used: usize,
+    ) -> Result<Option<usize>, Error> {
         let rules = &self.rules;
         let (at, index) = (source.position(), self.read.saturating_add(1));
         let Some(declared) = read_len(source, rules, index)? else { return Ok(None) };

@@ -108,12 +108,7 @@ impl Rules {
 }
 
 /// Reads the chunk size of a deflate body: its value, and the MAC that the first chunk is chained to.
-pub(crate) fn chunk_size(
-    front: &[u8],
-    at: u64,
-    mac: Option<&Mac>,
-    limits: &Limits,
-) -> Result<(u32, Tag), Error> {
+pub(crate) fn chunk_size(front: &[u8], at: u64, mac: Option<&Mac>, limits: &Limits) -> Result<(u32, Tag), Error> {
     let Some((size, rest)) = front.split_first_chunk::<4>() else {
         return Err(truncated(Part::ChunkSize, at, 4, front.len() as u64));
     };
@@ -259,11 +254,7 @@ impl Checker {
                 let tag_at = unit.at.saturating_add(4).saturating_add(unit.len as u64);
                 let unchained = rules.macs == Macs::Chained && alone.matches(done.job.tag(unit));
                 let hint = if unchained { Hint::NotChained } else { Hint::None };
-                return Err(Error::HashMismatch {
-                    part: rules.data_part(unit.index),
-                    at: Offset::new(tag_at),
-                    hint,
-                });
+                return Err(Error::HashMismatch { part: rules.data_part(unit.index), at: Offset::new(tag_at), hint });
             }
         }
         match rules.chunk_size {

@@ -99,9 +99,8 @@ impl Index {
             }
             None => {
                 let before = self.groups.last();
-                let payload_at = before.map_or(0, |group| {
-                    group.payload_at.saturating_add(payload(group.units, group.stored))
-                });
+                let payload_at =
+                    before.map_or(0, |group| group.payload_at.saturating_add(payload(group.units, group.stored)));
                 self.groups.push(Group { at, end, first: self.units, units: 1, payload_at, stored: len, is_huge });
             }
         }

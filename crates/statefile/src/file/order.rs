@@ -30,12 +30,7 @@ type Deliver<'a> = &'a mut dyn FnMut(&Group, Option<&Done>) -> Result<(), Error>
 impl<S: ReadAt> File<S> {
     /// Verifies group after group and shows each to `deliver`, in order. The first thing that is wrong ends it, and what comes
     /// before that in the file has been shown by then; also what is right in the group that it is in, if `partial`.
-    pub(super) fn in_order(
-        &self,
-        index: &Index,
-        partial: bool,
-        deliver: Deliver<'_>,
-    ) -> Result<(), Error>
+    pub(super) fn in_order(&self, index: &Index, partial: bool, deliver: Deliver<'_>) -> Result<(), Error>
     where
         S: Sync,
     {
@@ -73,7 +68,10 @@ impl<S: ReadAt> File<S> {
             for _ in 0..threads {
                 let (jobs, results) = (jobs.clone(), results.clone());
                 let worker = move || self.work(groups, next, &jobs, &results);
-                thread::Builder::new().name("dunnage-worker".to_owned()).spawn_scoped(scope, worker).map_err(|_| Error::Worker)?;
+                thread::Builder::new()
+                    .name("dunnage-worker".to_owned())
+                    .spawn_scoped(scope, worker)
+                    .map_err(|_| Error::Worker)?;
             }
             drop((jobs, results));
             let mut early = BTreeMap::new();

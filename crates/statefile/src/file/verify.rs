@@ -3,10 +3,7 @@
 use dunnage_digest::ReadAt;
 
 use super::File;
-use crate::{
-    Body, Error, Layout, Tail,
-    tail::TailRule,
-};
+use crate::{Body, Error, Layout, Tail, tail::TailRule};
 
 /// What was found in a file that is right.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -130,4 +130,3 @@ impl IntoIterator for Metadata {
         self.0.into_iter()
     }
 }
-
