@@ -26,24 +26,29 @@ impl Peer {
     ///
     /// With `must`, a missing Go is an error.
     pub(crate) fn build(name: &str, must: bool) -> Result<Option<Self>> {
+        Self::build_with(name, None, must)
+    }
+
+    /// The same against the libraries that the file `MODULES.mod` in the peer's directory names, as `NAME-MODULES`.
+    pub(crate) fn build_with(name: &str, modules: Option<&str>, must: bool) -> Result<Option<Self>> {
         if !has_program("go") {
             println!("SKIPPED peer {name}: no go on this machine");
             return if must { Err(anyhow!("peer {name} was skipped, and no skips are allowed")) } else { Ok(None) };
         }
         let out = root().join("target/peers");
         std::fs::create_dir_all(&out).with_context(|| format!("cannot create `{}`", out.display()))?;
-        let program = out.join(name);
+        let program = out.join(modules.map_or_else(|| name.to_owned(), |modules| format!("{name}-{modules}")));
         let peers = root().join("tests/peers");
         // A peer with many dependencies is a module of its own, below the others.
         let own = peers.join(name);
         let (dir, package) =
             if own.join("go.mod").is_file() { (own, ".".to_owned()) } else { (peers, format!("./{name}")) };
         let mut go = Command::new("go");
-        go.current_dir(dir)
-            .env("CGO_ENABLED", "0")
-            .args(["build", "-trimpath", "-tags", TAGS, "-o"])
-            .arg(&program)
-            .arg(package);
+        go.current_dir(dir).env("CGO_ENABLED", "0").args(["build", "-trimpath", "-tags", TAGS, "-o"]).arg(&program);
+        if let Some(modules) = modules {
+            go.arg(format!("-modfile={modules}.mod"));
+        }
+        go.arg(package);
         capture(&mut go).with_context(|| format!("cannot build the peer {name}"))?;
         Ok(Some(Self { program }))
     }
