@@ -1,11 +1,18 @@
-//! Benches: ours and the reference in turn, in one run, medians of several rounds.
+//! Benches: ours and the reference in turn, in one run, several rounds.
 
 mod estargz;
+mod statefile;
 mod table;
 
-use std::path::PathBuf;
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result, bail};
+
+use crate::{measure::Cost, peers::Report};
 
 /// What `bench` takes.
 #[derive(Debug, clap::Args)]
@@ -32,8 +39,14 @@ pub(crate) struct Options {
 /// `cargo xtask bench`.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let table = match options.name.as_deref() {
-        None | Some("estargz") => estargz::run(options)?,
-        Some(name) => bail!("no bench is called `{name}`: there is `estargz`"),
+        None => {
+            let mut table = estargz::run(options)?;
+            table.append(statefile::run(options)?);
+            table
+        }
+        Some("estargz") => estargz::run(options)?,
+        Some("statefile") => statefile::run(options)?,
+        Some(name) => bail!("no bench is called `{name}`: there are `estargz` and `statefile`"),
     };
     table.print();
     if let Some(path) = &options.json {
@@ -41,4 +54,32 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         std::fs::write(path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
     }
     Ok(())
+}
+
+/// Replaces the process's wall time by that of the operation proper, which the program printed.
+fn timed(mut cost: Cost) -> Result<Cost> {
+    cost.wall = Report::parse(&cost.stdout)?.seconds()?;
+    Ok(cost)
+}
+
+/// Reads a file once, so that all runs find it in memory.
+fn warm(path: &Path) -> Result<()> {
+    let mut file = File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
+    io::copy(&mut file, &mut io::sink()).with_context(|| format!("cannot read `{}`", path.display()))?;
+    Ok(())
+}
+
+fn size(path: &Path) -> Result<u64> {
+    Ok(fs::metadata(path).with_context(|| format!("nothing was written to `{}`", path.display()))?.len())
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().context("the path of the repository is not UTF-8")
 }

@@ -1,6 +1,7 @@
 //! Inputs too large to keep: made once under target/inputs, or streamed and never kept.
 
 mod cuts;
+mod payload;
 
 use std::{
     fs::{self, File},
@@ -21,7 +22,7 @@ use crate::{
     workspace::{capture, has_program, inputs_dir, is_root},
 };
 
-pub(crate) use self::cuts::cuts;
+pub(crate) use self::{cuts::cuts, payload::payload};
 
 /// A Debian root as debootstrap makes it (minbase, this machine's release), as a tar with sorted names.
 ///

@@ -139,6 +139,13 @@ pub(crate) fn median_cost(costs: &[Cost]) -> Cost {
     }
 }
 
+/// The fastest of several costs, with the most memory that any of them took.
+pub(crate) fn best_cost(costs: &[Cost]) -> Cost {
+    let mut best = costs.iter().min_by(|a, b| a.wall.total_cmp(&b.wall)).cloned().unwrap_or_default();
+    best.peak_kib = costs.iter().map(|cost| cost.peak_kib).max().unwrap_or_default();
+    best
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

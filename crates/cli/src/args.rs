@@ -1,5 +1,7 @@
 //! What people type: the whole grammar of the command, from which help, completions and man pages are made.
 
+mod state;
+
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
@@ -7,11 +9,16 @@ use clap_complete::Shell;
 use dunnage_digest::Digest;
 use dunnage_layer::Platform;
 
+pub(crate) use self::state::{
+    Dialect, KeyFrom, State, StateCat, StateCompression, StateConvert, StateIn, StatePack, StateRekey, StateShow,
+    StateVerify,
+};
+
 /// Build, check, read, extract and compare container layers and file trees.
 ///
 /// SOURCE is a path, or `-` for standard input. What it is shows in its content: a directory, a tar (plain, gzip or
-/// zstd), a layer with a table of contents (eStargz, older stargz, zstd:chunked). `oci:DIR` or `oci:DIR:TAG` is an image in
-/// an OCI image layout.
+/// zstd), a layer with a table of contents (eStargz, older stargz, zstd:chunked), a state file of gVisor. `oci:DIR` or
+/// `oci:DIR:TAG` is an image in an OCI image layout.
 #[derive(Debug, Parser)]
 #[command(
     name = "dunnage",
@@ -36,7 +43,7 @@ Exit codes:
   2  the call is wrong
   3  reading or writing failed
   4  a remote party failed
-  5  a remote party refused who we are
+  5  a key is missing, or a remote party refused who we are
   6  a limit was exceeded; the message names the flag that raises it";
 
 /// What every command takes.
@@ -120,6 +127,9 @@ pub(crate) enum Command {
     /// DEST appears whole or not at all. The bytes depend on the input and the options alone, never on the number of
     /// threads, nor on whether the input is a file or a pipe.
     Convert(Convert),
+    /// Show, check, unpack, make and rewrite gVisor's state files, such as `checkpoint.img`
+    #[command(subcommand)]
+    State(State),
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -261,6 +271,9 @@ pub(crate) struct Verify {
     /// Also unpack the layer and compare it with its table of contents, entry by entry
     #[arg(long)]
     pub(crate) deep: bool,
+    /// Where the key of a state file comes from
+    #[command(flatten)]
+    pub(crate) key: KeyFrom,
 }
 
 /// `dunnage convert`.

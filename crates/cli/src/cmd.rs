@@ -7,6 +7,7 @@ mod docs;
 mod extract;
 mod inspect;
 mod ls;
+mod state;
 mod verify;
 
 use anyhow::Result;
@@ -23,6 +24,7 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<Exit> {
         Command::Diff(args) => diff::run(context, &args),
         Command::Verify(args) => verify::run(context, &args),
         Command::Convert(args) => convert::run(context, args),
+        Command::State(what) => state::run(context, what),
         Command::Completions { shell } => docs::completions(shell),
         Command::Man { dir } => docs::man(&dir),
     }

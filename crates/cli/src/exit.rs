@@ -7,7 +7,7 @@
 //! | 2    | the call is wrong                                                                |
 //! | 3    | reading or writing failed                                                        |
 //! | 4    | a remote party failed                                                            |
-//! | 5    | a remote party refused who we are                                                |
+//! | 5    | a key is missing, or a remote party refused who we are                           |
 //! | 6    | a limit was exceeded                                                             |
 //!
 //! A reader of our output that went away is not an error: nobody is there to be told.
@@ -159,9 +159,10 @@ fn kind(chain: &[Cause<'_>]) -> ErrorKind {
         let layer = || error.downcast_ref::<dunnage_estargz::Error>().map(dunnage_estargz::Error::kind);
         let tree = || error.downcast_ref::<dunnage_tree::Error>().map(dunnage_tree::Error::kind);
         let image = || error.downcast_ref::<dunnage_layer::Error>().map(dunnage_layer::Error::kind);
+        let state = || error.downcast_ref::<dunnage_statefile::Error>().map(dunnage_statefile::Error::kind);
         let mismatch = || error.downcast_ref::<Mismatch>().map(|_| ErrorKind::Integrity);
         let stream = || error.downcast_ref::<CorruptStream>().map(|_| ErrorKind::Malformed);
-        failure.or_else(layer).or_else(image).or_else(tree).or_else(mismatch).or_else(stream)
+        failure.or_else(layer).or_else(image).or_else(tree).or_else(state).or_else(mismatch).or_else(stream)
     });
     known.unwrap_or(ErrorKind::Io)
 }
@@ -195,6 +196,9 @@ fn hint(chain: &[Cause<'_>], kind: ErrorKind) -> Option<String> {
         return Some(hint.to_owned());
     }
     if let Some(hint) = chain.iter().find_map(|error| hint_of_image(error.downcast_ref()?)) {
+        return Some(hint.to_owned());
+    }
+    if let Some(hint) = chain.iter().find_map(|error| hint_of_state(error.downcast_ref()?)) {
         return Some(hint.to_owned());
     }
     let hint = match kind {
@@ -239,6 +243,23 @@ const fn hint_of_image(error: &dunnage_layer::Error) -> Option<&'static str> {
         Error::TagExists { .. } => Some("leave --no-clobber out to replace it"),
         Error::NotFound { .. } => Some("--allow-missing goes on without it"),
         Error::Record { .. } => Some("a line is an object such as {\"path\":\"etc/passwd\"}"),
+        _ => None,
+    }
+}
+
+const fn hint_of_state(error: &dunnage_statefile::Error) -> Option<&'static str> {
+    use dunnage_statefile::{Error, Hint, Part};
+    match error {
+        Error::KeyRequired { .. } => Some("--key-file FILE or --key-fd N gives it"),
+        Error::HashMismatch { hint: Hint::WrittenWithoutKey, .. } => Some("leave the key out"),
+        Error::HashMismatch { .. } => Some("it was changed, or its key is another one: do not use it"),
+        Error::Ambiguous { .. } => Some("--from names the dialect"),
+        Error::Length { .. } => Some("it was cut off, or is another one: do not use it"),
+        Error::EmptyKey | Error::WeakKey => Some("take 32 random bytes"),
+        Error::MetadataInvalid { .. } => Some("keys that begin with `_` belong to the format"),
+        Error::Limit { part: Part::Frame(_) | Part::LookAhead, .. } => {
+            Some("save it to a file first: that can be read twice")
+        }
         _ => None,
     }
 }

@@ -3,7 +3,7 @@
 //! | SOURCE                     | is                                                                        |
 //! |----------------------------|---------------------------------------------------------------------------|
 //! | a directory                | [`directory`]                                                             |
-//! | a file                     | a layer if it ends like one, else an archive                              |
+//! | a file                     | a state file if it begins like one, a layer if it ends like one, else an archive |
 //! | `-`, redirected from a file| the same, read by position like any file                                  |
 //! | `oci:DIR[:TAG]`            | [`image`]                                                                 |
 //! | `-`, a pipe                | kept in a temporary file first, unless the command reads from front to back anyway |
@@ -14,6 +14,7 @@ mod archive;
 mod directory;
 mod image;
 mod layer;
+mod state;
 
 use std::{
     fs::File,
@@ -27,10 +28,11 @@ use dunnage_digest::{Cursor, ErrorKind};
 use dunnage_estargz::Packing;
 use dunnage_tree::Tree;
 
-use self::{archive::Archive, directory::Directory};
+use self::{archive::Archive, directory::Directory, state::StateFile};
 pub(crate) use self::{
     image::{ImageRef, ImageSource, platform_name},
     layer::Layer,
+    state::begins_like_one,
 };
 use crate::{context::Context, exit::Failure, progress::Progress, sink::without_path};
 
@@ -68,6 +70,11 @@ pub(crate) trait Source {
 
     /// The layer, if it is one.
     fn layer(&self) -> Option<&Layer> {
+        None
+    }
+
+    /// The state file, if it is one.
+    fn state(&self) -> Option<&File> {
         None
     }
 
@@ -150,6 +157,10 @@ fn open_any(context: &Context, path: &Path, access: Access) -> Result<Box<dyn So
 
 /// Asks each format in turn.
 fn detect(context: &Context, file: File) -> Result<Box<dyn Source>> {
+    let file = match StateFile::detect(file)? {
+        Ok(state) => return Ok(Box::new(state)),
+        Err(file) => file,
+    };
     let file = match Layer::detect(context, file)? {
         Ok(layer) => return Ok(Box::new(layer)),
         Err(file) => file,

@@ -4,7 +4,7 @@
 
 use std::{fmt, io, sync::Arc};
 
-use dunnage_digest::{Cancelled, ErrorKind, Offset};
+use dunnage_digest::{Cancelled, ErrorKind, Offset, WorkerDied};
 
 /// Why a state file could not be written or was refused.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -177,6 +177,12 @@ impl Error {
 
     pub(crate) fn read(part: Part, at: u64) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Read { part, at: Offset::new(at), source: Arc::new(source) }
+    }
+}
+
+impl From<WorkerDied> for Error {
+    fn from(_: WorkerDied) -> Self {
+        Self::Worker
     }
 }
 

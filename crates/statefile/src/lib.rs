@@ -15,7 +15,6 @@ mod layout;
 mod limits;
 mod metadata;
 mod options;
-mod pool;
 mod reader;
 mod source;
 mod tail;

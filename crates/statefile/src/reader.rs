@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use dunnage_digest::Offset;
+use dunnage_digest::{Offset, Ordered};
 
 use crate::{
     Body, Error, Key, Layout, MAC_LEN, Metadata, Mode, Part, ReadOptions,
@@ -17,7 +17,6 @@ use crate::{
     header::{Header, truncated},
     key::Tag,
     options,
-    pool::Ordered,
     source::Source,
     tail::{Tail, TailRule},
     unit::{Checker, Done, Job, Rules, Unit, chunk_size, chunk_size_len, short_before_the_end},

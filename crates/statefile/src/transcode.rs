@@ -8,12 +8,13 @@ use std::{
     sync::Arc,
 };
 
+use dunnage_digest::Ordered;
+
 use crate::{
     Body, Compression, Dialect, Error, Key, Macs, Metadata, Part, Reader, WriteOptions, Writer, Written,
     header::Header,
     key::{Mac, Running, Tag},
     options,
-    pool::Ordered,
     unit::{Checker, Done, Job},
 };
 

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use dunnage_digest::Offset;
+use dunnage_digest::{Offset, Ordered};
 
 use crate::{
     Body, Codec, Compression, Dialect, Error, Frames, Key, MAC_LEN, Macs, Metadata, Part, Timestamp, WriteOptions,
@@ -19,7 +19,6 @@ use crate::{
     header::Header,
     key::{Mac, Running, Tag},
     options,
-    pool::Ordered,
 };
 
 /// Payload bytes of a full unit.

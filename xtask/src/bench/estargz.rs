@@ -8,8 +8,6 @@ mod forms;
 mod image;
 
 use std::{
-    fs::{self, File},
-    io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -17,13 +15,14 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{
-    Options,
+    Options, remove, size,
     table::{Goal, Row, Table},
+    text, timed, warm,
 };
 use crate::{
     inputs::{debian_root, small_files},
     measure::{self, Cores, Cost, median_cost},
-    peers::{Peer, Report},
+    peers::Peer,
     workspace::{Metadata, capture, cargo, scratch_dir},
 };
 
@@ -186,7 +185,8 @@ impl Bench<'_> {
             ratio: Some(alone.wall / both.wall),
             cost: both,
             size: None,
-            goal: None,
+            worked: None,
+            goals: Vec::new(),
         });
         Ok(())
     }
@@ -215,7 +215,8 @@ impl Bench<'_> {
             cost,
             size,
             ratio: None,
-            goal: None,
+            worked: None,
+            goals: Vec::new(),
         });
         remove(&out)
     }
@@ -244,7 +245,7 @@ impl Bench<'_> {
     ) {
         let row = (input, ours_what, figure.to_owned());
         let ratio = self.push_reference(input, theirs_what, figure, (ours, theirs), their_size);
-        self.push_ours(row, ours, our_size, ratio, None);
+        self.push_ours(row, ours, our_size, ratio, [None, None]);
     }
 
     /// The row of the reference, where it was measured; how many times faster ours is.
@@ -262,7 +263,7 @@ impl Bench<'_> {
         let cost = median_cost(theirs);
         let ratio = cost.wall / median_cost(ours).wall;
         let figure = format!("{figure}_reference");
-        self.table.push(Row { input, what, figure, cost, size, ratio: None, goal: None });
+        self.table.push(Row { input, what, figure, cost, size, ratio: None, worked: None, goals: Vec::new() });
         Some(ratio)
     }
 
@@ -272,36 +273,17 @@ impl Bench<'_> {
         costs: &[Cost],
         size: Option<u64>,
         ratio: Option<f64>,
-        goal: Option<Goal>,
+        goals: [Option<Goal>; 2],
     ) {
-        self.table.push(Row { input, what, figure, cost: median_cost(costs), size, ratio, goal });
+        self.table.push(Row {
+            input,
+            what,
+            figure,
+            cost: median_cost(costs),
+            size,
+            ratio,
+            worked: None,
+            goals: goals.into_iter().flatten().collect(),
+        });
     }
-}
-
-/// Replaces the process's wall time by that of the operation proper, which the program printed.
-fn timed(mut cost: Cost) -> Result<Cost> {
-    cost.wall = Report::parse(&cost.stdout)?.seconds()?;
-    Ok(cost)
-}
-
-/// Reads a file once, so that all runs find it in memory.
-fn warm(path: &Path) -> Result<()> {
-    let mut file = File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
-    io::copy(&mut file, &mut io::sink()).with_context(|| format!("cannot read `{}`", path.display()))?;
-    Ok(())
-}
-
-fn size(path: &Path) -> Result<u64> {
-    Ok(fs::metadata(path).with_context(|| format!("nothing was written to `{}`", path.display()))?.len())
-}
-
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
-fn text(path: &Path) -> Result<&str> {
-    path.to_str().context("the path of the repository is not UTF-8")
 }

@@ -18,8 +18,10 @@ pub(crate) struct Row {
     pub(crate) size: Option<u64>,
     /// How many times faster than what it is compared with.
     pub(crate) ratio: Option<f64>,
+    /// Bytes that were worked on, if speed is to be told.
+    pub(crate) worked: Option<u64>,
     /// What was to be reached.
-    pub(crate) goal: Option<Goal>,
+    pub(crate) goals: Vec<Goal>,
 }
 
 /// Something to reach, and what was.
@@ -47,6 +49,21 @@ impl Goal {
         Some(Self { what: "% in size", figure: "size_percent", limit, got, at_least: false })
     }
 
+    /// How fast ours has to be, where copying is all there is to do.
+    pub(crate) fn of_copy(limit: f64, got: f64) -> Self {
+        Self { what: "of a copy", figure: "of_copy", limit, got, at_least: true }
+    }
+
+    /// How much memory may be resident, in MiB.
+    pub(crate) fn peak(limit: f64, cost: &Cost) -> Self {
+        Self { what: "MiB peak", figure: "peak_reach", limit, got: cost.peak_mib(), at_least: false }
+    }
+
+    /// How many cores have to be busy.
+    pub(crate) fn cores(limit: f64, cost: &Cost) -> Self {
+        Self { what: "user/wall", figure: "cores_reach", limit, got: cost.cores(), at_least: true }
+    }
+
     fn text(&self) -> String {
         let Self { what, limit, got, at_least, .. } = self;
         let is_met = if *at_least { got >= limit } else { got <= limit };
@@ -65,6 +82,10 @@ impl Table {
         self.0.push(row);
     }
 
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.0.append(&mut other.0);
+    }
+
     pub(crate) fn print(&self) {
         println!("\n{HEAD}");
         for row in &self.0 {
@@ -79,7 +100,7 @@ impl Table {
     /// Every number measured, by name.
     pub(crate) fn figures(&self) -> BTreeMap<String, f64> {
         let mut figures = BTreeMap::new();
-        for Row { figure, cost, size, ratio, goal, .. } in &self.0 {
+        for Row { figure, cost, size, ratio, worked, goals, .. } in &self.0 {
             let round = |value: f64| (value * 1000.0).round() / 1000.0;
             figures.insert(format!("{figure}_seconds"), round(cost.wall));
             figures.insert(format!("{figure}_cores"), round(cost.cores()));
@@ -90,7 +111,10 @@ impl Table {
             if let Some(ratio) = ratio {
                 figures.insert(format!("{figure}_ratio"), round(*ratio));
             }
-            if let Some(goal) = goal {
+            if let Some(worked) = worked {
+                figures.insert(format!("{figure}_mb_per_second"), round(speed(*worked, cost)));
+            }
+            for goal in goals {
                 figures.insert(format!("{figure}_{}", goal.figure), round(goal.got));
             }
         }
@@ -98,16 +122,22 @@ impl Table {
     }
 }
 
-const HEAD: &str = "input    what                                        wall s   user s    sys s  u/wall   peak MiB        bytes   ratio";
+const HEAD: &str = "input    what                                        wall s   user s    sys s  u/wall   peak MiB        bytes   ratio    MB/s";
 
 fn line(row: &Row) -> String {
     let Cost { wall, user, sys, .. } = row.cost;
     let size = row.size.map_or_else(|| "-".to_owned(), |size| size.to_string());
     let ratio = row.ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
     let (cores, peak) = (row.cost.cores(), row.cost.peak_mib());
-    let goal = row.goal.as_ref().map_or_else(String::new, |goal| format!("  {}", goal.text()));
+    let speed = row.worked.map_or_else(|| "-".to_owned(), |worked| format!("{:.0}", speed(worked, &row.cost)));
+    let goals: String = row.goals.iter().map(|goal| format!("  {}", goal.text())).collect();
     let Row { input, what, .. } = row;
     format!(
-        "{input:<8} {what:<42} {wall:>7.3}  {user:>7.3}  {sys:>7.3}  {cores:>6.2}  {peak:>9.1} {size:>12}  {ratio:>6}{goal}"
+        "{input:<8} {what:<42} {wall:>7.3}  {user:>7.3}  {sys:>7.3}  {cores:>6.2}  {peak:>9.1} {size:>12}  {ratio:>6}  {speed:>6}{goals}"
     )
+}
+
+/// Millions of bytes per second.
+fn speed(worked: u64, cost: &Cost) -> f64 {
+    worked as f64 / 1e6 / cost.wall.max(1e-9)
 }

@@ -1,5 +1,6 @@
 //! `dunnage inspect`: what a source is, and what is inside; for a layer, also which of its bytes hold what.
 
+mod checkpoint;
 mod html;
 mod json;
 mod page;
@@ -19,18 +20,29 @@ use serde::Serialize;
 
 use crate::{
     args::Inspect,
-    context::Context,
+    context::{Context, usage},
     exit::Exit,
     print::{Out, bytes, count, counted, row, schema},
     progress::Progress,
-    source::{self, Access, Layer, Source, name_of, title},
+    source::{self, Access, Layer, Source, is_stdin, name_of, title},
 };
 
 use self::report::{Form, Report};
 
 pub(super) fn run(context: &Context, args: &Inspect) -> Result<Exit> {
     let form = args.report.as_deref().map(Form::of).transpose()?;
+    if !is_stdin(&args.source) && checkpoint::is_one(&args.source) {
+        return checkpoint::run(context, args);
+    }
     let source = source::open(context, &args.source, Access::Random)?;
+    if let Some(state) = source.state() {
+        if args.digest || args.layout || args.report.is_some() {
+            let message =
+                format!("{} is a state file: --digest, --layout and --report are for layers", name_of(&args.source));
+            return Err(usage(message, "leave them out; `dunnage state verify` checks it"));
+        }
+        return crate::cmd::state::inspect(context, &args.source, state);
+    }
     if let Some(image) = source.image() {
         return image::run(context, args, image);
     }

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::{
     args::Verify,
+    cmd::state,
     context::{Context, usage},
     exit::{Exit, Failure},
     print::{Out, bytes, counted, rate, row, schema},
@@ -26,6 +27,17 @@ pub(super) fn run(context: &Context, args: &Verify) -> Result<Exit> {
     let source = source::open(context, &args.source, Access::Random)?;
     if let Some(image) = source.image() {
         return image::run(context, args, image);
+    }
+    if let Some(state) = source.state() {
+        if args.deep {
+            let message = format!("--deep is for layers, and {} is: {}", name_of(&args.source), source.format());
+            return Err(usage(message, "leave it out: all of it is read anyway"));
+        }
+        return state::verify(context, &args.source, state, &args.key);
+    }
+    if args.key.key_file.is_some() || args.key.key_fd.is_some() {
+        let message = format!("a key is for state files, and {} is: {}", name_of(&args.source), source.format());
+        return Err(usage(message, "leave it out"));
     }
     let failed = || format!("{} is not sound", name_of(&args.source));
     let start = Instant::now();

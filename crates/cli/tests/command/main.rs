@@ -15,4 +15,5 @@ mod image;
 mod layout;
 mod read;
 mod run;
+mod state;
 mod verify;

@@ -47,13 +47,15 @@ const PLANNED: Form =
     Form { name: "planned", ours: &["--level", "6", "--codec", "libdeflate", "--stream-size", "200000"], ..SHARED };
 
 /// What is to be reached, from the bytes of both and how many times faster ours is.
-type Aim = fn(u64, Option<u64>, Option<f64>) -> Option<Goal>;
+type Aim = fn(u64, Option<u64>, Option<f64>) -> [Option<Goal>; 2];
 
 impl Bench<'_> {
     /// zstd:chunked: building, and verifying the reference's blob on one thread.
     pub(super) fn zstd(&mut self, input: &'static str, tar: &Path) -> Result<()> {
         let what = ("build zstd, ours level 3", "build zstd, reference level 3 (default)");
-        self.builds(input, tar, &ZSTD, what, |_, _, ratio| Goal::ratio(1.0, ratio))?;
+        self.builds(input, tar, &ZSTD, what, |ours, theirs, ratio| {
+            [Goal::ratio(3.0, ratio), Goal::size(0.0, ours, theirs)]
+        })?;
         if !self.wanted(input, "verify zstd") {
             return Ok(());
         }
@@ -66,16 +68,18 @@ impl Bench<'_> {
             ours.push(timed(measure::run(&self.ours.example, &["verify", text(&blob)?, "1"])?)?);
         }
         let what = ("verify zstd, ours 1 thread", "verify zstd, reference");
-        self.against(input, what, "verify_zstd", (&ours, &theirs));
+        self.against(input, what, "verify_zstd", (&ours, &theirs), 15.0);
         Ok(())
     }
 
     /// Streams that files share.
     pub(super) fn shared(&mut self, input: &'static str, tar: &Path) -> Result<()> {
-        let aim: Aim = |ours, theirs, _| Goal::size(0.3, ours, theirs);
+        // Where the reference cuts, its own measuring has to be done again: one core's work by nature.
+        let cut: Aim = |ours, theirs, ratio| [Goal::ratio(1.0, ratio), Goal::size(0.3, ours, theirs)];
+        let planned: Aim = |ours, theirs, ratio| [Goal::ratio(8.0, ratio), Goal::size(0.3, ours, theirs)];
         let theirs = "build min-chunk 50000, reference level 9";
-        self.builds(input, tar, &SHARED, ("build min-chunk 50000, ours level 6", theirs), aim)?;
-        self.builds(input, tar, &PLANNED, ("build stream-size 200000, ours level 6", theirs), aim)
+        self.builds(input, tar, &SHARED, ("build min-chunk 50000, ours level 6", theirs), cut)?;
+        self.builds(input, tar, &PLANNED, ("build stream-size 200000, ours level 6", theirs), planned)
     }
 
     /// Reading 4 KiB of each of many files. Ours are verified, which takes the whole chunk.
@@ -103,7 +107,7 @@ impl Bench<'_> {
             }
             let our_what = format!("1000 reads of 4 KiB, {}, ours", form.name);
             let their_what = format!("1000 reads of 4 KiB, {}, reference", form.name);
-            self.against(input, (&our_what, &their_what), &figure, (&ours, &theirs));
+            self.against(input, (&our_what, &their_what), &figure, (&ours, &theirs), 2.0);
         }
         Ok(())
     }
@@ -133,22 +137,23 @@ impl Bench<'_> {
         let their_size = if theirs.is_empty() { None } else { Some(size(&their_out)?) };
         let figure = format!("build_{}", form.name);
         let ratio = self.push_reference(input, their_what.to_owned(), &figure, (&ours, &theirs), their_size);
-        let goal = aim(our_size, their_size, ratio);
-        self.push_ours((input, our_what.to_owned(), figure), &ours, Some(our_size), ratio, goal);
+        let goals = aim(our_size, their_size, ratio);
+        self.push_ours((input, our_what.to_owned(), figure), &ours, Some(our_size), ratio, goals);
         Ok(())
     }
 
-    /// Rows of something that ours is to do no slower than the reference.
+    /// Rows of something that ours is to do so many times faster than the reference.
     fn against(
         &mut self,
         input: &'static str,
         (our_what, their_what): (&str, &str),
         figure: &str,
         (ours, theirs): (&[Cost], &[Cost]),
+        least: f64,
     ) {
         let ratio = self.push_reference(input, their_what.to_owned(), figure, (ours, theirs), None);
-        let goal = Goal::ratio(1.0, ratio);
-        self.push_ours((input, our_what.to_owned(), figure.to_owned()), ours, None, ratio, goal);
+        let goal = Goal::ratio(least, ratio);
+        self.push_ours((input, our_what.to_owned(), figure.to_owned()), ours, None, ratio, [goal, None]);
     }
 
     /// A blob in this form: the reference's where there is one.

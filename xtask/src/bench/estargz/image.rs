@@ -45,14 +45,15 @@ impl Bench<'_> {
             all.push(run(Cores::All)?);
         }
         let ratio = median_cost(&one).wall / median_cost(&all).wall;
-        let row = |what: &str, figure: &str, costs, ratio, goal| Row {
+        let row = |what: &str, figure: &str, costs, ratio, goal: Option<Goal>| Row {
             input: "image",
             what: what.to_owned(),
             figure: figure.to_owned(),
             cost: median_cost(costs),
             size: None,
             ratio,
-            goal,
+            worked: None,
+            goals: goal.into_iter().collect(),
         };
         self.table.push(row("convert five layers, one core", "image_one_core", &one, None, None));
         let goal = Goal::ratio(1.8, Some(ratio));
