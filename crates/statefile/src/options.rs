@@ -48,7 +48,8 @@ pub struct WriteOptions {
     pub compression: Option<Compression>,
     /// What compresses. The bytes depend on it.
     pub codec: Codec,
-    /// How hard: 1 to 9 (libdeflate: to 12), by default the level nearest to the speed that the name of the compression promises.
+    /// How hard: 1 to 9 (libdeflate: to 12). By default the level nearest to the speed that the name of the compression promises,
+    /// and chunks of noise (even bytes, no repetitions in samples) are stored without being tried.
     pub level: Option<u8>,
     /// Where frames end.
     pub frames: Frames,
