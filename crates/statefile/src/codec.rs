@@ -1,5 +1,7 @@
 //! Deflate: single chunks, each a raw stream of its own (RFC 1951) without a wrapper.
 
+use std::ops::Range;
+
 use flate2::{Compress, Compression as Level, Decompress, FlushCompress, FlushDecompress, Status};
 
 use crate::Error;
@@ -19,8 +21,9 @@ pub enum Codec {
 /// A deflate encoder that is reset instead of rebuilt.
 pub(crate) struct Deflater {
     encoder: Encoder,
-    /// Whether noise is stored without being tried: where nobody asked for a level, the name of the compression asks for speed.
-    stores_noise: bool,
+    /// Of parts in front of noise, where nobody asked for a level: the name of the compression asks for speed, and noise is stored
+    /// without being tried.
+    parts: Option<Box<Compress>>,
 }
 
 enum Encoder {
@@ -36,66 +39,127 @@ pub(crate) const fn bound(len: u64) -> u64 {
 
 impl Deflater {
     pub(crate) fn new(codec: Codec, level: Option<u8>) -> Result<Self, Error> {
-        Ok(Self { encoder: Encoder::new(codec, level)?, stores_noise: level.is_none() })
+        let parts = level.is_none().then(|| Box::new(Compress::new(Level::new(ZLIB_LEVEL.into()), false)));
+        Ok(Self { encoder: Encoder::new(codec, level)?, parts })
     }
 
     /// Compresses `input` into `out`, from `start`; the end of what was written. `out` grows as needed.
     pub(crate) fn deflate(&mut self, input: &[u8], out: &mut Vec<u8>, start: usize) -> Result<usize, Error> {
-        if self.stores_noise && is_flat(input) && self.gains_nothing(input, out, start)? {
-            return Ok(store(input, out, start));
-        }
-        self.encoder.deflate(input, out, start)
-    }
-
-    /// Whether samples of bytes that look like noise are, with no repetitions either.
-    fn gains_nothing(&mut self, input: &[u8], out: &mut Vec<u8>, start: usize) -> Result<bool, Error> {
-        /// More than the window of deflate.
-        const SAMPLE: usize = 48 << 10;
-        let last = input.len().saturating_sub(SAMPLE);
-        for at in [last / 3, last] {
-            let sample = input.get(at..at.saturating_add(SAMPLE)).unwrap_or_default();
-            let end = self.encoder.deflate(sample, out, start)?;
-            if end.saturating_sub(start) < sample.len() {
-                return Ok(false);
+        let Some(parts) = &mut self.parts else { return self.encoder.deflate(input, out, start) };
+        let (mut rest, mut end) = (input, start);
+        while let Some(run) = noise(rest) {
+            let (before, run, after) = split(rest, run);
+            if !gains_nothing(&mut self.encoder, run, out, end)? {
+                break;
             }
+            end = flushed(parts, before, out, end)?;
+            end = store(run, after.is_empty(), out, end);
+            if after.is_empty() {
+                return Ok(end);
+            }
+            rest = after;
         }
-        Ok(true)
+        self.encoder.deflate(rest, out, end)
     }
 }
 
-/// Whether every byte value is about as frequent as every other, in a chunk that is worth asking about.
-fn is_flat(input: &[u8]) -> bool {
-    const EVERY: usize = 16;
-    /// Of 65 536 samples of noise, the squares add up to 65 280 on average, and to this once in many millions of chunks.
-    const MOST: u64 = 100_000;
-    if input.len() < 1 << 20 {
-        return false;
+/// Level 1 of zlib-rs is faster still, but its output is larger than that of Go's level 1.
+const ZLIB_LEVEL: u8 = 2;
+
+/// What is in front of a range, what is in it, and what is behind.
+fn split(input: &[u8], range: Range<usize>) -> (&[u8], &[u8], &[u8]) {
+    let (front, after) = input.split_at_checked(range.end).unwrap_or((input, &[]));
+    let (before, within) = front.split_at_checked(range.start).unwrap_or((front, &[]));
+    (before, within, after)
+}
+
+/// The first run of pieces in which every byte value is about as frequent as every other, if it is worth storing apart.
+fn noise(input: &[u8]) -> Option<Range<usize>> {
+    const PIECE: usize = 32 << 10;
+    /// Shorter runs cost more in cut matches than they save in time.
+    const LEAST: usize = 96 << 10;
+    let mut run = 0_usize..0;
+    // A last piece that is not full says too little of its bytes: it goes with those in front of it.
+    for piece in input.chunks_exact(PIECE) {
+        let next = run.end.saturating_add(PIECE);
+        if is_flat(piece) {
+            run.end = next;
+        } else if run.len() >= LEAST {
+            return Some(run);
+        } else {
+            run = next..next;
+        }
     }
-    let mut counts = [0_u64; 256];
-    for &byte in input.iter().step_by(EVERY) {
+    (run.len() >= LEAST).then_some(run)
+}
+
+/// Whether every byte value is about as frequent as every other in a piece.
+fn is_flat(piece: &[u8]) -> bool {
+    const EVERY: usize = 4;
+    let mut counts = [0_u32; 256];
+    for &byte in piece.iter().step_by(EVERY) {
         if let Some(count) = counts.get_mut(usize::from(byte)) {
             *count = count.saturating_add(1);
         }
     }
-    let mean = (input.len() / EVERY / 256) as u64;
-    let squares = counts.iter().map(|count| count.abs_diff(mean).saturating_pow(2));
-    squares.fold(0_u64, u64::saturating_add) <= MOST
+    let samples = piece.len().div_ceil(EVERY);
+    let mean = u32::try_from(samples / 256).unwrap_or(u32::MAX);
+    let squares = counts.iter().map(|count| u64::from(count.abs_diff(mean)).saturating_pow(2));
+    // Of noise, the squares add up to the number of samples on average, and to half as much again hardly ever.
+    squares.fold(0_u64, u64::saturating_add) <= (samples as u64).saturating_mul(3) / 2
 }
 
-/// Stored deflate blocks.
-fn store(input: &[u8], out: &mut Vec<u8>, start: usize) -> usize {
+/// Whether samples of bytes that look like noise have no repetitions either.
+fn gains_nothing(encoder: &mut Encoder, run: &[u8], out: &mut Vec<u8>, start: usize) -> Result<bool, Error> {
+    /// As long as the window of deflate.
+    const SAMPLE: usize = 32 << 10;
+    const APART: usize = 512 << 10;
+    for stretch in run.chunks(APART) {
+        let at = stretch.len().saturating_sub(SAMPLE) / 2;
+        let sample = stretch.get(at..).unwrap_or_default();
+        let sample = sample.get(..SAMPLE).unwrap_or(sample);
+        if encoder.deflate(sample, out, start)?.saturating_sub(start) < sample.len() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Compressed blocks, none of them the last one, that end with a whole byte. What is written next refers to nothing in them.
+fn flushed(zlib: &mut Compress, input: &[u8], out: &mut Vec<u8>, start: usize) -> Result<usize, Error> {
+    if input.is_empty() {
+        return Ok(start);
+    }
+    zlib.reset();
+    let room = usize::try_from(bound(input.len() as u64)).unwrap_or(usize::MAX);
+    grow(out, start.saturating_add(room));
+    let status = zlib.compress(input, out.get_mut(start..).unwrap_or_default(), FlushCompress::Sync);
+    status.map_err(|error| Error::Misuse(format!("deflate: {error}")))?;
+    if zlib.total_in() != input.len() as u64 {
+        return Err(Error::Misuse("deflate: no room".to_owned()));
+    }
+    Ok(start.saturating_add(usize::try_from(zlib.total_out()).unwrap_or(usize::MAX)))
+}
+
+/// Stored blocks, the last of them the last one of the stream if `is_last`.
+fn store(input: &[u8], is_last: bool, out: &mut Vec<u8>, start: usize) -> usize {
     const BLOCK: usize = 65_535;
-    out.truncate(start);
-    out.resize(start, 0);
     let blocks = input.len().div_ceil(BLOCK);
+    grow(out, start.saturating_add(input.len()).saturating_add(blocks.saturating_mul(5)));
+    let mut end = start;
     for (at, block) in input.chunks(BLOCK).enumerate() {
         let len = u16::try_from(block.len()).unwrap_or(u16::MAX);
-        out.push(u8::from(at.saturating_add(1) == blocks));
-        out.extend_from_slice(&len.to_le_bytes());
-        out.extend_from_slice(&(!len).to_le_bytes());
-        out.extend_from_slice(block);
+        let ([low, high], [not_low, not_high]) = (len.to_le_bytes(), (!len).to_le_bytes());
+        let is_last = is_last && at.saturating_add(1) == blocks;
+        for bytes in [[u8::from(is_last), low, high, not_low, not_high].as_slice(), block] {
+            let next = end.saturating_add(bytes.len());
+            if let Some(place) = out.get_mut(end..next) {
+                place.copy_from_slice(bytes);
+            }
+            end = next;
+        }
     }
-    out.len()
+    end
 }
 
 impl Encoder {
@@ -103,8 +167,7 @@ impl Encoder {
         let refused = |level: u8| Error::Misuse(format!("no such level of compression: {level}"));
         match codec {
             Codec::Zlib => {
-                // Level 1 of zlib-rs is faster still, but its output is larger than that of Go's level 1.
-                let level = level.unwrap_or(2);
+                let level = level.unwrap_or(ZLIB_LEVEL);
                 if !(1..=9).contains(&level) {
                     return Err(refused(level));
                 }
@@ -231,14 +294,24 @@ mod tests {
         ];
         let repeated: Vec<u8> = noise.iter().take(4096).cycle().take(1 << 20).copied().collect();
         for codec in codecs {
-            for (input, most, least) in [(&noise, (1 << 20) + 85, 1 << 20), (&repeated, 100_000, 0)] {
+            let zeros = vec![0; 200_000];
+            let mixed = |parts: &[&[u8]]| parts.concat().into_iter().take(1 << 20).collect::<Vec<u8>>();
+            let third = &noise[..300_000];
+            let ends_well = mixed(&[third, &zeros, third, &zeros]);
+            let ends_badly = mixed(&[&zeros, third, &zeros, third]);
+            for (input, most, least) in [
+                (&noise, (1 << 20) + 85, 1 << 20),
+                (&repeated, 100_000, 0),
+                (&ends_well, 610_000, 590_000),
+                (&ends_badly, 610_000, 590_000),
+            ] {
                 let mut deflater = Deflater::new(codec, None).unwrap();
                 let mut packed = vec![7; 3];
                 let end = deflater.deflate(input, &mut packed, 4).unwrap();
                 assert!((least..=most).contains(&(end - 4)), "{codec:?}: {}", end - 4);
                 let mut out = vec![0; 1 << 20];
                 let len = Inflater::new().inflate(&packed[4..end], &mut out, false).unwrap();
-                assert!(out[..len] == input[..], "{codec:?}");
+                assert!(out[..len] == input[..], "{codec:?}, {} bytes", input.len());
             }
         }
     }
