@@ -290,6 +290,11 @@ impl Tree for DirTree {
         }
         Ok(filled)
     }
+
+    fn host_file(&self, node: NodeId) -> Result<Option<OwnedFd>, Error> {
+        let fd = self.file(node)?.try_clone();
+        fd.map(Some).map_err(|source| Error::Io { action: "open", path: display(&self.path(node.get())), source })
+    }
 }
 
 impl fmt::Debug for DirTree {

@@ -8,6 +8,8 @@ mod dir;
 mod error;
 mod export;
 mod extract;
+#[cfg(feature = "fuse")]
+pub mod fuse;
 mod limits;
 mod name;
 mod node;
