@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
 
+mod cache;
 mod confine;
 mod diff;
 mod dir;
@@ -35,4 +36,5 @@ pub use crate::{
     node::{Attr, DirEntry, DirVisitor, Kind, Mtime, NodeId, Owner, Tree, XattrVisitor},
     overlay::Overlay,
     walk::{Follow, Visit, Visited, Walk, resolve},
+    whiteout::{OpaqueMark, OverlayfsLayer},
 };
