@@ -61,9 +61,14 @@ pub(super) fn run(context: &Context, args: &Mount) -> Result<Exit> {
 pub(super) fn unmount(context: &Context, dir: &Path) -> Result<Exit> {
     match fuse::unmount(dir)? {
         Unmounted::Gone => {}
-        Unmounted::Detached => context.note(&format!("`{}` may still be in use; it ends with its last user", dir.display())),
+        Unmounted::Detached => {
+            context.note(&format!("`{}` may still be in use; it ends with its last user", dir.display()))
+        }
         Unmounted::Already => {
-            return Err(usage(format!("nothing is mounted at `{}`", dir.display()), "`dunnage mount` mounts something"));
+            return Err(usage(
+                format!("nothing is mounted at `{}`", dir.display()),
+                "`dunnage mount` mounts something",
+            ));
         }
     }
     Ok(Exit::DONE)

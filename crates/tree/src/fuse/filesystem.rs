@@ -1,20 +1,20 @@
 //! The requests of the kernel, one method each.
 
 use std::{
-    cell::RefCell,
     ffi::OsStr,
     io,
-    ops::ControlFlow,
+    ops::{ControlFlow, Deref},
     os::unix::ffi::OsStrExt,
     path::Path,
+    sync::Arc,
     time::{Instant, SystemTime},
 };
 
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
     InitFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
-    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
-    TimeOrNow, WriteFlags,
+    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
+    Request, TimeOrNow, WriteFlags,
 };
 
 use super::{
@@ -24,11 +24,6 @@ use super::{
     server::Server,
 };
 use crate::Kind;
-
-thread_local! {
-    /// What is read goes through here, one buffer for each thread.
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
 
 /// Attempts to change something, all answered alike.
 macro_rules! refused {
@@ -41,47 +36,26 @@ macro_rules! refused {
     };
 }
 
-impl Filesystem for Server {
+/// A server, as the library wants it.
+#[derive(Debug)]
+pub(super) struct Requests(pub(super) Arc<Server>);
+
+impl Deref for Requests {
+    type Target = Arc<Server>;
+
+    fn deref(&self) -> &Arc<Server> {
+        &self.0
+    }
+}
+
+impl Filesystem for Requests {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        // What the kernel does not know is left out.
-        let mut want = |flags| config.add_capabilities(flags).is_ok();
-        for flag in [
-            InitFlags::FUSE_PARALLEL_DIROPS,
-            InitFlags::FUSE_DO_READDIRPLUS,
-            InitFlags::FUSE_ASYNC_DIO,
-            InitFlags::FUSE_NO_EXPORT_SUPPORT,
-        ] {
-            want(flag);
-        }
-        let passes = match self.options.passthrough {
-            Passthrough::Always => true,
-            Passthrough::Live => self.is_live(),
-            Passthrough::Never => false,
-        };
-        let passes = passes && want(InitFlags::FUSE_PASSTHROUGH);
-        if self.is_live() {
-            // Attributes cost a call each here, so the kernel takes them only while somebody uses them.
-            want(InitFlags::FUSE_READDIRPLUS_AUTO);
-            want(InitFlags::FUSE_AUTO_INVAL_DATA);
-        } else {
-            want(InitFlags::FUSE_CACHE_SYMLINKS);
-            self.skips_opendir = want(InitFlags::FUSE_NO_OPENDIR_SUPPORT);
-            self.skips_open = !passes && want(InitFlags::FUSE_NO_OPEN_SUPPORT);
-        }
-        if passes && config.set_max_stack_depth(1).is_ok() {
-            self.files.use_passthrough();
-        }
-        // The size of the largest read follows from that of the largest write.
-        let _ = config.set_max_write(REQUEST_MAX);
-        if let Err(most) = config.set_max_readahead(self.options.read_ahead) {
-            let _ = config.set_max_readahead(most);
-        }
-        let _ = config.set_max_background(64);
-        Ok(())
+        let server = Arc::get_mut(&mut self.0);
+        server.map_or_else(|| Err(io::Error::other("the server has begun already")), |server| server.negotiate(config))
     }
 
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let work = || self.lookup(parent, name.as_bytes());
+        let work = || self.find(parent, name.as_bytes());
         self.serve(Op::Lookup, request, reply, work, |reply, found| match found {
             Some(attr) => reply.entry(&self.lifetime, &attr, Generation(0)),
             // Inode 0 stands for a name that is not there, and that is remembered too.
@@ -131,12 +105,7 @@ impl Filesystem for Server {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        BUFFER.with(|buffer| {
-            let work = || self.read(ino, offset, size, &mut buffer.borrow_mut());
-            self.serve(Op::Read, request, reply, work, |reply, len| {
-                reply.data(buffer.borrow().get(..len).unwrap_or_default());
-            });
-        });
+        self.serve_read(request, reply, ino, offset, size);
     }
 
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
@@ -215,9 +184,15 @@ impl Filesystem for Server {
 
     fn statfs(&self, request: &Request, _: INodeNo, reply: ReplyStatfs) {
         // A tree does not know how much it holds without being walked.
-        self.serve(Op::Statfs, request, reply, || Ok(()), |reply: ReplyStatfs, ()| {
-            reply.statfs(0, 0, 0, 0, 0, 4096, 255, 4096);
-        });
+        self.serve(
+            Op::Statfs,
+            request,
+            reply,
+            || Ok(()),
+            |reply: ReplyStatfs, ()| {
+                reply.statfs(0, 0, 0, 0, 0, 4096, 255, 4096);
+            },
+        );
     }
 
     fn getxattr(&self, request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
@@ -231,7 +206,7 @@ impl Filesystem for Server {
     }
 
     fn access(&self, request: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
-        self.serve(Op::Access, request, reply, || self.access(ino, mask), |reply: ReplyEmpty, ()| reply.ok());
+        self.serve(Op::Access, request, reply, || self.permit(ino, mask), |reply: ReplyEmpty, ()| reply.ok());
     }
 
     refused! {
@@ -249,6 +224,47 @@ impl Filesystem for Server {
         setattr(ino: INodeNo, mode: Option<u32>, uid: Option<u32>, gid: Option<u32>, size: Option<u64>, atime: Option<TimeOrNow>, mtime: Option<TimeOrNow>, ctime: Option<SystemTime>, fh: Option<FileHandle>, crtime: Option<SystemTime>, chgtime: Option<SystemTime>, bkuptime: Option<SystemTime>, flags: Option<BsdFileFlags>) -> ReplyAttr;
         write(ino: INodeNo, fh: FileHandle, offset: u64, data: &[u8], write_flags: WriteFlags, flags: OpenFlags, lock_owner: Option<LockOwner>) -> ReplyWrite;
         copy_file_range(ino_in: INodeNo, fh_in: FileHandle, offset_in: u64, ino_out: INodeNo, fh_out: FileHandle, offset_out: u64, len: u64, flags: CopyFileRangeFlags) -> ReplyWrite;
+    }
+}
+
+impl Server {
+    /// Agrees with the kernel on what both can do.
+    fn negotiate(&mut self, config: &mut KernelConfig) -> io::Result<()> {
+        // What the kernel does not know is left out.
+        let mut want = |flags| config.add_capabilities(flags).is_ok();
+        for flag in [
+            InitFlags::FUSE_PARALLEL_DIROPS,
+            InitFlags::FUSE_DO_READDIRPLUS,
+            InitFlags::FUSE_ASYNC_DIO,
+            InitFlags::FUSE_NO_EXPORT_SUPPORT,
+        ] {
+            want(flag);
+        }
+        let passes = match self.options.passthrough {
+            Passthrough::Always => true,
+            Passthrough::Live => self.is_live(),
+            Passthrough::Never => false,
+        };
+        let passes = passes && want(InitFlags::FUSE_PASSTHROUGH);
+        if self.is_live() {
+            // Attributes cost a call each here, so the kernel takes them only while somebody uses them.
+            want(InitFlags::FUSE_READDIRPLUS_AUTO);
+            want(InitFlags::FUSE_AUTO_INVAL_DATA);
+        } else {
+            want(InitFlags::FUSE_CACHE_SYMLINKS);
+            self.skips_opendir = want(InitFlags::FUSE_NO_OPENDIR_SUPPORT);
+            self.skips_open = !passes && want(InitFlags::FUSE_NO_OPEN_SUPPORT);
+        }
+        if passes && config.set_max_stack_depth(1).is_ok() {
+            self.files.use_passthrough();
+        }
+        // The size of the largest read follows from that of the largest write.
+        let _ = config.set_max_write(REQUEST_MAX);
+        if let Err(most) = config.set_max_readahead(self.options.read_ahead) {
+            let _ = config.set_max_readahead(most);
+        }
+        let _ = config.set_max_background(64);
+        Ok(())
     }
 }
 

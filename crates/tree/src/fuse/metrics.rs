@@ -48,9 +48,8 @@ const OPS: [(Op, &str); 16] = [
 ];
 
 /// Upper ends of the latency classes, in microseconds.
-const CLASSES: [u64; 16] = [
-    5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 50_000, 200_000, 1_000_000, 5_000_000, 30_000_000,
-];
+const CLASSES: [u64; 16] =
+    [5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 50_000, 200_000, 1_000_000, 5_000_000, 30_000_000];
 
 /// What a mount has counted since it began.
 #[derive(Default)]

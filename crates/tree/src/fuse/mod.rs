@@ -9,6 +9,7 @@
 //! | `server`      | what the answers are, from the tree                                    |
 //! | `convert`     | numbers, attributes and errors as the kernel wants them                |
 //! | `slot`        | requests in progress; gives up those whose caller was interrupted      |
+//! | `overflow`    | threads for reads that would take the last one that listens            |
 //! | `passthrough` | open files that the kernel reads without us                            |
 //! | `metrics`     | what was counted, as text for Prometheus                               |
 //!
@@ -24,6 +25,7 @@ mod filesystem;
 mod metrics;
 mod mount;
 mod options;
+mod overflow;
 mod passthrough;
 mod server;
 mod slot;

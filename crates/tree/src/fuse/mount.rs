@@ -13,6 +13,7 @@ use fuser::{Config, Session, SessionACL};
 use super::{
     MountOptions, Unmounted,
     attach::{self, Device, failed},
+    filesystem::Requests,
     metrics::Metrics,
     server::Server,
     slot::Slots,
@@ -106,13 +107,15 @@ fn start(
     config.n_threads = Some(options.threads());
     config.clone_fd = true;
     // Who may ask has been settled with the kernel.
-    let session = Session::from_fd(server, descriptor, SessionACL::All, config)?;
+    let overflow = Arc::clone(&server.overflow);
+    let session = Session::from_fd(Requests(Arc::new(server)), descriptor, SessionACL::All, config)?;
     let (watching, counting) = (Arc::clone(slots), Arc::clone(metrics));
     let watcher = thread::Builder::new().name("fuse-watch".to_owned()).spawn(move || watching.watch(&counting))?;
     let slots = Arc::clone(slots);
     thread::Builder::new().name("fuse".to_owned()).spawn(move || {
         let ended = session.run();
         slots.end();
+        overflow.end();
         // It has nothing to panic about.
         let _ = watcher.join();
         ended

@@ -38,9 +38,8 @@ impl OpenFiles {
     /// Answers an open; whether the kernel reads the file itself.
     pub(super) fn open(&self, tree: &dyn Tree, node: NodeId, flags: FopenFlags, reply: ReplyOpen) -> bool {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let file = open
-            .entry(node)
-            .or_insert_with(|| Open { backing: self.backing(tree, node, &reply), descriptors: 0 });
+        let file =
+            open.entry(node).or_insert_with(|| Open { backing: self.backing(tree, node, &reply), descriptors: 0 });
         file.descriptors = file.descriptors.saturating_add(1);
         match &file.backing {
             Some(backing) => reply.opened_passthrough(FileHandle(0), FopenFlags::empty(), backing),

@@ -1,23 +1,33 @@
 //! What the answers are, from the tree.
 
 use std::{
+    cell::RefCell,
     ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
-use fuser::{AccessFlags, Errno, FileAttr, INodeNo, Request};
+use fuser::{AccessFlags, Errno, FileAttr, INodeNo, ReplyData, Request};
 
 use super::{
     MountOptions,
     convert::{Numbers, attributes, errno, nameless},
     metrics::{Metrics, Op},
     options::{Content, Report},
+    overflow::Overflow,
     passthrough::OpenFiles,
-    slot::{Reply, Slots},
+    slot::{Reply, Slot, Slots},
 };
 use crate::{Attr, DirEntry, Error, Kind, Tree};
+
+thread_local! {
+    /// What is read goes through here, one buffer for each thread.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// A tree, asked by the kernel.
 #[derive(Debug)]
@@ -32,6 +42,10 @@ pub(super) struct Server {
     pub(super) skips_opendir: bool,
     pub(super) metrics: Arc<Metrics>,
     pub(super) slots: Arc<Slots>,
+    /// Threads that listen to the kernel, and how many of them read at the moment.
+    listeners: usize,
+    readers: AtomicUsize,
+    pub(super) overflow: Arc<Overflow>,
 }
 
 /// An entry of a directory as it goes out.
@@ -55,6 +69,9 @@ impl Server {
             skips_opendir: false,
             metrics,
             slots,
+            listeners: options.threads(),
+            readers: AtomicUsize::new(0),
+            overflow: Arc::default(),
         }
     }
 
@@ -74,6 +91,17 @@ impl Server {
         let since = Instant::now();
         self.metrics.begin();
         let slot = self.slots.begin(request.pid(), since, reply);
+        self.finish(op, since, &slot, work, send);
+    }
+
+    fn finish<R: Reply, T>(
+        &self,
+        op: Op,
+        since: Instant,
+        slot: &Slot,
+        work: impl FnOnce() -> Result<T, Errno>,
+        send: impl FnOnce(R, T),
+    ) {
         let outcome = self.guard(work);
         let failed = outcome.is_err();
         if let Some(reply) = slot.take::<R>() {
@@ -85,11 +113,45 @@ impl Server {
         self.metrics.end(op, since.elapsed(), failed);
     }
 
+    /// Answers a read: in this thread, unless no other one would be left to listen.
+    pub(super) fn serve_read(self: &Arc<Self>, request: &Request, reply: ReplyData, ino: INodeNo, at: u64, len: u32) {
+        let since = Instant::now();
+        self.metrics.begin();
+        let readers = self.readers.fetch_add(1, Relaxed);
+        if readers.saturating_add(1) < self.listeners {
+            let slot = self.slots.begin(request.pid(), since, reply);
+            self.answer_read(since, &slot, ino, at, len);
+            self.readers.fetch_sub(1, Relaxed);
+            return;
+        }
+        self.readers.fetch_sub(1, Relaxed);
+        let slot = self.slots.begin_elsewhere(request.pid(), since, reply);
+        let own = Arc::clone(self);
+        self.overflow.run(Box::new(move || {
+            if slot.is_owed() {
+                own.answer_read(since, &slot, ino, at, len);
+            } else {
+                own.metrics.end(Op::Read, since.elapsed(), true);
+            }
+            own.slots.remove(&slot);
+        }));
+    }
+
+    fn answer_read(&self, since: Instant, slot: &Slot, ino: INodeNo, at: u64, len: u32) {
+        BUFFER.with(|buffer| {
+            let work = || self.read(ino, at, len, &mut buffer.borrow_mut());
+            self.finish(Op::Read, since, slot, work, |reply: ReplyData, len| {
+                reply.data(buffer.borrow().get(..len).unwrap_or_default());
+            });
+        });
+    }
+
     /// A panic is an error like any other.
     pub(super) fn guard<T>(&self, work: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
         catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
             self.metrics.panicked();
-            let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(|text| &**text));
+            let text =
+                panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(|text| &**text));
             self.report().tell(|| format!("a request failed inside: {}", text.unwrap_or("no reason given")));
             Err(Errno::EIO)
         })
@@ -121,7 +183,7 @@ impl Server {
     }
 
     /// The attributes of a name's node; `None` for a name that is not there.
-    pub(super) fn lookup(&self, parent: INodeNo, name: &[u8]) -> Result<Option<FileAttr>, Errno> {
+    pub(super) fn find(&self, parent: INodeNo, name: &[u8]) -> Result<Option<FileAttr>, Errno> {
         let found = self.ask(self.tree.lookup(self.numbers.node(parent), name))?;
         found.map(|node| self.attributes(self.numbers.inode(node))).transpose()
     }
@@ -136,7 +198,8 @@ impl Server {
         if buffer.len() < len {
             buffer.resize(len, 0);
         }
-        let read = self.ask(self.tree.read_at(self.numbers.node(ino), at, buffer.get_mut(..len).unwrap_or_default()))?;
+        let read =
+            self.ask(self.tree.read_at(self.numbers.node(ino), at, buffer.get_mut(..len).unwrap_or_default()))?;
         self.metrics.read(read);
         Ok(read.min(len))
     }
@@ -150,7 +213,8 @@ impl Server {
         from: u64,
         visit: &mut dyn FnMut(Listed<'_>) -> ControlFlow<()>,
     ) -> Result<(), Errno> {
-        for (at, name, ino) in [(0, b".".as_slice(), ino), (1, b"..", if ino == INodeNo::ROOT { ino } else { UNKNOWN })] {
+        for (at, name, ino) in [(0, b".".as_slice(), ino), (1, b"..", if ino == INodeNo::ROOT { ino } else { UNKNOWN })]
+        {
             let own = Listed { name, kind: Kind::Directory, ino, next: at + 1 };
             if from <= at && visit(own).is_break() {
                 return Ok(());
@@ -158,7 +222,10 @@ impl Server {
         }
         self.ask(self.tree.read_dir(self.numbers.node(ino), from.saturating_sub(OWN), &mut |entry: DirEntry<'_>| {
             // One such name would make the kernel refuse the whole listing.
-            if entry.name.is_empty() || entry.name.len() > NAME_MAX || entry.name.iter().any(|&byte| byte == b'/' || byte == 0) {
+            if entry.name.is_empty()
+                || entry.name.len() > NAME_MAX
+                || entry.name.iter().any(|&byte| byte == b'/' || byte == 0)
+            {
                 return ControlFlow::Continue(());
             }
             visit(Listed {
@@ -208,7 +275,7 @@ impl Server {
     }
 
     /// Asked only where the kernel does not check permissions itself, which is where the mounter alone may look.
-    pub(super) fn access(&self, ino: INodeNo, mask: AccessFlags) -> Result<(), Errno> {
+    pub(super) fn permit(&self, ino: INodeNo, mask: AccessFlags) -> Result<(), Errno> {
         if mask.contains(AccessFlags::W_OK) {
             return Err(Errno::EROFS);
         }

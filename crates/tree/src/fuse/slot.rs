@@ -93,6 +93,11 @@ impl Slot {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(request);
     }
 
+    /// Whether the reply is still owed.
+    pub(super) fn is_owed(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// The reply, unless it was given in the meantime.
     pub(super) fn take<R: Reply>(&self) -> Option<R> {
         let request = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
@@ -126,14 +131,29 @@ thread_local! {
 }
 
 impl Slots {
-    /// Keeps the reply of a request that begins.
+    /// Keeps the reply of a request that this thread works on.
     pub(super) fn begin<R: Reply>(&self, caller: u32, since: Instant, reply: R) -> Arc<Slot> {
         let slot = MINE.with(|mine| Arc::clone(mine.get_or_init(|| self.add())));
+        self.fill(&slot, caller, since, reply);
+        slot
+    }
+
+    /// Keeps the reply of a request that another thread will work on, until [`remove`](Self::remove).
+    pub(super) fn begin_elsewhere<R: Reply>(&self, caller: u32, since: Instant, reply: R) -> Arc<Slot> {
+        let slot = self.add();
+        self.fill(&slot, caller, since, reply);
+        slot
+    }
+
+    fn fill<R: Reply>(&self, slot: &Slot, caller: u32, since: Instant, reply: R) {
         slot.put(Request { since, caller, owed: reply.into_owed() });
         if self.sleeps.load(SeqCst) && self.sleeps.swap(false, SeqCst) {
             self.wake();
         }
-        slot
+    }
+
+    pub(super) fn remove(&self, slot: &Arc<Slot>) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).retain(|known| !Arc::ptr_eq(known, slot));
     }
 
     fn add(&self) -> Arc<Slot> {

@@ -28,7 +28,9 @@ impl Signals {
             }
             match mount.unmount() {
                 Ok(Unmounted::Gone | Unmounted::Already) => {}
-                Ok(Unmounted::Detached) => context.note("still in use; ends with its last user, or with another signal"),
+                Ok(Unmounted::Detached) => {
+                    context.note("still in use; ends with its last user, or with another signal")
+                }
                 Err(error) => context.note(&format!("{error}; another signal ends it all the same")),
             }
             if self.0.wait().is_ok() {
