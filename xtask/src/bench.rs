@@ -1,6 +1,7 @@
 //! Benches: ours and the reference in turn, in one run, medians of several rounds.
 
 mod estargz;
+mod mount;
 mod table;
 
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 /// What `bench` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Which bench; all of them if none is named.
+    /// Which bench: `estargz`, which is taken if none is named, or `mount`, which takes root.
     name: Option<String>,
     /// Measure the reference implementation too.
     #[arg(long)]
@@ -33,7 +34,8 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let table = match options.name.as_deref() {
         None | Some("estargz") => estargz::run(options)?,
-        Some(name) => bail!("no bench is called `{name}`: there is `estargz`"),
+        Some("mount") => mount::run(options)?,
+        Some(name) => bail!("no bench is called `{name}`: there are `estargz` and `mount`"),
     };
     table.print();
     if let Some(path) = &options.json {
