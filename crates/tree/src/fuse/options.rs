@@ -121,7 +121,9 @@ pub enum Passthrough {
 
 /// Who is told of what failed.
 #[derive(Clone, Default)]
-pub struct Report(Option<Arc<dyn Fn(&str) + Send + Sync>>);
+pub struct Report(Option<Told>);
+
+type Told = Arc<dyn Fn(&str) + Send + Sync>;
 
 impl Report {
     /// Tells `to`, from whichever thread it happens in.

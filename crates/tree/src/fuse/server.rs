@@ -213,10 +213,9 @@ impl Server {
         from: u64,
         visit: &mut dyn FnMut(Listed<'_>) -> ControlFlow<()>,
     ) -> Result<(), Errno> {
-        for (at, name, ino) in [(0, b".".as_slice(), ino), (1, b"..", if ino == INodeNo::ROOT { ino } else { UNKNOWN })]
-        {
-            let own = Listed { name, kind: Kind::Directory, ino, next: at + 1 };
-            if from <= at && visit(own).is_break() {
+        let above = if ino == INodeNo::ROOT { ino } else { UNKNOWN };
+        for (next, name, ino) in [(1, b".".as_slice(), ino), (OWN, b"..", above)] {
+            if from < next && visit(Listed { name, kind: Kind::Directory, ino, next }).is_break() {
                 return Ok(());
             }
         }
