@@ -101,8 +101,9 @@ fn every_source_mounts_and_signals_take_it_off() {
         );
         assert_eq!(fs::read(here.path("at/big")).unwrap(), here.read("tree/big"), "{source}");
         assert_eq!(names(&here.path("at")), names(&here.path("tree")), "{source}");
+        // Nothing says when the root of an archive was changed.
         let ran = here.run("diff tree at");
-        assert_eq!((ran.code, ran.out.as_str()), (0, ""), "{source}");
+        assert!(ran.out.lines().all(|line| line.starts_with("/: ")), "{source}: {}", ran.out);
         mounted.signal(signal);
         assert_eq!(mounted.ends_within(Duration::from_secs(2)), Some(0), "{source}");
         assert!(!is_mounted(&mounted.at));

@@ -98,16 +98,30 @@ pub(super) fn mount(path: &Path, options: &MountOptions) -> Result<OwnedFd, Erro
     if !mode.is_dir() {
         return Err(failed("mount on", path, Errno::NOTDIR.into()));
     }
-    let device = OpenOptions::new().read(true).write(true).open(DEVICE);
-    let device = device.map_err(|source| failed("open", Path::new(DEVICE), source))?;
+    // Where only root may open the device, the helper still can.
+    let helped = || mount_with_helper(path, options).map_err(|source| failed("mount on", path, source));
+    let device = match open_device() {
+        Ok(device) => device,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return helped(),
+        Err(source) => return Err(failed("open", Path::new(DEVICE), source)),
+    };
     match mount_directly(&device, path, options) {
         Ok(()) => Ok(device.into()),
         Err(Errno::PERM) => {
             drop(device);
-            mount_with_helper(path, options).map_err(|source| failed("mount on", path, source))
+            helped()
         }
         Err(error) => Err(failed("mount on", path, error.into())),
     }
+}
+
+fn open_device() -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).open(DEVICE)
+}
+
+/// Whether each thread can have a descriptor of its own.
+pub(super) fn can_have_more_descriptors() -> bool {
+    open_device().is_ok()
 }
 
 fn mount_directly(device: &File, path: &Path, options: &MountOptions) -> Result<(), Errno> {

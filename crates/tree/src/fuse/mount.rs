@@ -105,7 +105,7 @@ fn start(
 ) -> std::io::Result<JoinHandle<std::io::Result<()>>> {
     let mut config = Config::default();
     config.n_threads = Some(options.threads());
-    config.clone_fd = true;
+    config.clone_fd = attach::can_have_more_descriptors();
     // Who may ask has been settled with the kernel.
     let overflow = Arc::clone(&server.overflow);
     let session = Session::from_fd(Requests(Arc::new(server)), descriptor, SessionACL::All, config)?;
