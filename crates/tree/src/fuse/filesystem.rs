@@ -7,7 +7,7 @@ use std::{
     os::unix::ffi::OsStrExt,
     path::Path,
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::SystemTime,
 };
 
 use fuser::{
@@ -143,39 +143,33 @@ impl Filesystem for Requests {
     }
 
     fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let since = Instant::now();
-        self.metrics.begin();
-        let outcome = self.guard(|| {
-            self.list(ino, offset, &mut |entry| {
+        let work = move || {
+            let listed = self.list(ino, offset, &mut |entry| {
                 let is_full = reply.add(entry.ino, entry.next, file_type(entry.kind), OsStr::from_bytes(entry.name));
                 if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            })
-        });
-        let failed = outcome.is_err();
-        match outcome {
+            });
+            (reply, listed)
+        };
+        self.serve_listing(Op::Readdir, work, |reply, listed| match listed {
             Ok(()) => reply.ok(),
             Err(errno) => reply.error(errno),
-        }
-        self.metrics.end(Op::Readdir, since.elapsed(), failed);
+        });
     }
 
     fn readdirplus(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
-        let since = Instant::now();
-        self.metrics.begin();
-        let outcome = self.guard(|| {
-            self.list(ino, offset, &mut |entry| {
+        let work = move || {
+            let listed = self.list(ino, offset, &mut |entry| {
                 let (attr, lifetime) = self.listed(&entry);
                 let name = OsStr::from_bytes(entry.name);
                 let is_full = reply.add(entry.ino, entry.next, name, &lifetime, &attr, Generation(0));
                 if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            })
-        });
-        let failed = outcome.is_err();
-        match outcome {
+            });
+            (reply, listed)
+        };
+        self.serve_listing(Op::Readdirplus, work, |reply, listed| match listed {
             Ok(()) => reply.ok(),
             Err(errno) => reply.error(errno),
-        }
-        self.metrics.end(Op::Readdirplus, since.elapsed(), failed);
+        });
     }
 
     fn releasedir(&self, request: &Request, _: INodeNo, _: FileHandle, _: OpenFlags, reply: ReplyEmpty) {

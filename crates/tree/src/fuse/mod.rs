@@ -10,6 +10,7 @@
 //! | `convert`     | numbers, attributes and errors as the kernel wants them                |
 //! | `slot`        | requests in progress; gives up those whose caller was interrupted      |
 //! | `overflow`    | threads for reads that would take the last one that listens            |
+//! | `turns`       | how many threads listen                                                |
 //! | `passthrough` | open files that the kernel reads without us                            |
 //! | `metrics`     | what was counted, as text for Prometheus                               |
 //!
@@ -29,6 +30,7 @@ mod overflow;
 mod passthrough;
 mod server;
 mod slot;
+mod turns;
 
 pub use self::{
     attach::{Unmounted, unmount},

@@ -21,6 +21,7 @@ use super::{
     overflow::Overflow,
     passthrough::OpenFiles,
     slot::{Reply, Slot, Slots},
+    turns::Turns,
 };
 use crate::{Attr, DirEntry, Error, Kind, Tree};
 
@@ -46,6 +47,7 @@ pub(super) struct Server {
     listeners: usize,
     readers: AtomicUsize,
     pub(super) overflow: Arc<Overflow>,
+    turns: Turns,
 }
 
 /// An entry of a directory as it goes out.
@@ -72,6 +74,7 @@ impl Server {
             listeners: options.threads(),
             readers: AtomicUsize::new(0),
             overflow: Arc::default(),
+            turns: Turns::new(options.threads()),
         }
     }
 
@@ -88,10 +91,36 @@ impl Server {
         work: impl FnOnce() -> Result<T, Errno>,
         send: impl FnOnce(R, T),
     ) {
-        let since = Instant::now();
-        self.metrics.begin();
+        let since = self.begin();
         let slot = self.slots.begin(request.pid(), since, reply);
         self.finish(op, since, &slot, work, send);
+        self.turns.end();
+    }
+
+    /// A request has come, at the time that is returned.
+    fn begin(&self) -> Instant {
+        let now = Instant::now();
+        self.turns.begin(now);
+        self.metrics.begin();
+        now
+    }
+
+    /// Works on a listing, which fills its reply as it goes. After a panic the library answers in its place, with an I/O
+    /// error like ours.
+    pub(super) fn serve_listing<R>(
+        &self,
+        op: Op,
+        work: impl FnOnce() -> (R, Result<(), Errno>),
+        send: impl FnOnce(R, Result<(), Errno>),
+    ) {
+        let since = self.begin();
+        let mut failed = true;
+        if let Ok((reply, outcome)) = self.guard(|| Ok(work())) {
+            failed = outcome.is_err();
+            send(reply, outcome);
+        }
+        self.metrics.end(op, since.elapsed(), failed);
+        self.turns.end();
     }
 
     fn finish<R: Reply, T>(
@@ -115,13 +144,13 @@ impl Server {
 
     /// Answers a read: in this thread, unless no other one would be left to listen.
     pub(super) fn serve_read(self: &Arc<Self>, request: &Request, reply: ReplyData, ino: INodeNo, at: u64, len: u32) {
-        let since = Instant::now();
-        self.metrics.begin();
+        let since = self.begin();
         let readers = self.readers.fetch_add(1, Relaxed);
         if readers.saturating_add(1) < self.listeners {
             let slot = self.slots.begin(request.pid(), since, reply);
             self.answer_read(since, &slot, ino, at, len);
             self.readers.fetch_sub(1, Relaxed);
+            self.turns.end();
             return;
         }
         self.readers.fetch_sub(1, Relaxed);
@@ -135,6 +164,7 @@ impl Server {
             }
             own.slots.remove(&slot);
         }));
+        self.turns.end();
     }
 
     fn answer_read(&self, since: Instant, slot: &Slot, ino: INodeNo, at: u64, len: u32) {
