@@ -8,7 +8,8 @@ use crate::{Attr, Error, Kind, NodeId};
 
 /// Node numbers of a tree as inode numbers, and back.
 ///
-/// The kernel knows the root as 1 and takes 0 for nothing, so the numbers of the tree that are in the way change places.
+/// The kernel knows the root as 1 and takes 0 for nothing, so the numbers of the tree that are in the way change places. No
+/// tree counts up to the largest number there is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Numbers {
     root: u64,
@@ -20,22 +21,22 @@ impl Numbers {
     }
 
     pub(super) const fn inode(self, node: NodeId) -> INodeNo {
-        INodeNo(self.swap(node.get()))
+        INodeNo(exchange(exchange(node.get(), self.root, 1), 0, u64::MAX))
     }
 
     pub(super) const fn node(self, inode: INodeNo) -> NodeId {
-        NodeId::new(self.swap(inode.0))
+        NodeId::new(exchange(exchange(inode.0, 0, u64::MAX), self.root, 1))
     }
+}
 
-    /// Its own inverse, but for 0, which lands on a number that no tree counts up to.
-    const fn swap(self, number: u64) -> u64 {
-        match number {
-            number if number == self.root => 1,
-            1 => self.root,
-            0 => u64::MAX,
-            u64::MAX => 0,
-            number => number,
-        }
+/// `number`, where `a` and `b` have changed places.
+const fn exchange(number: u64, a: u64, b: u64) -> u64 {
+    if number == a {
+        b
+    } else if number == b {
+        a
+    } else {
+        number
     }
 }
 
@@ -134,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_root_is_inode_one_and_nothing_is_inode_zero() {
-        for root in [0, 1, 2, 77, u64::MAX] {
+        for root in [0, 1, 2, 77, u64::MAX - 1] {
             let numbers = Numbers::new(NodeId::new(root));
             assert_eq!(numbers.inode(NodeId::new(root)), INodeNo::ROOT, "root {root}");
             assert_eq!(numbers.node(INodeNo::ROOT), NodeId::new(root));

@@ -3,10 +3,19 @@
 //! | in the layer             | shown                                                                      |
 //! |--------------------------|----------------------------------------------------------------------------|
 //! | `.wh.NAME`               | `NAME`, a character device 0/0, unless the layer has a `NAME` of its own     |
+//! | `.wh.NAME` and a `NAME/` | the directory, opaque: it replaces the one below                            |
 //! | `.wh..wh..opq`           | the attribute `trusted.overlay.opaque` or `user.overlay.opaque`, `y`        |
 //! | other names with `.wh.`  | nothing                                                                    |
 
-use std::{borrow::Cow, fmt, ops::ControlFlow, os::fd::OwnedFd, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt,
+    ops::ControlFlow,
+    os::fd::OwnedFd,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use hashbrown::HashSet;
 
 use super::{Whiteout, parse_whiteout};
 use crate::{Attr, DirEntry, DirVisitor, Error, Kind, NodeId, Owner, Tree, XattrVisitor, cache::Cache};
@@ -42,6 +51,8 @@ pub struct OverlayfsLayer {
     mark: OpaqueMark,
     /// Directories with whiteouts, as they are shown.
     listings: Cache<Vec<Shown>>,
+    /// Directories met so far that have a whiteout of their own name beside them.
+    replacing: RwLock<HashSet<NodeId>>,
 }
 
 struct Shown {
@@ -53,7 +64,7 @@ struct Shown {
 impl OverlayfsLayer {
     /// Shows the whiteouts of `tree`, opaque directories by `mark`.
     pub fn new(tree: Arc<dyn Tree>, mark: OpaqueMark) -> Self {
-        Self { tree, mark, listings: Cache::new(32) }
+        Self { tree, mark, listings: Cache::new(32), replacing: RwLock::default() }
     }
 
     /// The listing of a directory in which something is not shown as it is; `None` if nothing is.
@@ -85,14 +96,30 @@ impl OverlayfsLayer {
             ControlFlow::Continue(())
         })?;
         // In order, so that a name of the layer's own comes up at once.
-        gone.retain(|gone| shown.binary_search_by(|own| own.name.cmp(&gone.name)).is_err());
+        gone.retain(|gone: &Shown| match shown.binary_search_by(|own| own.name.cmp(&gone.name)) {
+            Ok(at) => {
+                if let Some(own) = shown.get(at).filter(|own| own.kind == Kind::Directory) {
+                    self.replaces(own.node);
+                }
+                false
+            }
+            Err(_) => true,
+        });
         shown.append(&mut gone);
         shown.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Some(self.listings.put(dir.get(), shown)))
     }
 
+    fn replaces(&self, dir: NodeId) {
+        self.replacing.write().unwrap_or_else(PoisonError::into_inner).insert(dir);
+    }
+
     fn is_opaque(&self, node: NodeId) -> Result<bool, Error> {
-        Ok(self.tree.attr(node)?.kind == Kind::Directory && self.tree.lookup(node, OPAQUE)?.is_some())
+        if self.tree.attr(node)?.kind != Kind::Directory {
+            return Ok(false);
+        }
+        let replaces = self.replacing.read().unwrap_or_else(PoisonError::into_inner).contains(&node);
+        Ok(replaces || self.tree.lookup(node, OPAQUE)?.is_some())
     }
 }
 
@@ -131,10 +158,18 @@ impl Tree for OverlayfsLayer {
         if name.starts_with(PREFIX) {
             return Ok(None);
         }
-        if let Some(found) = self.tree.lookup(dir, name)? {
-            return Ok(Some(found));
+        let own = self.tree.lookup(dir, name)?;
+        // A node is always met by its name before anybody asks for its attributes.
+        if let Some(own) = own
+            && self.tree.attr(own)?.kind != Kind::Directory
+        {
+            return Ok(Some(own));
         }
-        Ok(self.tree.lookup(dir, &[PREFIX, name].concat())?.map(whiteout))
+        let gone = self.tree.lookup(dir, &[PREFIX, name].concat())?;
+        if let (Some(own), Some(_)) = (own, gone) {
+            self.replaces(own);
+        }
+        Ok(own.or(gone.map(whiteout)))
     }
 
     fn read_dir(&self, dir: NodeId, from: u64, visit: DirVisitor<'_>) -> Result<(), Error> {

@@ -23,6 +23,8 @@ fn lower() -> Arc<dyn Tree> {
         .file("opaque/hidden", b"x")
         .dir("removed/")
         .file("removed/deep", b"x")
+        .dir("anew/")
+        .file("anew/hidden", b"x")
         .file("replaced", b"a file")
         .file("untouched", b"as it was");
     Arc::new(archive.tree())
@@ -38,6 +40,9 @@ fn upper() -> Arc<dyn Tree> {
         .file("opaque/.wh..wh..opq", b"")
         .file("opaque/own", b"upper own")
         .file(".wh.removed", b"")
+        .file(".wh.anew", b"")
+        .dir("anew/")
+        .file("anew/own", b"upper anew")
         .file(".wh.replaced", b"")
         .dir("replaced/")
         .file("replaced/now-a-directory", b"x")
@@ -68,7 +73,7 @@ fn whiteouts_are_shown_as_devices_and_attributes() {
     let tree = OverlayfsLayer::new(upper(), OpaqueMark::Both);
     assert_eq!(
         names(&tree, "/"),
-        ["kept directory", "opaque directory", "removed character device", "replaced directory"]
+        ["anew directory", "kept directory", "opaque directory", "removed character device", "replaced directory"]
     );
     assert_eq!(names(&tree, "/kept"), ["-early file", "gone character device", "new file"]);
     assert_eq!(names(&tree, "/opaque"), ["own file"]);
@@ -76,6 +81,13 @@ fn whiteouts_are_shown_as_devices_and_attributes() {
     let gone = tree.attr(find("/kept/gone").unwrap()).unwrap();
     assert_eq!((gone.kind, gone.device, gone.mode, gone.links), (Kind::CharDevice, (0, 0), 0, 1));
     assert!(find("/kept/.wh.gone").is_err() && find("/opaque/.wh..wh..opq").is_err());
+    let mut replaces = 0;
+    tree.xattrs(find("/anew").unwrap(), &mut |_, _| {
+        replaces += 1;
+        std::ops::ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!(replaces, 2, "a directory beside its own whiteout hides what is below");
     let mut found = Vec::new();
     tree.xattrs(find("/opaque").unwrap(), &mut |name, value| {
         found.push((String::from_utf8_lossy(name).into_owned(), value.to_vec()));
