@@ -142,7 +142,8 @@ mod tests {
         put(4, 1000);
         assert!(cache.get((1, 0, 0)).is_none());
         assert_eq!(cache.get((4, 0, 0)).map(|chunk| chunk.len()), Some(1000));
-        assert_eq!(cache.kept().by_use.len(), cache.kept().chunks.len());
+        let kept = cache.kept();
+        assert_eq!((kept.by_use.len(), kept.chunks.len(), kept.bytes), (1, 1, 1000));
     }
 
     #[test]

@@ -134,7 +134,9 @@ pub(super) fn endurance(tally: &mut Tally, dunnage: &Path, layer: &Path, at: &Pa
         "    endurance: {} reads in {seconds} s, {early:.1} MiB resident in the second quarter, {late:.1} MiB in the last, {before} and {after} descriptors",
         reads.load(Relaxed),
     );
-    tally.same("endurance: memory is flat", &(late - early < 4.0), &true);
+    // A short run is over before all threads have buffers of their own.
+    let most = if seconds < 60 { 16.0 } else { 4.0 };
+    tally.same("endurance: memory is flat", &(late - early < most), &true);
     tally.same("endurance: descriptors are flat", &(after <= before + 2), &true);
     served.stop(dunnage)?;
     tally.same("endurance: nothing is left mounted", &is_mounted(at)?, &Vec::new());
