@@ -1,6 +1,7 @@
 //! Benches: ours and the reference in turn, in one run, several rounds.
 
 mod estargz;
+mod mount;
 mod statefile;
 mod table;
 
@@ -17,7 +18,7 @@ use crate::{measure::Cost, peers::Report};
 /// What `bench` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Which bench; all of them if none is named.
+    /// Which bench: `estargz`, which is taken if none is named, or `mount`, which takes root.
     name: Option<String>,
     /// Measure the reference implementation too.
     #[arg(long)]
@@ -41,12 +42,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let table = match options.name.as_deref() {
         None => {
             let mut table = estargz::run(options)?;
+            table.append(mount::run(options)?);
             table.append(statefile::run(options)?);
             table
         }
         Some("estargz") => estargz::run(options)?,
+        Some("mount") => mount::run(options)?,
         Some("statefile") => statefile::run(options)?,
-        Some(name) => bail!("no bench is called `{name}`: there are `estargz` and `statefile`"),
+        Some(name) => bail!("no bench is called `{name}`: there are `estargz`, `mount` and `statefile`"),
     };
     table.print();
     if let Some(path) = &options.json {

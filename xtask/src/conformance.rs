@@ -3,6 +3,7 @@
 mod estargz;
 mod images;
 mod input;
+mod mount;
 mod pairs;
 mod statefile;
 mod storage;
@@ -55,7 +56,8 @@ impl Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     // All are run, so that one report names everything that is wrong.
     let images = if options.wants_input("images") && options.wants("images") { images::run(options) } else { Ok(()) };
-    let outcomes = [images, statefile::run(options), estargz::run(options), storage::run(options)];
+    let mount = if options.wants_input("mount") && options.wants("mount") { mount::run(options) } else { Ok(()) };
+    let outcomes = [images, mount, statefile::run(options), estargz::run(options), storage::run(options)];
     let failed: Vec<String> = outcomes.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
     if !failed.is_empty() {
         bail!("{}", failed.join("; "));

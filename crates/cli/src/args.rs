@@ -130,6 +130,23 @@ pub(crate) enum Command {
     /// Show, check, unpack, make and rewrite gVisor's state files, such as `checkpoint.img`
     #[command(subcommand)]
     State(State),
+    /// Mount a source as a read-only file system
+    ///
+    /// Runs until the mount is taken off: by `dunnage umount`, or by an interrupt. If somebody uses it then, it goes out of
+    /// sight at once and ends when the last file is closed; a second interrupt ends it whatever happens.
+    ///
+    /// Without privilege it goes through `fusermount3`, which has to be installed.
+    #[cfg(feature = "fuse")]
+    Mount(Mount),
+    /// Take off what `mount` has mounted
+    ///
+    /// If somebody uses it, it goes out of sight at once and ends when the last file is closed.
+    #[cfg(feature = "fuse")]
+    Umount {
+        /// Where it is mounted
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: PathBuf,
+    },
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -260,6 +277,67 @@ pub(crate) struct Diff {
     /// Stop after so many differences
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max: Option<u64>,
+}
+
+/// `dunnage mount`.
+#[cfg(feature = "fuse")]
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Mount {
+    /// What to mount; of an image, its layers stacked
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) source: PathBuf,
+    /// On which directory
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub(crate) dir: PathBuf,
+    /// Go into the background once the mount answers
+    #[arg(long)]
+    pub(crate) daemon: bool,
+    /// Show counts and times of requests at `http://ADDR/metrics`, for Prometheus
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<std::net::SocketAddr>,
+    /// Let every user look, as far as the permissions in the source allow
+    #[arg(long)]
+    pub(crate) allow_other: bool,
+    /// Let set-user-id and set-group-id bits count; needs privilege
+    #[arg(long)]
+    pub(crate) suid: bool,
+    /// Let device nodes be the devices of this machine; needs privilege
+    #[arg(long)]
+    pub(crate) dev: bool,
+    /// What names that begin with `.wh.` mean [default: keep, of an image apply]
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub(crate) whiteouts: Option<MountWhiteouts>,
+    /// How long names and attributes may be believed, in seconds [default: 3600, of a directory 1]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) lifetime: Option<u64>,
+    /// Most bytes of unpacked content of a layer to keep, for reads here and there [default: 128M]
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub(crate) cache: Option<u64>,
+    /// How far the kernel reads ahead; only root can change it [default: 1M]
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub(crate) read_ahead: Option<u64>,
+    /// Never let the kernel read files of a directory by itself
+    #[arg(long)]
+    pub(crate) no_passthrough: bool,
+    /// How a process in the background is told what it is.
+    #[arg(long, hide = true)]
+    pub(crate) is_daemon: bool,
+}
+
+/// What `.wh.` names mean in a mount.
+#[cfg(feature = "fuse")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MountWhiteouts {
+    /// They are ordinary names
+    Keep,
+    /// They are not there, and neither is what they take away
+    Apply,
+    /// What overlayfs expects: devices 0/0 and `trusted.overlay.opaque`
+    Overlay,
+    /// The same with `user.overlay.opaque`
+    OverlayUser,
+    /// The same with both attributes
+    OverlayBoth,
 }
 
 /// `dunnage verify`.

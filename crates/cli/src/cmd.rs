@@ -7,6 +7,8 @@ mod docs;
 mod extract;
 mod inspect;
 mod ls;
+#[cfg(feature = "fuse")]
+mod mount;
 mod state;
 mod verify;
 
@@ -25,6 +27,10 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<Exit> {
         Command::Verify(args) => verify::run(context, &args),
         Command::Convert(args) => convert::run(context, args),
         Command::State(what) => state::run(context, what),
+        #[cfg(feature = "fuse")]
+        Command::Mount(args) => mount::run(context, &args),
+        #[cfg(feature = "fuse")]
+        Command::Umount { dir } => mount::unmount(context, &dir),
         Command::Completions { shell } => docs::completions(shell),
         Command::Man { dir } => docs::man(&dir),
     }

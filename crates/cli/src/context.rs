@@ -31,6 +31,8 @@ pub(crate) struct Context {
     pub(crate) toc_digest: Option<Digest>,
     /// The TOC of a layer that has it stored elsewhere.
     pub(crate) toc: Option<PathBuf>,
+    /// Bytes of unpacked content of a layer that are kept; 0 for as many as a layer keeps by itself.
+    pub(crate) cache: u64,
     /// Which images to take of several; all if empty.
     pub(crate) platforms: Vec<Platform>,
 }
@@ -58,6 +60,7 @@ impl Context {
             trust: if global.unverified { Trust::Unverified } else { Trust::Verified },
             toc_digest: global.toc_digest,
             toc: global.toc.clone(),
+            cache: 0,
             platforms: global.platform.clone(),
         }
     }
@@ -72,6 +75,7 @@ impl Context {
             limits: self.limits.clone(),
             threads: self.threads,
             trust: self.trust,
+            cache: self.cache,
             ..OpenOptions::default()
         };
         if let Some(path) = self.toc.clone() {

@@ -38,6 +38,12 @@ impl Exit {
     const AUTH: Self = Self(5);
     const LIMIT: Self = Self(6);
 
+    /// That of a process which did our work; of one that was killed, that something failed.
+    #[cfg(feature = "fuse")]
+    pub(crate) fn of_process(code: Option<i32>) -> Self {
+        code.and_then(|code| u8::try_from(code).ok()).map_or(Self::IO, Self)
+    }
+
     const fn of(kind: ErrorKind) -> Self {
         match kind {
             ErrorKind::Misuse => Self::USAGE,

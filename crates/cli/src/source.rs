@@ -21,6 +21,7 @@ use std::{
     io::{self, Read, Seek, Write},
     os::fd::AsFd,
     path::Path,
+    sync::Arc,
 };
 
 use anyhow::{Context as _, Result};
@@ -46,6 +47,14 @@ pub(crate) trait Source {
 
     /// The files in it.
     fn tree(&self) -> Result<Box<dyn Tree + '_>>;
+
+    /// The files in it, for as long as anybody wants them.
+    fn into_tree(self: Box<Self>) -> Result<Arc<dyn Tree>>;
+
+    /// Whether the files in it can change while they are looked at.
+    fn is_live(&self) -> bool {
+        false
+    }
 
     /// The files in it as a tar stream. What is read of the source is counted.
     fn tar<'s>(&'s self, progress: &'s Progress) -> Result<Box<dyn Read + 's>>;

@@ -3,7 +3,6 @@
 //! Nothing above the directory is reachable and no symlink is followed: every node is found again from an open
 //! descriptor, and one that was exchanged for another since it was listed is an error, never the other one's content.
 
-mod cache;
 mod xattr;
 
 use std::{
@@ -21,9 +20,9 @@ use rustix::{
     io::Errno,
 };
 
-use self::cache::Cache;
 use crate::{
     Attr, DirEntry, DirVisitor, Error, Kind, Mtime, NodeId, SafeName, Tree, XattrVisitor,
+    cache::Cache,
     confine::{self, Root, THROUGH, retry},
     name::display,
 };
@@ -289,6 +288,11 @@ impl Tree for DirTree {
             }
         }
         Ok(filled)
+    }
+
+    fn host_file(&self, node: NodeId) -> Result<Option<OwnedFd>, Error> {
+        let fd = self.file(node)?.try_clone();
+        fd.map(Some).map_err(|source| Error::Io { action: "open", path: display(&self.path(node.get())), source })
     }
 }
 

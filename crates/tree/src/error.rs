@@ -81,3 +81,19 @@ impl Error {
         }
     }
 }
+
+/// The error with all its causes, in one line.
+#[cfg(feature = "fuse")]
+pub(crate) fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        next = cause.source();
+    }
+    text
+}

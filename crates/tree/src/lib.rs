@@ -2,12 +2,15 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
 
+mod cache;
 mod confine;
 mod diff;
 mod dir;
 mod error;
 mod export;
 mod extract;
+#[cfg(feature = "fuse")]
+pub mod fuse;
 mod limits;
 mod name;
 mod node;
@@ -34,4 +37,5 @@ pub use crate::{
     node::{Attr, DirEntry, DirVisitor, Kind, Mtime, NodeId, Owner, Tree, XattrVisitor},
     overlay::Overlay,
     walk::{Follow, Visit, Visited, Walk, resolve},
+    whiteout::{OpaqueMark, OverlayfsLayer},
 };

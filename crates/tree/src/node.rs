@@ -3,7 +3,7 @@
 //! The trait is small, object-safe and shaped for a file server: any number of threads read at once through a shared
 //! reference, nodes are numbers, and no call allocates on behalf of the caller. Names are bytes.
 
-use std::{borrow::Cow, fmt, ops::ControlFlow};
+use std::{borrow::Cow, fmt, ops::ControlFlow, os::fd::OwnedFd};
 
 use crate::Error;
 
@@ -177,6 +177,17 @@ pub trait Tree: fmt::Debug + Send + Sync {
     ///
     /// [`Error::WrongKind`] if `node` is not a file; those of the source.
     fn read_at(&self, node: NodeId, at: u64, buf: &mut [u8]) -> Result<usize, Error>;
+
+    /// A descriptor of a host file that holds the content of the file `node` and nothing else; `Ok(None)` where there is
+    /// no such file, which is the default. Whoever has it reads without this tree.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongKind`] if `node` is not a file; those of the source.
+    fn host_file(&self, node: NodeId) -> Result<Option<OwnedFd>, Error> {
+        let _ = node;
+        Ok(None)
+    }
 }
 
 macro_rules! forward {
@@ -221,6 +232,10 @@ macro_rules! forward {
 
             fn read_at(&self, node: NodeId, at: u64, buf: &mut [u8]) -> Result<usize, Error> {
                 (**self).read_at(node, at, buf)
+            }
+
+            fn host_file(&self, node: NodeId) -> Result<Option<OwnedFd>, Error> {
+                (**self).host_file(node)
             }
         }
     )*};

@@ -8,6 +8,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     ops::ControlFlow,
+    os::fd::OwnedFd,
     sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
@@ -240,6 +241,13 @@ impl Tree for Overlay {
     fn read_at(&self, node: NodeId, at: u64, buf: &mut [u8]) -> Result<usize, Error> {
         match self.origin(node)? {
             Some((tree, origin)) => tree.read_at(origin, at, buf),
+            None => Err(Error::WrongKind { expected: Kind::File, got: Kind::Directory }),
+        }
+    }
+
+    fn host_file(&self, node: NodeId) -> Result<Option<OwnedFd>, Error> {
+        match self.origin(node)? {
+            Some((tree, origin)) => tree.host_file(origin),
             None => Err(Error::WrongKind { expected: Kind::File, got: Kind::Directory }),
         }
     }

@@ -8,6 +8,9 @@
 //!
 //! Specification: OCI image layer, section "Whiteouts".
 
+mod overlayfs;
+
+pub use self::overlayfs::{OpaqueMark, OverlayfsLayer};
 use crate::{Error, SafeName, name::display};
 
 /// What a name of this sort says.

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::Read,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::{Context as _, Result};
@@ -55,6 +55,12 @@ impl Archive {
     pub(super) fn stream(context: &Context, packing: Packing, stream: Box<dyn Read>) -> Self {
         Self { packing, from: From::Stream(Mutex::new(Some(stream))), limits: context.tree_limits().clone() }
     }
+
+    /// The tar without its compression, in a temporary file.
+    fn unpacked(&self) -> Result<File> {
+        let nothing = Progress::none();
+        keep(self.tar(&nothing)?, self.limits.unpacked).context("cannot unpack the archive")
+    }
 }
 
 impl Source for Archive {
@@ -77,9 +83,18 @@ impl Source for Archive {
         if let (Packing::Plain, From::File(file)) = (self.packing, &self.from) {
             return Ok(Box::new(TarTree::open(file, &self.limits)?));
         }
-        let nothing = Progress::none();
-        let plain = keep(self.tar(&nothing)?, self.limits.unpacked).context("cannot unpack the archive")?;
-        Ok(Box::new(TarTree::open(plain, &self.limits)?))
+        Ok(Box::new(TarTree::open(self.unpacked()?, &self.limits)?))
+    }
+
+    fn into_tree(self: Box<Self>) -> Result<Arc<dyn Tree>> {
+        let Self { packing, from, limits } = *self;
+        match (packing, from) {
+            (Packing::Plain, From::File(file)) => Ok(Arc::new(TarTree::open(file, &limits)?)),
+            (packing, from) => {
+                let archive = Self { packing, from, limits };
+                Ok(Arc::new(TarTree::open(archive.unpacked()?, &archive.limits)?))
+            }
+        }
     }
 
     fn tar<'s>(&'s self, progress: &'s Progress) -> Result<Box<dyn Read + 's>> {

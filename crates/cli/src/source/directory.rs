@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{self, Read},
     path::Path,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::Result;
@@ -40,6 +40,14 @@ impl Source for Directory {
 
     fn tree(&self) -> Result<Box<dyn Tree + '_>> {
         Ok(Box::new(&self.tree))
+    }
+
+    fn into_tree(self: Box<Self>) -> Result<Arc<dyn Tree>> {
+        Ok(Arc::new(self.tree))
+    }
+
+    fn is_live(&self) -> bool {
+        true
     }
 
     fn tar<'s>(&'s self, progress: &'s Progress) -> Result<Box<dyn Read + 's>> {

@@ -10,7 +10,7 @@ use std::{
     io::Read,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
 };
 
 use anyhow::Result;
@@ -114,6 +114,10 @@ impl Source for ImageSource {
 
     fn tree(&self) -> Result<Box<dyn Tree + '_>> {
         Ok(Box::new(self.files()?))
+    }
+
+    fn into_tree(self: Box<Self>) -> Result<Arc<dyn Tree>> {
+        Ok(Arc::new(self.layout.tree(self.only()?, &self.open)?))
     }
 
     fn tar<'s>(&'s self, progress: &'s Progress) -> Result<Box<dyn Read + 's>> {

@@ -1,6 +1,6 @@
 //! A layer with a table of contents: eStargz, the older stargz, zstd:chunked.
 
-use std::{fs::File, io::Read};
+use std::{fs::File, io::Read, sync::Arc};
 
 use anyhow::Result;
 use dunnage_digest::{Cancel, ErrorKind, ReadAt};
@@ -55,6 +55,10 @@ impl Source for Layer {
 
     fn tree(&self) -> Result<Box<dyn Tree + '_>> {
         Ok(Box::new(&self.reader))
+    }
+
+    fn into_tree(self: Box<Self>) -> Result<Arc<dyn Tree>> {
+        Ok(Arc::new(self.reader))
     }
 
     fn tar<'s>(&'s self, progress: &'s Progress) -> Result<Box<dyn Read + 's>> {

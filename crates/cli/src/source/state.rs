@@ -1,6 +1,6 @@
 //! A state file of gVisor: one payload, and no files that a command could list.
 
-use std::{fs::File, io::Read};
+use std::{fs::File, io::Read, sync::Arc};
 
 use anyhow::Result;
 use dunnage_digest::{ErrorKind, Offset, ReadAt};
@@ -47,6 +47,10 @@ impl Source for StateFile {
     }
 
     fn tree(&self) -> Result<Box<dyn Tree + '_>> {
+        Err(no_files())
+    }
+
+    fn into_tree(self: Box<Self>) -> Result<Arc<dyn Tree>> {
         Err(no_files())
     }
 

@@ -6,6 +6,7 @@
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     clippy::cast_possible_truncation,
+    clippy::print_stdout,
     reason = "tests, and their helpers"
 )]
 
@@ -13,6 +14,8 @@ mod convert;
 mod errors;
 mod image;
 mod layout;
+#[cfg(feature = "fuse")]
+mod mount;
 mod read;
 mod run;
 mod state;

@@ -73,6 +73,8 @@ pub struct OpenOptions {
     pub threads: usize,
     /// Whether landmarks are part of the tree. Default: hidden.
     pub landmarks: Landmarks,
+    /// Bytes of unpacked and verified chunks that are kept for further reads; 0, the default, for 32 MiB.
+    pub cache: u64,
     /// Which content is handed out. Default: only what matches a digest.
     pub trust: Trust,
     /// Entries that repeat a name. Default: the last one counts.

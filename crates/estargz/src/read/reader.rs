@@ -38,6 +38,8 @@ pub struct Reader<R> {
     tar_split_digest: Option<Digest>,
     /// Decoders that nobody uses at the moment.
     decoders: Mutex<Vec<Box<dyn Decoder>>>,
+    /// Buffers for compressed bytes that nobody uses at the moment.
+    inputs: Mutex<Vec<Vec<u8>>>,
     /// Chunks of streams that hold several, made when somebody asks.
     pub(super) shared: OnceLock<Vec<Shared>>,
 }
@@ -62,10 +64,11 @@ impl<R: ReadAt + Sync> Reader<R> {
             limits: options.limits.clone(),
             landmarks: options.landmarks,
             trust: options.trust,
-            cache: ChunkCache::default(),
+            cache: ChunkCache::new(options.cache),
             zeros: ZeroDigests::default(),
             tar_split_digest,
             decoders: Mutex::default(),
+            inputs: Mutex::default(),
             shared: OnceLock::new(),
         })
     }
@@ -107,28 +110,38 @@ impl<R: ReadAt + Sync> Reader<R> {
             to.fill(0);
             return Ok(());
         }
-        let key = (chunk.offset, chunk.inner);
+        let key = (chunk.offset, chunk.inner, chunk.size);
         let copy = |content: &[u8], to: &mut [u8]| match content.get(skip..).and_then(|rest| rest.get(..to.len())) {
             Some(content) => to.copy_from_slice(content),
             None => to.fill(0),
         };
-        if let Some(content) = self.cache.get(key).filter(|content| content.len() as u64 == chunk.size) {
+        // A read of the whole chunk is not followed by another one of it.
+        if (to.len() as u64) < chunk.size {
+            let content = self.cache.get_or(key, || self.with_chunk(row, chunk, |content| Arc::from(content)))?;
             copy(&content, to);
             return Ok(());
         }
+        if let Some(content) = self.cache.get(key) {
+            copy(&content, to);
+            return Ok(());
+        }
+        self.with_chunk(row, chunk, |content| copy(content, to))
+    }
+
+    /// Reads, unpacks and verifies a chunk, and hands it to `take`.
+    fn with_chunk<T>(&self, row: Row, chunk: &Location, take: impl FnOnce(&[u8]) -> T) -> Result<T, Error> {
         self.check_size(chunk)?;
-        let mut input = Vec::new();
+        let mut input = self.inputs.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
         let mut decoder = self.decoder();
         self.read_stream(chunk, &mut input)?;
         let content = decode(decoder.as_mut(), &input, chunk).map_err(|reason| self.corrupt(row, chunk, reason))?;
         self.check(row, chunk, content)?;
-        copy(content, to);
-        // A read of the whole chunk is not followed by another one of it.
-        if (to.len() as u64) < chunk.size {
-            self.cache.put(key, &Arc::from(content));
-        }
+        let taken = take(content);
         self.give_back(decoder);
-        Ok(())
+        if input.capacity() <= INPUT_KEPT {
+            self.inputs.lock().unwrap_or_else(PoisonError::into_inner).push(input);
+        }
+        Ok(taken)
     }
 
     /// Chunks are held in memory while they are verified, but for holes.
@@ -330,6 +343,9 @@ pub enum Prefetch {
     /// All streams in front of this offset.
     Before(Offset),
 }
+
+/// A buffer that has grown larger is given back to the system.
+const INPUT_KEPT: usize = 8 << 20;
 
 /// Decodes a chunk out of the stream it lies in.
 fn decode<'d>(decoder: &'d mut dyn Decoder, input: &[u8], chunk: &Location) -> Result<&'d [u8], String> {

@@ -184,6 +184,10 @@ impl Index {
         self.children.shrink_to_fit();
         self.nodes.shrink_to_fit();
         self.arena.shrink_to_fit();
+        // Those without children come up in no group.
+        for directory in self.nodes.iter_mut().filter(|node| node.is_directory()) {
+            directory.links = 2;
+        }
         let mut at: usize = 0;
         for group in self.children.chunk_by(|a, b| a.parent == b.parent) {
             let below =

@@ -6,18 +6,18 @@ use std::{
 };
 
 /// A few values by node number; the one that was not used for longest goes first.
-pub(super) struct Cache<V> {
+pub(crate) struct Cache<V> {
     capacity: usize,
     /// Newest first.
     kept: Mutex<VecDeque<(u64, Arc<V>)>>,
 }
 
 impl<V> Cache<V> {
-    pub(super) const fn new(capacity: usize) -> Self {
+    pub(crate) const fn new(capacity: usize) -> Self {
         Self { capacity, kept: Mutex::new(VecDeque::new()) }
     }
 
-    pub(super) fn get(&self, node: u64) -> Option<Arc<V>> {
+    pub(crate) fn get(&self, node: u64) -> Option<Arc<V>> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let at = kept.iter().position(|(number, _)| *number == node)?;
         if at > 0 {
@@ -27,7 +27,7 @@ impl<V> Cache<V> {
         kept.front().map(|(_, value)| Arc::clone(value))
     }
 
-    pub(super) fn put(&self, node: u64, value: V) -> Arc<V> {
+    pub(crate) fn put(&self, node: u64, value: V) -> Arc<V> {
         let value = Arc::new(value);
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|(number, _)| *number != node);

@@ -1,0 +1,137 @@
+//! `dunnage mount` and `dunnage umount`.
+
+mod daemon;
+mod metrics;
+mod signals;
+
+use std::{fmt, path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result};
+use dunnage_tree::{
+    OpaqueMark, Overlay, OverlayfsLayer, Tree,
+    fuse::{self, Content, Devices, MountOptions, Passthrough, Report, SetId, Unmounted, Users},
+};
+use serde::Serialize;
+
+use self::{metrics::Listener, signals::Signals};
+use crate::{
+    args::{Mount, MountWhiteouts},
+    context::{Context, usage},
+    exit::Exit,
+    print::{Out, schema},
+    source::{self, Access, Source, name_of, title},
+};
+
+pub(super) fn run(context: &Context, args: &Mount) -> Result<Exit> {
+    if args.daemon {
+        return daemon::start();
+    }
+    // Bound before anything is mounted, so that an address in use leaves nothing behind.
+    let listener = args.metrics.map(Listener::bind).transpose()?;
+    let mut for_mount = context.clone();
+    for_mount.cache = args.cache.unwrap_or(CACHE);
+    let source = source::open(&for_mount, &args.source, Access::Random)?;
+    let options = options(context, args, &*source);
+    let tree = with_whiteouts(args, source)?;
+    // What comes from here on waits until there is a mount to take off.
+    let signals = Signals::block()?;
+    let failed = || format!("cannot mount {}", name_of(&args.source));
+    let mount = Arc::new(fuse::Mount::new(tree, &args.dir, &options).with_context(failed)?);
+    signals.take_off(context, &mount)?;
+    let metrics = listener.map(|listener| listener.serve(mount.metrics())).transpose()?;
+    let mut out = Out::stdout()?;
+    out.either(
+        context,
+        &Ready {
+            schema: schema("mount"),
+            source: title(&args.source),
+            dir: mount.path().display().to_string(),
+            metrics: metrics.map(|address| format!("http://{address}/metrics")),
+            pid: std::process::id(),
+        },
+    )?;
+    out.finish()?;
+    if args.is_daemon {
+        daemon::let_go()?;
+    }
+    mount.wait()?;
+    Ok(Exit::DONE)
+}
+
+pub(super) fn unmount(context: &Context, dir: &Path) -> Result<Exit> {
+    match fuse::unmount(dir)? {
+        Unmounted::Gone => {}
+        Unmounted::Detached => {
+            context.note(&format!("`{}` may still be in use; it ends with its last user", dir.display()))
+        }
+        Unmounted::Already => {
+            return Err(usage(
+                format!("nothing is mounted at `{}`", dir.display()),
+                "`dunnage mount` mounts something",
+            ));
+        }
+    }
+    Ok(Exit::DONE)
+}
+
+fn options(context: &Context, args: &Mount, source: &dyn Source) -> MountOptions {
+    let noted = context.clone();
+    MountOptions {
+        name: title(&args.source),
+        threads: context.threads,
+        users: if args.allow_other { Users::Everybody } else { Users::Mounter },
+        set_id: if args.suid { SetId::Honour } else { SetId::Ignore },
+        devices: if args.dev { Devices::Honour } else { Devices::Ignore },
+        content: if source.is_live() { Content::Live } else { Content::Fixed },
+        lifetime: args.lifetime.map(Duration::from_secs),
+        passthrough: if args.no_passthrough { Passthrough::Never } else { Passthrough::Live },
+        read_ahead: args.read_ahead.map_or(1 << 20, |bytes| u32::try_from(bytes).unwrap_or(u32::MAX)),
+        report: Report::new(move |text| noted.note(text)),
+    }
+}
+
+fn with_whiteouts(args: &Mount, source: Box<dyn Source>) -> Result<Arc<dyn Tree>> {
+    let is_image = source.image().is_some();
+    let how = args.whiteouts.unwrap_or(if is_image { MountWhiteouts::Apply } else { MountWhiteouts::Keep });
+    if is_image && how != MountWhiteouts::Apply {
+        return Err(usage(
+            "the layers of an image are stacked, so their whiteouts are applied",
+            "mount its layers one by one to see them",
+        ));
+    }
+    let failed = || format!("cannot read {}", name_of(&args.source));
+    let tree = source.into_tree().with_context(failed)?;
+    Ok(match how {
+        MountWhiteouts::Apply if is_image => tree,
+        MountWhiteouts::Keep => tree,
+        MountWhiteouts::Apply => Arc::new(Overlay::new(vec![tree])),
+        MountWhiteouts::Overlay => Arc::new(OverlayfsLayer::new(tree, OpaqueMark::Trusted)),
+        MountWhiteouts::OverlayUser => Arc::new(OverlayfsLayer::new(tree, OpaqueMark::User)),
+        MountWhiteouts::OverlayBoth => Arc::new(OverlayfsLayer::new(tree, OpaqueMark::Both)),
+    })
+}
+
+/// Bytes of unpacked content that are kept.
+const CACHE: u64 = 128 << 20;
+
+/// What is said once the mount answers.
+#[derive(Serialize)]
+struct Ready {
+    schema: String,
+    source: String,
+    dir: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metrics: Option<String>,
+    pid: u32,
+}
+
+impl fmt::Display for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { source, dir, metrics, pid, .. } = self;
+        write!(f, "mounted {source} at {dir} (process {pid})")?;
+        if let Some(metrics) = metrics {
+            write!(f, ", metrics at {metrics}")?;
+        }
+        writeln!(f)
+    }
+}

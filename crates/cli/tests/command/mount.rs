@@ -1,0 +1,246 @@
+//! `dunnage mount` and `dunnage umount`, for real.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    os::unix::fs::MetadataExt,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::run::{Here, names};
+
+/// Whether something can be mounted; if not, says so, and with `CI=true` fails.
+fn can_mount(test: &str) -> bool {
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    let device = fs::OpenOptions::new().read(true).write(true).open("/dev/fuse").is_ok();
+    if is_root && device {
+        return true;
+    }
+    println!("SKIPPED {test} {}", if device { "it takes root" } else { "/dev/fuse cannot be opened" });
+    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{test} was skipped");
+    false
+}
+
+/// A mount in the foreground. What is left of it is taken off in the end.
+struct Mounted {
+    child: Child,
+    line: String,
+    at: std::path::PathBuf,
+}
+
+impl Mounted {
+    fn new(here: &Here, args: &str) -> Self {
+        let at = here.path("at");
+        fs::create_dir_all(&at).unwrap();
+        let mut child = here.command(args).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Self { child, line, at }
+    }
+
+    fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
+    }
+
+    fn ends_within(&mut self, limit: Duration) -> Option<i32> {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(start.elapsed() < limit, "still running after {limit:?}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        if is_mounted(&self.at) {
+            let _ = Command::new("umount").arg("-l").arg(&self.at).status();
+        }
+    }
+}
+
+fn is_mounted(at: &Path) -> bool {
+    fs::read_to_string("/proc/mounts").unwrap().contains(&format!(" {} ", at.display()))
+}
+
+#[test]
+fn every_source_mounts_and_signals_take_it_off() {
+    if !can_mount("every_source_mounts_and_signals_take_it_off") {
+        return;
+    }
+    let here = Here::with_all_forms();
+    here.ok("convert tree.tar layer.zst --to zstd-chunked");
+    for (source, signal) in [
+        ("tree", "-INT"),
+        ("tree.tar", "-TERM"),
+        ("tree.tar.gz", "-HUP"),
+        ("tree.tar.zst", "-INT"),
+        ("layer.esgz", "-TERM"),
+        ("layer.zst", "-INT"),
+    ] {
+        let mut mounted = Mounted::new(&here, &format!("mount {source} at"));
+        assert!(
+            mounted.line.starts_with(&format!("mounted {source} at {}", here.path("at").display())),
+            "{}",
+            mounted.line
+        );
+        assert_eq!(fs::read(here.path("at/big")).unwrap(), here.read("tree/big"), "{source}");
+        assert_eq!(names(&here.path("at")), names(&here.path("tree")), "{source}");
+        // Nothing says when the root of an archive was changed.
+        let ran = here.run("diff tree at");
+        assert!(ran.out.lines().all(|line| line.starts_with("/: ")), "{source}: {}", ran.out);
+        mounted.signal(signal);
+        assert_eq!(mounted.ends_within(Duration::from_secs(2)), Some(0), "{source}");
+        assert!(!is_mounted(&mounted.at));
+        assert!(names(&here.path("at")).is_empty());
+    }
+}
+
+#[test]
+fn a_daemon_lets_go_when_the_mount_answers() {
+    if !can_mount("a_daemon_lets_go_when_the_mount_answers") {
+        return;
+    }
+    let here = Here::with_all_forms();
+    fs::create_dir(here.path("at")).unwrap();
+    let told = here.json("mount layer.esgz at --daemon");
+    assert_eq!(told["schema"], "dunnage.mount/1");
+    assert_eq!(fs::read(here.path("at/etc/motd")).unwrap(), b"hello\n");
+    let pid = told["pid"].as_u64().unwrap();
+    assert_eq!(fs::read_link(format!("/proc/{pid}/cwd")).unwrap(), Path::new("/"));
+    here.ok("umount at");
+    assert!(!is_mounted(&here.path("at")));
+    let start = Instant::now();
+    while Path::new(&format!("/proc/{pid}/exe")).exists() {
+        assert!(start.elapsed() < Duration::from_secs(2), "the server is still there");
+        thread::sleep(Duration::from_millis(5));
+    }
+    // What goes wrong before that is told as if there were no daemon.
+    here.run("mount nowhere at --daemon").failed(3, &["`nowhere`", "No such file or directory"]);
+    here.run("mount layer.esgz nowhere --daemon").failed(3, &["`nowhere`", "No such file or directory"]);
+    here.run("umount at").failed(2, &["nothing is mounted at `at`"]);
+}
+
+#[test]
+fn a_busy_mount_is_detached_and_a_second_signal_ends_it() {
+    if !can_mount("a_busy_mount_is_detached_and_a_second_signal_ends_it") {
+        return;
+    }
+    let here = Here::with_all_forms();
+    let mut mounted = Mounted::new(&here, "mount layer.esgz at --quiet");
+    let mut file = File::open(here.path("at/big")).unwrap();
+    mounted.signal("-INT");
+    let start = Instant::now();
+    while is_mounted(&mounted.at) {
+        assert!(start.elapsed() < Duration::from_secs(2));
+        thread::sleep(Duration::from_millis(5));
+    }
+    let mut start_of_file = [0; 1000];
+    file.read_exact(&mut start_of_file).unwrap();
+    assert_eq!(start_of_file, here.read("tree/big")[..1000]);
+    assert!(mounted.child.try_wait().unwrap().is_none());
+    mounted.signal("-INT");
+    assert_eq!(mounted.ends_within(Duration::from_secs(2)), Some(3));
+}
+
+#[test]
+fn what_was_counted_can_be_fetched() {
+    if !can_mount("what_was_counted_can_be_fetched") {
+        return;
+    }
+    let here = Here::with_all_forms();
+    let mounted = Mounted::new(&here, "mount layer.esgz at --metrics 127.0.0.1:0");
+    let address = mounted.line.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
+    fs::read(here.path("at/big")).unwrap();
+    let mut connection = TcpStream::connect(address).unwrap();
+    connection.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut page = String::new();
+    connection.read_to_string(&mut page).unwrap();
+    for part in [
+        "HTTP/1.1 200 OK",
+        "version=0.0.4",
+        "\ndunnage_fuse_read_bytes_total 300000\n",
+        "\ndunnage_fuse_panics_total 0\n",
+    ] {
+        assert!(page.contains(part), "{part} is not in {page}");
+    }
+}
+
+#[test]
+fn whiteouts_are_shown_as_asked() {
+    if !can_mount("whiteouts_are_shown_as_asked") {
+        return;
+    }
+    let here = Here::new();
+    here.tar("layer.tar", &[(b"dir/.wh.gone", ""), (b"dir/kept", "x"), (b"dir/.wh..wh..opq", "")]);
+    for (how, seen) in [
+        ("keep", &[".wh..wh..opq", ".wh.gone", "kept"][..]),
+        ("apply", &["kept"]),
+        ("overlay", &["gone", "kept"]),
+        ("overlay-user", &["gone", "kept"]),
+    ] {
+        let _mounted = Mounted::new(&here, &format!("mount layer.tar at --whiteouts {how}"));
+        assert_eq!(names(&here.path("at/dir")), seen, "{how}");
+    }
+}
+
+/// State of every thread of a process; `D` would be a sleep that nothing ends.
+fn in_deep_sleep(pid: u32) -> usize {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
+    let stat = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+    threads.flatten().map(stat).filter(|stat| stat.contains(") D ")).count()
+}
+
+#[test]
+fn a_server_that_is_killed_takes_nobody_with_it() {
+    if !can_mount("a_server_that_is_killed_takes_nobody_with_it") {
+        return;
+    }
+    let here = Here::with_all_forms();
+    let mut mounted = Mounted::new(&here, "mount layer.esgz at");
+    let ended = Arc::new(AtomicBool::new(false));
+    let readers: Vec<_> = (0..16)
+        .map(|_| {
+            let (path, ended) = (here.path("at/big"), Arc::clone(&ended));
+            thread::spawn(move || {
+                let mut errors = 0;
+                while !ended.load(Ordering::Relaxed) {
+                    // Past the cache of the kernel, so that the server is asked each time.
+                    let dropped = File::open(&path).and_then(|file| {
+                        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+                        std::io::copy(&mut &file, &mut std::io::sink())
+                    });
+                    errors += u64::from(dropped.is_err());
+                }
+                errors
+            })
+        })
+        .collect();
+    thread::sleep(Duration::from_millis(300));
+    let killed = Instant::now();
+    mounted.child.kill().unwrap();
+    mounted.child.wait().unwrap();
+    here.ok("umount at");
+    assert!(!is_mounted(&mounted.at));
+    assert!(killed.elapsed() < Duration::from_secs(2), "detached after {:?}", killed.elapsed());
+    ended.store(true, Ordering::Relaxed);
+    let errors: Vec<u64> = readers.into_iter().map(|reader| reader.join().unwrap()).collect();
+    assert!(killed.elapsed() < Duration::from_secs(5), "readers ended after {:?}", killed.elapsed());
+    assert!(errors.iter().all(|&errors| errors > 0), "{errors:?}");
+    assert_eq!(in_deep_sleep(std::process::id()), 0);
+}

@@ -1,0 +1,158 @@
+//! Numbers, attributes and errors as the kernel wants them.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fuser::{Errno, FileAttr, FileType, INodeNo};
+
+use crate::{Attr, Error, Kind, NodeId};
+
+/// Node numbers of a tree as inode numbers, and back.
+///
+/// The kernel knows the root as 1 and takes 0 for nothing, so the numbers of the tree that are in the way change places. No
+/// tree counts up to the largest number there is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Numbers {
+    root: u64,
+}
+
+impl Numbers {
+    pub(super) const fn new(root: NodeId) -> Self {
+        Self { root: root.get() }
+    }
+
+    pub(super) const fn inode(self, node: NodeId) -> INodeNo {
+        INodeNo(exchange(exchange(node.get(), self.root, 1), 0, u64::MAX))
+    }
+
+    pub(super) const fn node(self, inode: INodeNo) -> NodeId {
+        NodeId::new(exchange(exchange(inode.0, 0, u64::MAX), self.root, 1))
+    }
+}
+
+/// `number`, where `a` and `b` have changed places.
+const fn exchange(number: u64, a: u64, b: u64) -> u64 {
+    if number == a {
+        b
+    } else if number == b {
+        a
+    } else {
+        number
+    }
+}
+
+pub(super) const fn file_type(kind: Kind) -> FileType {
+    match kind {
+        Kind::File => FileType::RegularFile,
+        Kind::Directory => FileType::Directory,
+        Kind::Symlink => FileType::Symlink,
+        Kind::CharDevice => FileType::CharDevice,
+        Kind::BlockDevice => FileType::BlockDevice,
+        Kind::Fifo => FileType::NamedPipe,
+        Kind::Socket => FileType::Socket,
+    }
+}
+
+pub(super) fn attributes(ino: INodeNo, attr: &Attr) -> FileAttr {
+    let time = attr.mtime.map_or(UNIX_EPOCH, |mtime| moment(mtime.secs, mtime.nanos));
+    FileAttr {
+        ino,
+        size: attr.size.min(i64::MAX.unsigned_abs()),
+        blocks: attr.size.div_ceil(u64::from(BLOCK)).saturating_mul(8),
+        atime: time,
+        mtime: time,
+        ctime: time,
+        crtime: time,
+        kind: file_type(attr.kind),
+        perm: attr.mode & 0o7777,
+        nlink: attr.links.max(1),
+        uid: id(attr.uid),
+        gid: id(attr.gid),
+        rdev: device(attr.device),
+        blksize: BLOCK,
+        flags: 0,
+    }
+}
+
+/// What is known of a node whose attributes could not be had.
+pub(super) const fn nameless(ino: INodeNo, kind: Kind) -> FileAttr {
+    FileAttr {
+        ino,
+        size: 0,
+        blocks: 0,
+        atime: UNIX_EPOCH,
+        mtime: UNIX_EPOCH,
+        ctime: UNIX_EPOCH,
+        crtime: UNIX_EPOCH,
+        kind: file_type(kind),
+        perm: 0,
+        nlink: 1,
+        uid: NOBODY,
+        gid: NOBODY,
+        rdev: 0,
+        blksize: BLOCK,
+        flags: 0,
+    }
+}
+
+fn moment(secs: i64, nanos: u32) -> SystemTime {
+    let whole = Duration::from_secs(secs.unsigned_abs());
+    let second = if secs < 0 { UNIX_EPOCH.checked_sub(whole) } else { UNIX_EPOCH.checked_add(whole) };
+    second.and_then(|at| at.checked_add(Duration::from_nanos(u64::from(nanos)))).unwrap_or(UNIX_EPOCH)
+}
+
+/// Archives can hold numbers that no kernel accepts; those files belong to nobody.
+fn id(id: i64) -> u32 {
+    u32::try_from(id).ok().filter(|&id| id != u32::MAX).unwrap_or(NOBODY)
+}
+
+/// As the protocol packs device numbers: 12 bits of the major in the middle, the minor around it.
+const fn device((major, minor): (u32, u32)) -> u32 {
+    (minor & 0xff) | ((major & 0xfff) << 8) | ((minor & 0xf_ff00) << 12)
+}
+
+/// What the caller of the kernel is told.
+pub(super) fn errno(error: &Error) -> Errno {
+    match error {
+        Error::Io { source, .. } => source.raw_os_error().map_or(Errno::EIO, Errno::from_i32),
+        Error::NotFound { .. } => Errno::ENOENT,
+        Error::NoNode(_) => Errno::ESTALE,
+        Error::WrongKind { expected: Kind::Directory, .. } => Errno::ENOTDIR,
+        Error::WrongKind { got: Kind::Directory, .. } => Errno::EISDIR,
+        Error::WrongKind { .. } => Errno::EINVAL,
+        Error::Cancelled(_) => Errno::EINTR,
+        _ => Errno::EIO,
+    }
+}
+
+const BLOCK: u32 = 4096;
+
+/// The user whom nothing belongs to.
+const NOBODY: u32 = 65534;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_is_inode_one_and_nothing_is_inode_zero() {
+        for root in [0, 1, 2, 77, u64::MAX - 1] {
+            let numbers = Numbers::new(NodeId::new(root));
+            assert_eq!(numbers.inode(NodeId::new(root)), INodeNo::ROOT, "root {root}");
+            assert_eq!(numbers.node(INodeNo::ROOT), NodeId::new(root));
+            for node in [0, 1, 2, 3, 77, 1000, u64::MAX - 1] {
+                let inode = numbers.inode(NodeId::new(node));
+                assert_ne!(inode.0, 0, "node {node} below root {root}");
+                assert_eq!(numbers.node(inode), NodeId::new(node), "node {node} below root {root}");
+            }
+        }
+    }
+
+    #[test]
+    fn odd_values_are_brought_into_range() {
+        assert_eq!((id(0), id(-1), id(1 << 40), id(u32::MAX.into())), (0, NOBODY, NOBODY, NOBODY));
+        assert_eq!(device((8, 1)), 0x801);
+        assert_eq!(device((0xfff, 0xf_ffff)), 0xffff_ffff);
+        assert_eq!(moment(i64::MAX, 5), moment(i64::MAX, 5));
+        assert_eq!(moment(-1, 500_000_000), UNIX_EPOCH - Duration::from_millis(500));
+    }
+}

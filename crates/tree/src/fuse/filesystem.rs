@@ -1,0 +1,276 @@
+//! The requests of the kernel, one method each.
+
+use std::{
+    ffi::OsStr,
+    io,
+    ops::{ControlFlow, Deref},
+    os::unix::ffi::OsStrExt,
+    path::Path,
+    sync::Arc,
+    time::SystemTime,
+};
+
+use fuser::{
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
+    InitFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
+    Request, TimeOrNow, WriteFlags,
+};
+
+use super::{
+    convert::{file_type, nameless},
+    metrics::Op,
+    options::{Content, Passthrough},
+    server::Server,
+};
+use crate::Kind;
+
+/// Attempts to change something, all answered alike.
+macro_rules! refused {
+    ($($name:ident($($argument:ident: $type:ty),*) -> $reply:ty;)*) => {
+        $(fn $name(&self, _: &Request, $($argument: $type,)* reply: $reply) {
+            $(let _ = $argument;)*
+            self.metrics.count(Op::Write, std::time::Duration::ZERO, true);
+            reply.error(Errno::EROFS);
+        })*
+    };
+}
+
+/// A server, as the library wants it.
+#[derive(Debug)]
+pub(super) struct Requests(pub(super) Arc<Server>);
+
+impl Deref for Requests {
+    type Target = Arc<Server>;
+
+    fn deref(&self) -> &Arc<Server> {
+        &self.0
+    }
+}
+
+impl Filesystem for Requests {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        let server = Arc::get_mut(&mut self.0);
+        server.map_or_else(|| Err(io::Error::other("the server has begun already")), |server| server.negotiate(config))
+    }
+
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let work = || self.find(parent, name.as_bytes());
+        self.serve(Op::Lookup, request, reply, work, |reply, found| match found {
+            Some(attr) => reply.entry(&self.lifetime, &attr, Generation(0)),
+            // Inode 0 stands for a name that is not there, and that is remembered too.
+            None if !self.is_live() => reply.entry(&self.lifetime, &nameless(INodeNo(0), Kind::File), Generation(0)),
+            None => reply.error(Errno::ENOENT),
+        });
+    }
+
+    fn forget(&self, _: &Request, _: INodeNo, _: u64) {
+        // Nodes belong to the tree, which has them anyway.
+        self.metrics.count(Op::Forget, std::time::Duration::ZERO, false);
+    }
+
+    fn getattr(&self, request: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        let work = || self.attributes(ino);
+        self.serve(Op::Getattr, request, reply, work, |reply, attr| reply.attr(&self.lifetime, &attr));
+    }
+
+    fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
+        let work = || self.read_link(ino);
+        self.serve(Op::Readlink, request, reply, work, |reply, target| reply.data(&target));
+    }
+
+    fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        if self.skips_open {
+            self.metrics.count(Op::Open, std::time::Duration::ZERO, false);
+            return reply.error(Errno::ENOSYS);
+        }
+        let work = || if flags.acc_mode() == OpenAccMode::O_RDONLY { Ok(()) } else { Err(Errno::EROFS) };
+        let keep = if self.is_live() { FopenFlags::empty() } else { FopenFlags::FOPEN_KEEP_CACHE };
+        self.serve(Op::Open, request, reply, work, |reply: ReplyOpen, ()| {
+            let flags = keep | FopenFlags::FOPEN_NOFLUSH;
+            if self.files.open(&*self.tree, self.numbers.node(ino), flags, reply) {
+                self.metrics.pass_through();
+            }
+        });
+    }
+
+    fn read(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        self.serve_read(request, reply, ino, offset, size);
+    }
+
+    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        // Not asked again.
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn release(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        _: bool,
+        reply: ReplyEmpty,
+    ) {
+        let work = || {
+            self.files.release(self.numbers.node(ino));
+            Ok(())
+        };
+        self.serve(Op::Release, request, reply, work, |reply: ReplyEmpty, ()| reply.ok());
+    }
+
+    fn opendir(&self, request: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        if self.skips_opendir {
+            self.metrics.count(Op::Opendir, std::time::Duration::ZERO, false);
+            return reply.error(Errno::ENOSYS);
+        }
+        let flags = match self.options.content {
+            Content::Fixed => FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR,
+            Content::Live => FopenFlags::empty(),
+        };
+        self.serve(Op::Opendir, request, reply, || Ok(()), |reply: ReplyOpen, ()| reply.opened(FileHandle(0), flags));
+    }
+
+    fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let work = move || {
+            let listed = self.list(ino, offset, &mut |entry| {
+                let is_full = reply.add(entry.ino, entry.next, file_type(entry.kind), OsStr::from_bytes(entry.name));
+                if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            (reply, listed)
+        };
+        self.serve_listing(Op::Readdir, work, |reply, listed| match listed {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(errno),
+        });
+    }
+
+    fn readdirplus(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
+        let work = move || {
+            let listed = self.list(ino, offset, &mut |entry| {
+                let (attr, lifetime) = self.listed(&entry);
+                let name = OsStr::from_bytes(entry.name);
+                let is_full = reply.add(entry.ino, entry.next, name, &lifetime, &attr, Generation(0));
+                if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            (reply, listed)
+        };
+        self.serve_listing(Op::Readdirplus, work, |reply, listed| match listed {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(errno),
+        });
+    }
+
+    fn releasedir(&self, request: &Request, _: INodeNo, _: FileHandle, _: OpenFlags, reply: ReplyEmpty) {
+        self.serve(Op::Releasedir, request, reply, || Ok(()), |reply: ReplyEmpty, ()| reply.ok());
+    }
+
+    fn statfs(&self, request: &Request, _: INodeNo, reply: ReplyStatfs) {
+        // A tree does not know how much it holds without being walked.
+        self.serve(
+            Op::Statfs,
+            request,
+            reply,
+            || Ok(()),
+            |reply: ReplyStatfs, ()| {
+                reply.statfs(0, 0, 0, 0, 0, 4096, 255, 4096);
+            },
+        );
+    }
+
+    fn getxattr(&self, request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        let work = || self.xattr(ino, name.as_bytes());
+        self.serve(Op::Getxattr, request, reply, work, |reply, value| send(reply, &value, size));
+    }
+
+    fn listxattr(&self, request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        let work = || self.xattr_names(ino);
+        self.serve(Op::Listxattr, request, reply, work, |reply, names| send(reply, &names, size));
+    }
+
+    fn access(&self, request: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
+        self.serve(Op::Access, request, reply, || self.permit(ino, mask), |reply: ReplyEmpty, ()| reply.ok());
+    }
+
+    refused! {
+        mknod(parent: INodeNo, name: &OsStr, mode: u32, umask: u32, rdev: u32) -> ReplyEntry;
+        mkdir(parent: INodeNo, name: &OsStr, mode: u32, umask: u32) -> ReplyEntry;
+        unlink(parent: INodeNo, name: &OsStr) -> ReplyEmpty;
+        rmdir(parent: INodeNo, name: &OsStr) -> ReplyEmpty;
+        symlink(parent: INodeNo, name: &OsStr, target: &Path) -> ReplyEntry;
+        rename(parent: INodeNo, name: &OsStr, newparent: INodeNo, newname: &OsStr, flags: RenameFlags) -> ReplyEmpty;
+        link(ino: INodeNo, newparent: INodeNo, newname: &OsStr) -> ReplyEntry;
+        create(parent: INodeNo, name: &OsStr, mode: u32, umask: u32, flags: i32) -> ReplyCreate;
+        setxattr(ino: INodeNo, name: &OsStr, value: &[u8], flags: i32, position: u32) -> ReplyEmpty;
+        removexattr(ino: INodeNo, name: &OsStr) -> ReplyEmpty;
+        fallocate(ino: INodeNo, fh: FileHandle, offset: u64, length: u64, mode: i32) -> ReplyEmpty;
+        setattr(ino: INodeNo, mode: Option<u32>, uid: Option<u32>, gid: Option<u32>, size: Option<u64>, atime: Option<TimeOrNow>, mtime: Option<TimeOrNow>, ctime: Option<SystemTime>, fh: Option<FileHandle>, crtime: Option<SystemTime>, chgtime: Option<SystemTime>, bkuptime: Option<SystemTime>, flags: Option<BsdFileFlags>) -> ReplyAttr;
+        write(ino: INodeNo, fh: FileHandle, offset: u64, data: &[u8], write_flags: WriteFlags, flags: OpenFlags, lock_owner: Option<LockOwner>) -> ReplyWrite;
+        copy_file_range(ino_in: INodeNo, fh_in: FileHandle, offset_in: u64, ino_out: INodeNo, fh_out: FileHandle, offset_out: u64, len: u64, flags: CopyFileRangeFlags) -> ReplyWrite;
+    }
+}
+
+impl Server {
+    /// Agrees with the kernel on what both can do.
+    fn negotiate(&mut self, config: &mut KernelConfig) -> io::Result<()> {
+        // What the kernel does not know is left out.
+        let mut want = |flags| config.add_capabilities(flags).is_ok();
+        for flag in [
+            InitFlags::FUSE_PARALLEL_DIROPS,
+            InitFlags::FUSE_DO_READDIRPLUS,
+            InitFlags::FUSE_ASYNC_DIO,
+            InitFlags::FUSE_NO_EXPORT_SUPPORT,
+        ] {
+            want(flag);
+        }
+        let passes = match self.options.passthrough {
+            Passthrough::Always => true,
+            Passthrough::Live => self.is_live(),
+            Passthrough::Never => false,
+        };
+        let passes = passes && want(InitFlags::FUSE_PASSTHROUGH);
+        if self.is_live() {
+            // Attributes cost a call each here, so the kernel takes them only while somebody uses them.
+            want(InitFlags::FUSE_READDIRPLUS_AUTO);
+            want(InitFlags::FUSE_AUTO_INVAL_DATA);
+        } else {
+            want(InitFlags::FUSE_CACHE_SYMLINKS);
+            self.skips_opendir = want(InitFlags::FUSE_NO_OPENDIR_SUPPORT);
+            self.skips_open = !passes && want(InitFlags::FUSE_NO_OPEN_SUPPORT);
+        }
+        if passes && config.set_max_stack_depth(1).is_ok() {
+            self.files.use_passthrough();
+        }
+        // The size of the largest read follows from that of the largest write.
+        let _ = config.set_max_write(REQUEST_MAX);
+        if let Err(most) = config.set_max_readahead(self.options.read_ahead) {
+            let _ = config.set_max_readahead(most);
+        }
+        let _ = config.set_max_background(64);
+        Ok(())
+    }
+}
+
+/// An attribute's value, its length if that is all the caller wants, or that it does not fit.
+fn send(reply: ReplyXattr, value: &[u8], room: u32) {
+    let len = u32::try_from(value.len()).unwrap_or(u32::MAX);
+    match room {
+        0 => reply.size(len),
+        room if room < len => reply.error(Errno::ERANGE),
+        _ => reply.data(value),
+    }
+}
+
+/// Bytes of the largest request.
+const REQUEST_MAX: u32 = 1 << 20;

@@ -1,0 +1,40 @@
+//! Any tree as a mounted file system, over FUSE.
+//!
+//! | file          | what it is about                                                       |
+//! |---------------|------------------------------------------------------------------------|
+//! | `options`     | what can be chosen                                                     |
+//! | `attach`      | the device and the mount table: mounting, detaching, `fusermount3`     |
+//! | `mount`       | one mount, from the first answer to the last                           |
+//! | `filesystem`  | the requests of the kernel, one method each                            |
+//! | `server`      | what the answers are, from the tree                                    |
+//! | `convert`     | numbers, attributes and errors as the kernel wants them                |
+//! | `slot`        | requests in progress; gives up those whose caller was interrupted      |
+//! | `overflow`    | threads for reads that would take the last one that listens            |
+//! | `turns`       | how many threads listen                                                |
+//! | `passthrough` | open files that the kernel reads without us                            |
+//! | `metrics`     | what was counted, as text for Prometheus                               |
+//!
+//! The library underneath is `fuser`, without libfuse. None of its types is visible outside this module.
+//!
+//! Nothing can be changed through a mount: the kernel refuses most attempts itself, since it is mounted read-only, and what
+//! comes through is answered with `EROFS`. A panic in a tree is an `EIO` for the one who asked, and a number in
+//! [`Metrics`]; the mount goes on.
+
+mod attach;
+mod convert;
+mod filesystem;
+mod metrics;
+mod mount;
+mod options;
+mod overflow;
+mod passthrough;
+mod server;
+mod slot;
+mod turns;
+
+pub use self::{
+    attach::{Unmounted, unmount},
+    metrics::Metrics,
+    mount::Mount,
+    options::{Content, Devices, MountOptions, Passthrough, Report, SetId, Users},
+};

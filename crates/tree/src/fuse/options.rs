@@ -1,0 +1,145 @@
+//! What can be chosen about a mount.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+/// How a tree is mounted. The default suits an immutable tree that only its mounter looks at.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "callers set single fields over the default")]
+pub struct MountOptions {
+    /// What stands in the first column of the mount table. Default `dunnage`.
+    pub name: String,
+    /// Threads that answer requests; 0, the default, for two more than the machine has cores.
+    pub threads: usize,
+    /// Who may look. Default: the mounting user alone.
+    pub users: Users,
+    /// Whether set-user-id and set-group-id bits count. Default: no.
+    pub set_id: SetId,
+    /// Whether device nodes can be opened. Default: no.
+    pub devices: Devices,
+    /// Whether the tree can change under the mount. Default: it cannot.
+    pub content: Content,
+    /// How long the kernel may believe names and attributes, names that are not there included. Default: an hour if the
+    /// content is fixed, else a second.
+    pub lifetime: Option<Duration>,
+    /// Whether the kernel may read host files itself where the tree has them. Default: if the tree can change.
+    pub passthrough: Passthrough,
+    /// How far the kernel reads ahead, in bytes, where we may tell it. Default 1 MiB.
+    pub read_ahead: u32,
+    /// Who is told of what failed, other than by the answer.
+    pub report: Report,
+}
+
+impl Default for MountOptions {
+    fn default() -> Self {
+        Self {
+            name: "dunnage".to_owned(),
+            threads: 0,
+            users: Users::default(),
+            set_id: SetId::default(),
+            devices: Devices::default(),
+            content: Content::default(),
+            lifetime: None,
+            passthrough: Passthrough::default(),
+            read_ahead: 1 << 20,
+            report: Report::default(),
+        }
+    }
+}
+
+impl MountOptions {
+    pub(super) fn lifetime(&self) -> Duration {
+        self.lifetime.unwrap_or(match self.content {
+            Content::Fixed => Duration::from_secs(3600),
+            Content::Live => Duration::from_secs(1),
+        })
+    }
+
+    pub(super) fn threads(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(4, |cores| cores.get().saturating_add(2)).min(32),
+            threads => threads.min(256),
+        }
+    }
+}
+
+/// Who may look into a mount.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "closed: a yes or no")]
+pub enum Users {
+    /// The user who mounted it, and nobody else, not even root.
+    #[default]
+    Mounter,
+    /// Everybody, as far as the permissions in the tree allow.
+    Everybody,
+}
+
+/// Whether set-user-id and set-group-id bits count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "closed: a yes or no")]
+pub enum SetId {
+    /// They do nothing.
+    #[default]
+    Ignore,
+    /// They count. Only root may ask for it.
+    Honour,
+}
+
+/// Whether device nodes can be opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "closed: a yes or no")]
+pub enum Devices {
+    /// They are only there to be seen.
+    #[default]
+    Ignore,
+    /// They are the devices of this machine. Only root may ask for it.
+    Honour,
+}
+
+/// Whether a tree can change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "closed: a yes or no")]
+pub enum Content {
+    /// It stays as it is: what was read once is kept.
+    #[default]
+    Fixed,
+    /// It may change: files are looked at again when they are opened.
+    Live,
+}
+
+/// Whether the kernel may read host files itself, without asking us, where the tree has them and the kernel can.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "closed: these are the cases")]
+pub enum Passthrough {
+    /// Those of trees that can change. What is fixed is better kept: then opening a file needs no request at all.
+    #[default]
+    Live,
+    /// Those of all trees.
+    Always,
+    /// None.
+    Never,
+}
+
+/// Who is told of what failed.
+#[derive(Clone, Default)]
+pub struct Report(Option<Told>);
+
+type Told = Arc<dyn Fn(&str) + Send + Sync>;
+
+impl Report {
+    /// Tells `to`, from whichever thread it happens in.
+    pub fn new(to: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(to)))
+    }
+
+    pub(super) fn tell(&self, text: impl FnOnce() -> String) {
+        if let Some(to) = &self.0 {
+            to(&text());
+        }
+    }
+}
+
+impl fmt::Debug for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Report" } else { "Report(nobody)" })
+    }
+}

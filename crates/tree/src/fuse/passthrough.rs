@@ -1,0 +1,78 @@
+//! Open files, where opening needs an answer: trees that can change, and files that the kernel reads without us.
+//!
+//! The kernel insists that all open descriptors of a file agree: either all read through us or none does, and those that
+//! do not have to name the same backing. So what the first one got, the others get until the last one is closed.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use fuser::{BackingId, FileHandle, FopenFlags, ReplyOpen};
+use rustix::io::Errno;
+
+use crate::{NodeId, Tree};
+
+/// Files that are open, by node.
+#[derive(Debug, Default)]
+pub(super) struct OpenFiles {
+    open: Mutex<HashMap<NodeId, Open>>,
+    /// Whether the kernel takes backings from us at all.
+    usable: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Open {
+    backing: Option<BackingId>,
+    descriptors: u64,
+}
+
+impl OpenFiles {
+    pub(super) fn use_passthrough(&self) {
+        self.usable.store(true, Relaxed);
+    }
+
+    /// Answers an open; whether the kernel reads the file itself.
+    pub(super) fn open(&self, tree: &dyn Tree, node: NodeId, flags: FopenFlags, reply: ReplyOpen) -> bool {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let file =
+            open.entry(node).or_insert_with(|| Open { backing: self.backing(tree, node, &reply), descriptors: 0 });
+        file.descriptors = file.descriptors.saturating_add(1);
+        match &file.backing {
+            Some(backing) => reply.opened_passthrough(FileHandle(0), FopenFlags::empty(), backing),
+            None => reply.opened(FileHandle(0), flags),
+        }
+        file.backing.is_some()
+    }
+
+    fn backing(&self, tree: &dyn Tree, node: NodeId, reply: &ReplyOpen) -> Option<BackingId> {
+        if !self.usable.load(Relaxed) {
+            return None;
+        }
+        // Whatever is wrong with the file comes up again when it is read.
+        let file = tree.host_file(node).ok()??;
+        match reply.open_backing(file) {
+            Ok(backing) => Some(backing),
+            Err(error) => {
+                // It takes a privilege, which we have or have not. A file on another stacked file system is refused too,
+                // but the next one may lie elsewhere.
+                if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) {
+                    self.usable.store(false, Relaxed);
+                }
+                None
+            }
+        }
+    }
+
+    pub(super) fn release(&self, node: NodeId) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(file) = open.get_mut(&node) else { return };
+        file.descriptors = file.descriptors.saturating_sub(1);
+        if file.descriptors == 0 {
+            drop(open.remove(&node));
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! What the answers are, from the tree.
+
+use std::{
+    cell::RefCell,
+    ops::ControlFlow,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use fuser::{AccessFlags, Errno, FileAttr, INodeNo, ReplyData, Request};
+
+use super::{
+    MountOptions,
+    convert::{Numbers, attributes, errno, nameless},
+    metrics::{Metrics, Op},
+    options::{Content, Report},
+    overflow::Overflow,
+    passthrough::OpenFiles,
+    slot::{Reply, Slot, Slots},
+    turns::Turns,
+};
+use crate::{Attr, DirEntry, Error, Kind, Tree};
+
+thread_local! {
+    /// What is read goes through here, one buffer for each thread.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A tree, asked by the kernel.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) tree: Arc<dyn Tree>,
+    pub(super) numbers: Numbers,
+    pub(super) lifetime: Duration,
+    pub(super) options: MountOptions,
+    pub(super) files: OpenFiles,
+    /// Whether opening a file, or a directory, may be answered once for all.
+    pub(super) skips_open: bool,
+    pub(super) skips_opendir: bool,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) slots: Arc<Slots>,
+    /// Threads that listen to the kernel, and how many of them read at the moment.
+    listeners: usize,
+    readers: AtomicUsize,
+    pub(super) overflow: Arc<Overflow>,
+    turns: Turns,
+}
+
+/// An entry of a directory as it goes out.
+pub(super) struct Listed<'e> {
+    pub(super) name: &'e [u8],
+    pub(super) kind: Kind,
+    pub(super) ino: INodeNo,
+    /// Where listing goes on after it.
+    pub(super) next: u64,
+}
+
+impl Server {
+    pub(super) fn new(tree: Arc<dyn Tree>, options: &MountOptions, metrics: Arc<Metrics>, slots: Arc<Slots>) -> Self {
+        Self {
+            numbers: Numbers::new(tree.root()),
+            tree,
+            lifetime: options.lifetime(),
+            options: options.clone(),
+            files: OpenFiles::default(),
+            skips_open: false,
+            skips_opendir: false,
+            metrics,
+            slots,
+            listeners: options.threads(),
+            readers: AtomicUsize::new(0),
+            overflow: Arc::default(),
+            turns: Turns::new(options.threads()),
+        }
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.options.content == Content::Live
+    }
+
+    /// Works on a request and sends what came of it, unless its caller has given up by then.
+    pub(super) fn serve<R: Reply, T>(
+        &self,
+        op: Op,
+        request: &Request,
+        reply: R,
+        work: impl FnOnce() -> Result<T, Errno>,
+        send: impl FnOnce(R, T),
+    ) {
+        let since = self.begin();
+        let slot = self.slots.begin(request.pid(), since, reply);
+        self.finish(op, since, &slot, work, send);
+        self.turns.end();
+    }
+
+    /// A request has come, at the time that is returned.
+    fn begin(&self) -> Instant {
+        let now = Instant::now();
+        self.turns.begin(now);
+        self.metrics.begin();
+        now
+    }
+
+    /// Works on a listing, which fills its reply as it goes. After a panic the library answers in its place, with an I/O
+    /// error like ours.
+    pub(super) fn serve_listing<R>(
+        &self,
+        op: Op,
+        work: impl FnOnce() -> (R, Result<(), Errno>),
+        send: impl FnOnce(R, Result<(), Errno>),
+    ) {
+        let since = self.begin();
+        let mut failed = true;
+        if let Ok((reply, outcome)) = self.guard(|| Ok(work())) {
+            failed = outcome.is_err();
+            send(reply, outcome);
+        }
+        self.metrics.end(op, since.elapsed(), failed);
+        self.turns.end();
+    }
+
+    fn finish<R: Reply, T>(
+        &self,
+        op: Op,
+        since: Instant,
+        slot: &Slot,
+        work: impl FnOnce() -> Result<T, Errno>,
+        send: impl FnOnce(R, T),
+    ) {
+        let outcome = self.guard(work);
+        let failed = outcome.is_err();
+        if let Some(reply) = slot.take::<R>() {
+            match outcome {
+                Ok(answer) => send(reply, answer),
+                Err(errno) => reply.fail(errno),
+            }
+        }
+        self.metrics.end(op, since.elapsed(), failed);
+    }
+
+    /// Answers a read: in this thread, unless no other one would be left to listen.
+    pub(super) fn serve_read(self: &Arc<Self>, request: &Request, reply: ReplyData, ino: INodeNo, at: u64, len: u32) {
+        let since = self.begin();
+        let readers = self.readers.fetch_add(1, Relaxed);
+        if readers.saturating_add(1) < self.listeners {
+            let slot = self.slots.begin(request.pid(), since, reply);
+            self.answer_read(since, &slot, ino, at, len);
+            self.readers.fetch_sub(1, Relaxed);
+            self.turns.end();
+            return;
+        }
+        self.readers.fetch_sub(1, Relaxed);
+        let slot = self.slots.begin_elsewhere(request.pid(), since, reply);
+        let own = Arc::clone(self);
+        self.overflow.run(Box::new(move || {
+            if slot.is_owed() {
+                own.answer_read(since, &slot, ino, at, len);
+            } else {
+                own.metrics.end(Op::Read, since.elapsed(), true);
+            }
+            own.slots.remove(&slot);
+        }));
+        self.turns.end();
+    }
+
+    fn answer_read(&self, since: Instant, slot: &Slot, ino: INodeNo, at: u64, len: u32) {
+        BUFFER.with(|buffer| {
+            let work = || self.read(ino, at, len, &mut buffer.borrow_mut());
+            self.finish(Op::Read, since, slot, work, |reply: ReplyData, len| {
+                reply.data(buffer.borrow().get(..len).unwrap_or_default());
+            });
+        });
+    }
+
+    /// A panic is an error like any other.
+    pub(super) fn guard<T>(&self, work: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+            self.metrics.panicked();
+            let text =
+                panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(|text| &**text));
+            self.report().tell(|| format!("a request failed inside: {}", text.unwrap_or("no reason given")));
+            Err(Errno::EIO)
+        })
+    }
+
+    pub(super) const fn report(&self) -> &Report {
+        &self.options.report
+    }
+
+    /// The error for the caller; the whole of it for whoever wants to know.
+    fn failed(&self, error: &Error) -> Errno {
+        let errno = errno(error);
+        if errno.code() == Errno::EIO.code() {
+            self.report().tell(|| crate::error::chain(error));
+        }
+        errno
+    }
+
+    pub(super) fn ask<T>(&self, outcome: Result<T, Error>) -> Result<T, Errno> {
+        outcome.map_err(|error| self.failed(&error))
+    }
+
+    pub(super) fn attr(&self, ino: INodeNo) -> Result<Attr, Errno> {
+        self.ask(self.tree.attr(self.numbers.node(ino)))
+    }
+
+    pub(super) fn attributes(&self, ino: INodeNo) -> Result<FileAttr, Errno> {
+        Ok(attributes(ino, &self.attr(ino)?))
+    }
+
+    /// The attributes of a name's node; `None` for a name that is not there.
+    pub(super) fn find(&self, parent: INodeNo, name: &[u8]) -> Result<Option<FileAttr>, Errno> {
+        let found = self.ask(self.tree.lookup(self.numbers.node(parent), name))?;
+        found.map(|node| self.attributes(self.numbers.inode(node))).transpose()
+    }
+
+    pub(super) fn read_link(&self, ino: INodeNo) -> Result<Vec<u8>, Errno> {
+        Ok(self.ask(self.tree.read_link(self.numbers.node(ino)))?.into_owned())
+    }
+
+    /// Reads into the start of `buffer`, at most `len` bytes.
+    pub(super) fn read(&self, ino: INodeNo, at: u64, len: u32, buffer: &mut Vec<u8>) -> Result<usize, Errno> {
+        let len = usize::try_from(len).unwrap_or(usize::MAX).min(READ_MAX);
+        if buffer.len() < len {
+            buffer.resize(len, 0);
+        }
+        let read =
+            self.ask(self.tree.read_at(self.numbers.node(ino), at, buffer.get_mut(..len).unwrap_or_default()))?;
+        self.metrics.read(read);
+        Ok(read.min(len))
+    }
+
+    /// Lists `ino` from the offset that the kernel got last, until `visit` breaks.
+    ///
+    /// Offsets are those of the tree, behind the two names that it does not list.
+    pub(super) fn list(
+        &self,
+        ino: INodeNo,
+        from: u64,
+        visit: &mut dyn FnMut(Listed<'_>) -> ControlFlow<()>,
+    ) -> Result<(), Errno> {
+        let above = if ino == INodeNo::ROOT { ino } else { UNKNOWN };
+        for (next, name, ino) in [(1, b".".as_slice(), ino), (OWN, b"..", above)] {
+            if from < next && visit(Listed { name, kind: Kind::Directory, ino, next }).is_break() {
+                return Ok(());
+            }
+        }
+        self.ask(self.tree.read_dir(self.numbers.node(ino), from.saturating_sub(OWN), &mut |entry: DirEntry<'_>| {
+            // One such name would make the kernel refuse the whole listing.
+            if entry.name.is_empty()
+                || entry.name.len() > NAME_MAX
+                || entry.name.iter().any(|&byte| byte == b'/' || byte == 0)
+            {
+                return ControlFlow::Continue(());
+            }
+            visit(Listed {
+                name: entry.name,
+                kind: entry.kind,
+                ino: self.numbers.inode(entry.node),
+                next: entry.next.saturating_add(OWN),
+            })
+        }))
+    }
+
+    /// Attributes for a listing, and how long they hold: not at all if they could not be had.
+    pub(super) fn listed(&self, entry: &Listed<'_>) -> (FileAttr, Duration) {
+        if matches!(entry.name, b"." | b"..") {
+            return (nameless(entry.ino, entry.kind), Duration::ZERO);
+        }
+        match self.attributes(entry.ino) {
+            Ok(attr) => (attr, self.lifetime),
+            Err(_) => (nameless(entry.ino, entry.kind), Duration::ZERO),
+        }
+    }
+
+    /// The value of an attribute.
+    pub(super) fn xattr(&self, ino: INodeNo, name: &[u8]) -> Result<Vec<u8>, Errno> {
+        let mut found = None;
+        self.ask(self.tree.xattrs(self.numbers.node(ino), &mut |known, value| {
+            if known != name {
+                return ControlFlow::Continue(());
+            }
+            found = Some(value.to_vec());
+            ControlFlow::Break(())
+        }))?;
+        found.ok_or(Errno::ENODATA)
+    }
+
+    /// The names of all attributes, each ended by a NUL.
+    pub(super) fn xattr_names(&self, ino: INodeNo) -> Result<Vec<u8>, Errno> {
+        let mut names = Vec::new();
+        self.ask(self.tree.xattrs(self.numbers.node(ino), &mut |name, _| {
+            if !name.is_empty() && !name.contains(&0) {
+                names.extend_from_slice(name);
+                names.push(0);
+            }
+            ControlFlow::Continue(())
+        }))?;
+        Ok(names)
+    }
+
+    /// Asked only where the kernel does not check permissions itself, which is where the mounter alone may look.
+    pub(super) fn permit(&self, ino: INodeNo, mask: AccessFlags) -> Result<(), Errno> {
+        if mask.contains(AccessFlags::W_OK) {
+            return Err(Errno::EROFS);
+        }
+        let attr = self.attr(ino)?;
+        let is_refused = mask.contains(AccessFlags::X_OK) && attr.kind == Kind::File && attr.mode & 0o111 == 0;
+        if is_refused { Err(Errno::EACCES) } else { Ok(()) }
+    }
+}
+
+/// Names that every directory has and no tree lists.
+const OWN: u64 = 2;
+
+/// Number of a directory that nobody asked for: listings name the one above, and a tree does not know it.
+const UNKNOWN: INodeNo = INodeNo(0xffff_ffff);
+
+/// Longest name that the kernel takes from a listing.
+const NAME_MAX: usize = 1024;
+
+/// More than the kernel ever asks for at once.
+const READ_MAX: usize = 16 << 20;

@@ -1,0 +1,238 @@
+//! A layer as overlayfs of the kernel wants it: what names say in an archive, devices and attributes say there.
+//!
+//! | in the layer             | shown                                                                      |
+//! |--------------------------|----------------------------------------------------------------------------|
+//! | `.wh.NAME`               | `NAME`, a character device 0/0, unless the layer has a `NAME` of its own     |
+//! | `.wh.NAME` and a `NAME/` | the directory, opaque: it replaces the one below                            |
+//! | `.wh..wh..opq`           | the attribute `trusted.overlay.opaque` or `user.overlay.opaque`, `y`        |
+//! | other names with `.wh.`  | nothing                                                                    |
+
+use std::{
+    borrow::Cow,
+    fmt,
+    ops::ControlFlow,
+    os::fd::OwnedFd,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use hashbrown::HashSet;
+
+use super::{Whiteout, parse_whiteout};
+use crate::{Attr, DirEntry, DirVisitor, Error, Kind, NodeId, Owner, Tree, XattrVisitor, cache::Cache};
+
+/// By which attribute overlayfs is told that a directory hides what lies below.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "closed: these are the attributes that overlayfs reads")]
+pub enum OpaqueMark {
+    /// `trusted.overlay.opaque`: overlayfs as root mounts it.
+    #[default]
+    Trusted,
+    /// `user.overlay.opaque`: overlayfs with the option `userxattr`.
+    User,
+    /// Both.
+    Both,
+}
+
+impl OpaqueMark {
+    const fn names(self) -> &'static [&'static [u8]] {
+        match self {
+            Self::Trusted => &[b"trusted.overlay.opaque"],
+            Self::User => &[b"user.overlay.opaque"],
+            Self::Both => &[b"trusted.overlay.opaque", b"user.overlay.opaque"],
+        }
+    }
+}
+
+/// A layer, its whiteouts shown as overlayfs expects them.
+///
+/// Nodes keep their numbers. A whiteout has that of its `.wh.` entry with the highest bit set, which no tree sets.
+pub struct OverlayfsLayer {
+    tree: Arc<dyn Tree>,
+    mark: OpaqueMark,
+    /// Directories with whiteouts, as they are shown.
+    listings: Cache<Vec<Shown>>,
+    /// Directories met so far that have a whiteout of their own name beside them.
+    replacing: RwLock<HashSet<NodeId>>,
+}
+
+struct Shown {
+    name: Box<[u8]>,
+    node: NodeId,
+    kind: Kind,
+}
+
+impl OverlayfsLayer {
+    /// Shows the whiteouts of `tree`, opaque directories by `mark`.
+    pub fn new(tree: Arc<dyn Tree>, mark: OpaqueMark) -> Self {
+        Self { tree, mark, listings: Cache::new(32), replacing: RwLock::default() }
+    }
+
+    /// The listing of a directory in which something is not shown as it is; `None` if nothing is.
+    fn listing(&self, dir: NodeId, from: u64) -> Result<Option<Arc<Vec<Shown>>>, Error> {
+        if from > 0
+            && let Some(listing) = self.listings.get(dir.get())
+        {
+            return Ok(Some(listing));
+        }
+        let mut has_marks = false;
+        self.tree.read_dir(dir, 0, &mut |entry| {
+            has_marks = entry.name.starts_with(PREFIX);
+            // Names come in order, so behind the prefix there is none with it.
+            if has_marks || entry.name > PREFIX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        if !has_marks {
+            return Ok(None);
+        }
+        let (mut shown, mut gone) = (Vec::new(), Vec::new());
+        self.tree.read_dir(dir, 0, &mut |entry| {
+            match parse_whiteout(entry.name, entry.name) {
+                Ok(None) => shown.push(Shown { name: entry.name.into(), node: entry.node, kind: entry.kind }),
+                Ok(Some(Whiteout::Name(name))) => {
+                    gone.push(Shown { name: name.into(), node: whiteout(entry.node), kind: Kind::CharDevice });
+                }
+                // What cannot be a name can take none away.
+                Ok(Some(Whiteout::Opaque | Whiteout::Bookkeeping)) | Err(_) => {}
+            }
+            ControlFlow::Continue(())
+        })?;
+        // In order, so that a name of the layer's own comes up at once.
+        gone.retain(|gone: &Shown| match shown.binary_search_by(|own| own.name.cmp(&gone.name)) {
+            Ok(at) => {
+                if let Some(own) = shown.get(at).filter(|own| own.kind == Kind::Directory) {
+                    self.replaces(own.node);
+                }
+                false
+            }
+            Err(_) => true,
+        });
+        shown.append(&mut gone);
+        shown.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Some(self.listings.put(dir.get(), shown)))
+    }
+
+    fn replaces(&self, dir: NodeId) {
+        self.replacing.write().unwrap_or_else(PoisonError::into_inner).insert(dir);
+    }
+
+    fn is_opaque(&self, node: NodeId) -> Result<bool, Error> {
+        if self.tree.attr(node)?.kind != Kind::Directory {
+            return Ok(false);
+        }
+        let replaces = self.replacing.read().unwrap_or_else(PoisonError::into_inner).contains(&node);
+        Ok(replaces || self.tree.lookup(node, OPAQUE)?.is_some())
+    }
+}
+
+const PREFIX: &[u8] = b".wh.";
+const OPAQUE: &[u8] = b".wh..wh..opq";
+const WHITEOUT: u64 = 1 << 63;
+
+const fn whiteout(node: NodeId) -> NodeId {
+    NodeId::new(node.get() | WHITEOUT)
+}
+
+/// The `.wh.` entry that a whiteout was made of.
+fn marker(node: NodeId) -> Option<NodeId> {
+    (node.get() & WHITEOUT != 0).then(|| NodeId::new(node.get() & !WHITEOUT))
+}
+
+fn not_a(expected: Kind) -> Error {
+    Error::WrongKind { expected, got: Kind::CharDevice }
+}
+
+impl Tree for OverlayfsLayer {
+    fn root(&self) -> NodeId {
+        self.tree.root()
+    }
+
+    fn attr(&self, node: NodeId) -> Result<Attr, Error> {
+        let Some(marker) = marker(node) else { return self.tree.attr(node) };
+        let mtime = self.tree.attr(marker)?.mtime;
+        Ok(Attr { kind: Kind::CharDevice, mode: 0, uid: 0, gid: 0, size: 0, mtime, links: 1, device: (0, 0) })
+    }
+
+    fn lookup(&self, dir: NodeId, name: &[u8]) -> Result<Option<NodeId>, Error> {
+        if marker(dir).is_some() {
+            return Err(not_a(Kind::Directory));
+        }
+        if name.starts_with(PREFIX) {
+            return Ok(None);
+        }
+        let own = self.tree.lookup(dir, name)?;
+        // A node is always met by its name before anybody asks for its attributes.
+        if let Some(own) = own
+            && self.tree.attr(own)?.kind != Kind::Directory
+        {
+            return Ok(Some(own));
+        }
+        let gone = self.tree.lookup(dir, &[PREFIX, name].concat())?;
+        if let (Some(own), Some(_)) = (own, gone) {
+            self.replaces(own);
+        }
+        Ok(own.or(gone.map(whiteout)))
+    }
+
+    fn read_dir(&self, dir: NodeId, from: u64, visit: DirVisitor<'_>) -> Result<(), Error> {
+        if marker(dir).is_some() {
+            return Err(not_a(Kind::Directory));
+        }
+        let Some(listing) = self.listing(dir, from)? else { return self.tree.read_dir(dir, from, visit) };
+        let start = usize::try_from(from).unwrap_or(usize::MAX);
+        for (entry, next) in listing.iter().skip(start).zip(from.saturating_add(1)..) {
+            if visit(DirEntry { name: &entry.name, node: entry.node, kind: entry.kind, next }).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_link(&self, node: NodeId) -> Result<Cow<'_, [u8]>, Error> {
+        if marker(node).is_some() { Err(not_a(Kind::Symlink)) } else { self.tree.read_link(node) }
+    }
+
+    fn xattrs(&self, node: NodeId, visit: XattrVisitor<'_>) -> Result<(), Error> {
+        if marker(node).is_some() {
+            return Ok(());
+        }
+        let mut marks = if self.is_opaque(node)? { self.mark.names() } else { &[] };
+        let mut ended = false;
+        self.tree.xattrs(node, &mut |name, value| {
+            while let Some((mark, rest)) = marks.split_first().filter(|(mark, _)| **mark <= name) {
+                marks = rest;
+                if visit(mark, b"y").is_break() {
+                    ended = true;
+                    return ControlFlow::Break(());
+                }
+                if *mark == name {
+                    return ControlFlow::Continue(());
+                }
+            }
+            ended = visit(name, value).is_break();
+            if ended { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        for mark in marks.iter().filter(|_| !ended) {
+            if visit(mark, b"y").is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn owner(&self, node: NodeId) -> Result<Owner<'_>, Error> {
+        if marker(node).is_some() { Ok(Owner::default()) } else { self.tree.owner(node) }
+    }
+
+    fn read_at(&self, node: NodeId, at: u64, buf: &mut [u8]) -> Result<usize, Error> {
+        if marker(node).is_some() { Err(not_a(Kind::File)) } else { self.tree.read_at(node, at, buf) }
+    }
+
+    fn host_file(&self, node: NodeId) -> Result<Option<OwnedFd>, Error> {
+        if marker(node).is_some() { Err(not_a(Kind::File)) } else { self.tree.host_file(node) }
+    }
+}
+
+impl fmt::Debug for OverlayfsLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OverlayfsLayer").field("tree", &self.tree).field("mark", &self.mark).finish_non_exhaustive()
+    }
+}

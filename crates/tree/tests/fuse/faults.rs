@@ -1,0 +1,155 @@
+//! What goes wrong stays where it went wrong.
+
+use std::{
+    fs::{self, File},
+    io::Read,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use dunnage_tree::fuse::{Mount, MountOptions, Unmounted};
+use rustix::{
+    io::Errno,
+    process::{Pid, Signal, kill_process},
+};
+
+use crate::{
+    made::{Gate, Made, Reads},
+    support::{Archive, can_mount, mount},
+};
+
+#[test]
+fn a_panic_is_an_error_for_the_one_who_asked() {
+    let tree = Arc::new(Made { files: 10, size: 100, reads: Reads::Panic });
+    let Some(mounted) = mount("a_panic_is_an_error_for_the_one_who_asked", tree, &MountOptions::default()) else {
+        return;
+    };
+    for number in 0..10 {
+        let error = fs::read(mounted.path(&format!("{number:06}"))).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(Errno::IO.raw_os_error()));
+    }
+    assert!(mounted.mount.metrics().panics() >= 10);
+    assert_eq!(fs::read_dir(mounted.root()).unwrap().count(), 10);
+}
+
+/// A `cat` of a file whose reads are blocked.
+fn reader(path: &std::path::Path) -> Child {
+    Command::new("cat").arg(path).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn state(child: &Child) -> String {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+    status.lines().find(|line| line.starts_with("State:")).unwrap_or("State: gone").to_owned()
+}
+
+fn ends_within(child: &mut Child, limit: Duration) -> Duration {
+    let start = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        assert!(start.elapsed() < limit, "still there after {limit:?}: {}", state(child));
+        thread::sleep(Duration::from_millis(5));
+    }
+    start.elapsed()
+}
+
+#[test]
+fn a_blocked_reader_can_be_interrupted() {
+    let tree = Arc::new(Made { files: 8, size: 1 << 20, reads: Reads::Blocked(Gate::default()) });
+    let Reads::Blocked(gate) = &tree.reads else { panic!("it is not blocked") };
+    let options = MountOptions { threads: 4, ..MountOptions::default() };
+    let Some(mounted) = mount("a_blocked_reader_can_be_interrupted", Arc::clone(&tree) as _, &options) else { return };
+    // More readers than threads: some requests are being worked on, some wait to be taken.
+    for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
+        let mut readers: Vec<Child> = (0..8).map(|number| reader(&mounted.path(&format!("{number:06}")))).collect();
+        gate.wait_for_readers();
+        thread::sleep(Duration::from_millis(100));
+        for child in &readers {
+            kill_process(Pid::from_child(child), signal).unwrap();
+        }
+        for child in &mut readers {
+            let took = ends_within(child, Duration::from_secs(1));
+            println!("reader ended {took:?} after {signal:?}");
+        }
+    }
+    gate.open();
+    assert_eq!(fs::read(mounted.path("000007")).unwrap().len(), 1 << 20);
+}
+
+#[test]
+fn two_hundred_rounds_leave_nothing_behind() {
+    if !can_mount("two_hundred_rounds_leave_nothing_behind") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let tree: Arc<dyn dunnage_tree::Tree> = Arc::new(Archive::default().file("file", b"content").tree());
+    let round = || {
+        let mount = Mount::new(Arc::clone(&tree), dir.path(), &MountOptions::default()).unwrap();
+        assert_eq!(fs::read(dir.path().join("file")).unwrap(), b"content");
+        assert_eq!(mount.unmount().unwrap(), Unmounted::Gone);
+        mount.wait().unwrap();
+        assert_eq!(mount.unmount().unwrap(), Unmounted::Already);
+    };
+    round();
+    let before = (count("/proc/self/fd"), count("/proc/self/task"));
+    for _ in 0..200 {
+        round();
+    }
+    let after = (count("/proc/self/fd"), count("/proc/self/task"));
+    // Other tests run in this process too, so only what could pile up over the rounds would show.
+    assert!(after.0 < before.0 + 100 && after.1 < before.1 + 100, "{before:?} became {after:?}");
+    let table = fs::read_to_string("/proc/mounts").unwrap();
+    assert!(!table.contains(dir.path().to_str().unwrap()), "{table}");
+    assert!(fs::read_dir(dir.path()).unwrap().next().is_none());
+}
+
+fn count(dir: &str) -> usize {
+    fs::read_dir(dir).unwrap().count()
+}
+
+#[test]
+fn a_busy_mount_goes_out_of_sight_and_serves_to_the_end() {
+    let tree = Arc::new(Archive::default().file("file", &[7; 3 << 20]).tree());
+    let Some(mounted) = mount("a_busy_mount_goes_out_of_sight_and_serves_to_the_end", tree, &MountOptions::default())
+    else {
+        return;
+    };
+    let mut file = File::open(mounted.path("file")).unwrap();
+    assert_eq!(mounted.mount.unmount().unwrap(), Unmounted::Detached);
+    assert!(!mounted.path("file").exists());
+    let mut content = Vec::new();
+    file.read_to_end(&mut content).unwrap();
+    assert_eq!(content, [7; 3 << 20]);
+    // What somebody mounts there meanwhile is theirs.
+    let other = Archive::default().file("other", b"x").tree();
+    let second = Mount::new(Arc::new(other), mounted.root(), &MountOptions::default()).unwrap();
+    assert_eq!(mounted.mount.unmount().unwrap(), Unmounted::Already);
+    assert!(mounted.path("other").exists());
+    assert_eq!(second.unmount().unwrap(), Unmounted::Gone);
+    drop(file);
+    mounted.mount.wait().unwrap();
+}
+
+#[test]
+fn an_aborted_mount_answers_nobody() {
+    let tree = Arc::new(Made { files: 4, size: 1 << 20, reads: Reads::Blocked(Gate::default()) });
+    let Reads::Blocked(gate) = &tree.reads else { panic!("it is not blocked") };
+    let Some(mounted) = mount("an_aborted_mount_answers_nobody", Arc::clone(&tree) as _, &MountOptions::default())
+    else {
+        return;
+    };
+    let mut readers: Vec<Child> = (0..4).map(|number| reader(&mounted.path(&format!("{number:06}")))).collect();
+    gate.wait_for_readers();
+    if mounted.mount.abort() {
+        for child in &mut readers {
+            ends_within(child, Duration::from_secs(1));
+        }
+        assert!(fs::read_dir(mounted.root()).is_err());
+    } else {
+        crate::support::skip("an_aborted_mount_answers_nobody", "no way to the connections of the kernel");
+    }
+    gate.open();
+    for child in &mut readers {
+        ends_within(child, Duration::from_secs(5));
+    }
+}

@@ -1,0 +1,133 @@
+//! Trees that exist nowhere: large, slow, blocked, broken.
+
+use std::{
+    borrow::Cow,
+    ops::ControlFlow,
+    sync::{Condvar, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use dunnage_tree::{Attr, DirEntry, DirVisitor, Error, Kind, NodeId, Tree, XattrVisitor};
+
+/// What reading a file does.
+#[derive(Debug)]
+pub(crate) enum Reads {
+    /// Zeros, at once.
+    Zeros,
+    /// Zeros, after a while.
+    After(Duration),
+    /// Nothing, until the gate is opened.
+    Blocked(Gate),
+    /// A panic.
+    Panic,
+}
+
+/// Holds readers up.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    /// Whether it is open, and how many wait.
+    state: Mutex<(bool, usize)>,
+    changed: Condvar,
+}
+
+impl Gate {
+    fn lock(&self) -> MutexGuard<'_, (bool, usize)> {
+        self.state.lock().unwrap()
+    }
+
+    fn pass(&self) {
+        let mut state = self.lock();
+        state.1 += 1;
+        self.changed.notify_all();
+        drop(self.changed.wait_while(state, |state| !state.0).unwrap());
+    }
+
+    pub(crate) fn open(&self) {
+        self.lock().0 = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until somebody has come to the gate.
+    pub(crate) fn wait_for_readers(&self) {
+        let (state, timeout) =
+            self.changed.wait_timeout_while(self.lock(), Duration::from_secs(10), |state| state.1 == 0).unwrap();
+        drop(state);
+        assert!(!timeout.timed_out(), "nobody reads");
+    }
+}
+
+/// One directory of files `000000`, `000001` and so on. The root is not node 1, and node 1 is a file.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) files: u64,
+    pub(crate) size: u64,
+    pub(crate) reads: Reads,
+}
+
+const ROOT: u64 = 1_000_000_007;
+
+impl Made {
+    fn is_file(&self, node: NodeId) -> bool {
+        node.get() < self.files
+    }
+}
+
+impl Tree for Made {
+    fn root(&self) -> NodeId {
+        NodeId::new(ROOT)
+    }
+
+    fn attr(&self, node: NodeId) -> Result<Attr, Error> {
+        let root = node == self.root();
+        if !root && !self.is_file(node) {
+            return Err(Error::NoNode(node.get()));
+        }
+        Ok(Attr {
+            kind: if root { Kind::Directory } else { Kind::File },
+            mode: if root { 0o755 } else { 0o644 },
+            uid: i64::from(rustix::process::geteuid().as_raw()),
+            gid: 0,
+            size: if root { 0 } else { self.size },
+            mtime: None,
+            links: 1,
+            device: (0, 0),
+        })
+    }
+
+    fn lookup(&self, _: NodeId, name: &[u8]) -> Result<Option<NodeId>, Error> {
+        let number = std::str::from_utf8(name).ok().filter(|name| name.len() == 6).and_then(|name| name.parse().ok());
+        Ok(number.filter(|&number| number < self.files).map(NodeId::new))
+    }
+
+    fn read_dir(&self, _: NodeId, from: u64, visit: DirVisitor<'_>) -> Result<(), Error> {
+        for number in from..self.files {
+            let name = format!("{number:06}");
+            let entry =
+                DirEntry { name: name.as_bytes(), node: NodeId::new(number), kind: Kind::File, next: number + 1 };
+            if let ControlFlow::Break(()) = visit(entry) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_link(&self, _: NodeId) -> Result<Cow<'_, [u8]>, Error> {
+        Err(Error::WrongKind { expected: Kind::Symlink, got: Kind::File })
+    }
+
+    fn xattrs(&self, _: NodeId, _: XattrVisitor<'_>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn read_at(&self, _: NodeId, at: u64, buf: &mut [u8]) -> Result<usize, Error> {
+        match &self.reads {
+            Reads::Zeros => {}
+            Reads::After(time) => std::thread::sleep(*time),
+            Reads::Blocked(gate) => gate.pass(),
+            Reads::Panic => panic!("this tree panics"),
+        }
+        let len = buf.len().min(self.size.saturating_sub(at) as usize);
+        buf[..len].fill(0);
+        Ok(len)
+    }
+}
