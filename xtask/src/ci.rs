@@ -59,7 +59,7 @@ fn steps(strict: bool) -> Result<Vec<Step>> {
     let mut steps = vec![
         step("format", &["fmt", "--all", "--check"]),
         step("lints", &["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]),
-        step("tests", &["test", "--workspace"]),
+        step("tests", &["test", "--workspace", "--no-fail-fast"]),
     ];
     let mut doc = step("documentation", &["doc", "--workspace", "--no-deps"]);
     doc.command.env("RUSTDOCFLAGS", "-D warnings");

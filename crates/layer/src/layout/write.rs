@@ -52,16 +52,37 @@ impl Layout {
         let root = Root::open(path).map_err(failed("open"))?;
         let layout = Self { root, name: name.clone(), limits: limits.clone(), written: std::sync::Mutex::default() };
         if !layout.check_version()? {
-            if std::fs::read_dir(path).map_err(failed("list"))?.next().is_some() {
-                let reason = "it is not empty, and has no file `oci-layout`".to_owned();
-                return Err(Error::NotLayout { path: name, reason });
-            }
-            let mut marker = Object::default();
-            marker.set(VERSION_KEY, VERSION)?;
-            layout.put_file("oci-layout", &marker.to_bytes()?)?;
+            layout.begin(path)?;
         }
         make_dir(&layout.root, "blobs").map_err(layout.failed("create", "blobs".to_owned()))?;
         Ok(layout)
+    }
+
+    /// Makes an empty directory a layout, unless somebody else has done so by now.
+    fn begin(&self, path: &Path) -> Result<(), Error> {
+        let _locked = self.lock()?;
+        if self.check_version()? {
+            return Ok(());
+        }
+        let mut files = std::fs::read_dir(path).map_err(self.failed("list", ".".to_owned()))?;
+        if files.next().is_some() {
+            let reason = "it is not empty, and has no file `oci-layout`".to_owned();
+            return Err(Error::NotLayout { path: self.name.clone(), reason });
+        }
+        let mut marker = Object::default();
+        marker.set(VERSION_KEY, VERSION)?;
+        self.put_file("oci-layout", &marker.to_bytes()?)
+    }
+
+    /// Keeps others from writing documents, until what is returned is closed.
+    fn lock(&self) -> Result<OwnedFd, Error> {
+        let lock = || -> io::Result<OwnedFd> {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let dir = retry_on_intr(|| rustix::fs::openat(&self.root, ".", flags, Mode::empty()))?;
+            retry_on_intr(|| rustix::fs::flock(&dir, FlockOperation::LockExclusive))?;
+            Ok(dir)
+        };
+        lock().map_err(self.failed("lock", ".".to_owned()))
     }
 
     /// A blob to be written, whose digest shows at the end.
@@ -97,14 +118,8 @@ impl Layout {
     /// Everything that was written is on disk before the index is, and the index when this returns.
     pub(crate) fn commit(&self, images: &[Descriptor], same_tag: SameTag) -> Result<(), Error> {
         self.flush_blobs()?;
-        // Held until it is closed: of two processes that add images, none loses those of the other.
-        let lock = || -> io::Result<OwnedFd> {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let dir = retry_on_intr(|| rustix::fs::openat(&self.root, ".", flags, Mode::empty()))?;
-            retry_on_intr(|| rustix::fs::flock(&dir, FlockOperation::LockExclusive))?;
-            Ok(dir)
-        };
-        let _locked = lock().map_err(self.failed("lock", ".".to_owned()))?;
+        // Of two processes that add images, none loses those of the other.
+        let _locked = self.lock()?;
         let (mut index, entries) = match self.index()? {
             Some(found) => found,
             None => (new_index()?, Vec::new()),

@@ -20,8 +20,9 @@ use std::{
 };
 
 use rustix::{
+    fs::{Mode, OFlags},
     io::Errno,
-    mount::{MountFlags, UnmountFlags},
+    mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, UnmountFlags, fsconfig_create, fsmount, fsopen},
     net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags},
 };
 
@@ -83,7 +84,17 @@ fn take_off(path: &Path) -> Result<Unmounted, Error> {
 
 /// Ends a connection from outside: whoever waits for an answer gets an error. Whether it could be done.
 pub(super) fn abort(device: Device) -> bool {
-    fs::write(format!("/sys/fs/fuse/connections/{}/abort", device.1), "1").is_ok()
+    let name = format!("{}/abort", device.1);
+    fs::write(format!("/sys/fs/fuse/connections/{name}"), "1").is_ok() || abort_unseen(&name).is_ok()
+}
+
+/// The same where nobody has mounted the file system that the kernel shows connections in: root can have one that no path leads to.
+fn abort_unseen(name: &str) -> Result<(), Errno> {
+    let context = fsopen("fusectl", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(&context)?;
+    let root = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
+    let file = rustix::fs::openat(&root, name, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(&file, b"1").map(drop)
 }
 
 /// Tells the kernel how far to read ahead; only root may, and it is no more than a wish.
