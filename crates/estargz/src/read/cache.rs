@@ -8,13 +8,16 @@ use std::{
 
 use hashbrown::{HashMap, HashSet};
 
+use super::pages::{Chunk, Pages};
+
 /// Offset of the stream, place in it, and length.
 pub(super) type Key = (u64, u64, u64);
 
 /// Chunks by where they are stored; the one that was not used for longest goes first.
 pub(super) struct ChunkCache {
-    /// Bytes kept at most; a single chunk may be larger.
+    /// Bytes of memory for chunks at most; a single chunk may be larger.
     capacity: usize,
+    pages: Arc<Pages>,
     kept: Mutex<Kept>,
     /// Told when somebody has unpacked a chunk, or failed to.
     done: Condvar,
@@ -22,10 +25,11 @@ pub(super) struct ChunkCache {
 
 #[derive(Default)]
 struct Kept {
-    chunks: HashMap<Key, (u64, Arc<[u8]>)>,
+    chunks: HashMap<Key, (u64, Arc<Chunk>)>,
     /// The same by when they were used last.
     by_use: BTreeMap<u64, Key>,
     uses: u64,
+    /// Bytes of memory, those of chunks that are on their way here among them.
     bytes: usize,
     /// Chunks that somebody unpacks at the moment.
     busy: HashSet<Key>,
@@ -35,7 +39,7 @@ impl ChunkCache {
     /// A cache of so many bytes; 0 for 32 MiB.
     pub(super) fn new(capacity: u64) -> Self {
         let capacity = if capacity == 0 { 32 << 20 } else { usize::try_from(capacity).unwrap_or(usize::MAX) };
-        Self { capacity, kept: Mutex::default(), done: Condvar::new() }
+        Self { capacity, pages: Pages::new(capacity), kept: Mutex::default(), done: Condvar::new() }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -43,13 +47,17 @@ impl ChunkCache {
     }
 
     /// The chunk, if it is there already.
-    pub(super) fn get(&self, key: Key) -> Option<Arc<[u8]>> {
+    pub(super) fn get(&self, key: Key) -> Option<Arc<Chunk>> {
         self.kept().get(key)
     }
 
-    /// The chunk, unpacked by `make` if it is not there. If somebody else unpacks it already, waits for that instead; if
-    /// that fails, it is this caller's turn to fail.
-    pub(super) fn get_or<E>(&self, key: Key, make: impl FnOnce() -> Result<Arc<[u8]>, E>) -> Result<Arc<[u8]>, E> {
+    /// The chunk; if it is not there, what `make` gives to [`keep`](Self::keep). If somebody else is about to do that, waits
+    /// for it instead; if that fails, it is this caller's turn to fail.
+    pub(super) fn get_or<E>(
+        &self,
+        key: Key,
+        make: impl FnOnce() -> Result<Arc<Chunk>, E>,
+    ) -> Result<Arc<Chunk>, E> {
         let mut kept = self.kept();
         loop {
             if let Some(chunk) = kept.get(key) {
@@ -62,9 +70,15 @@ impl ChunkCache {
         }
         drop(kept);
         let _turn = Turn { cache: self, key };
-        let chunk = make()?;
-        self.kept().put(key, &chunk, self.capacity);
-        Ok(chunk)
+        make()
+    }
+
+    /// Keeps a copy of `content`, in the memory of chunks that were not used for longer.
+    pub(super) fn keep(&self, key: Key, content: &[u8]) -> Arc<Chunk> {
+        self.kept().make_room(Pages::size_for(content.len()), self.capacity);
+        let chunk = Arc::new(self.pages.chunk(content));
+        self.kept().put(key, &chunk);
+        chunk
     }
 }
 
@@ -82,7 +96,7 @@ impl Drop for Turn<'_> {
 }
 
 impl Kept {
-    fn get(&mut self, key: Key) -> Option<Arc<[u8]>> {
+    fn get(&mut self, key: Key) -> Option<Arc<Chunk>> {
         self.uses = self.uses.saturating_add(1);
         let now = self.uses;
         let (used, chunk) = self.chunks.get_mut(&key)?;
@@ -92,20 +106,25 @@ impl Kept {
         Some(Arc::clone(chunk))
     }
 
-    fn put(&mut self, key: Key, chunk: &Arc<[u8]>, capacity: usize) {
+    /// Lets go of chunks until there is room for `need` bytes, and counts these as taken.
+    fn make_room(&mut self, need: usize, capacity: usize) {
+        self.bytes = self.bytes.saturating_add(need);
+        while self.bytes > capacity
+            && let Some((_, oldest)) = self.by_use.pop_first()
+        {
+            if let Some((_, old)) = self.chunks.remove(&oldest) {
+                self.bytes = self.bytes.saturating_sub(old.memory());
+            }
+        }
+    }
+
+    fn put(&mut self, key: Key, chunk: &Arc<Chunk>) {
         self.uses = self.uses.saturating_add(1);
         if let Some((used, old)) = self.chunks.insert(key, (self.uses, Arc::clone(chunk))) {
             self.by_use.remove(&used);
-            self.bytes = self.bytes.saturating_sub(old.len());
+            self.bytes = self.bytes.saturating_sub(old.memory());
         }
         self.by_use.insert(self.uses, key);
-        self.bytes = self.bytes.saturating_add(chunk.len());
-        while self.bytes > capacity && self.chunks.len() > 1 {
-            let Some((_, oldest)) = self.by_use.pop_first() else { break };
-            if let Some((_, old)) = self.chunks.remove(&oldest) {
-                self.bytes = self.bytes.saturating_sub(old.len());
-            }
-        }
     }
 }
 
@@ -125,25 +144,30 @@ mod tests {
 
     use super::*;
 
-    fn chunk(len: usize) -> Arc<[u8]> {
-        Arc::from(vec![7; len])
-    }
+    const KEY: Key = (5, 0, 10);
 
     #[test]
     fn what_was_not_used_for_longest_goes_first() {
-        let cache = ChunkCache::new(100);
-        let put = |at: u64, len: usize| cache.get_or::<()>((at, 0, 0), || Ok(chunk(len))).unwrap();
-        put(1, 40);
-        put(2, 40);
-        assert!(cache.get((1, 0, 0)).is_some());
-        put(3, 40);
-        assert!(cache.get((2, 0, 0)).is_none());
-        assert!(cache.get((1, 0, 0)).is_some());
-        put(4, 1000);
-        assert!(cache.get((1, 0, 0)).is_none());
-        assert_eq!(cache.get((4, 0, 0)).map(|chunk| chunk.len()), Some(1000));
+        let page = Pages::size_for(1);
+        let cache = ChunkCache::new(5 * page as u64);
+        let put = |at: u64, pages: usize| drop(cache.keep((at, 0, 0), &vec![7; pages * page]));
+        let has = |at: u64| cache.get((at, 0, 0)).is_some();
+        put(1, 2);
+        put(2, 2);
+        assert!(has(1));
+        put(3, 2);
+        assert_eq!([1, 2, 3].map(has), [true, false, true]);
+        put(4, 50);
+        assert_eq!([1, 2, 3, 4].map(has), [false, false, false, true]);
         let kept = cache.kept();
-        assert_eq!((kept.by_use.len(), kept.chunks.len(), kept.bytes), (1, 1, 1000));
+        assert_eq!((kept.by_use.len(), kept.chunks.len(), kept.bytes), (1, 1, 50 * page));
+        drop(kept);
+        // The same chunk twice counts once; small ones take a page each.
+        for _ in 0..2 {
+            cache.keep((5, 0, 0), &[1]);
+        }
+        put(6, 1);
+        assert_eq!(([5, 6].map(has), cache.kept().bytes), ([true; 2], 2 * page));
     }
 
     #[test]
@@ -155,9 +179,9 @@ mod tests {
                     let make = || {
                         made.fetch_add(1, Ordering::Relaxed);
                         thread::sleep(Duration::from_millis(30));
-                        Ok::<_, ()>(chunk(10))
+                        Ok::<_, ()>(cache.keep(KEY, &[7; 10]))
                     };
-                    assert_eq!(cache.get_or((5, 0, 10), make).unwrap().len(), 10);
+                    assert!(cache.get_or(KEY, make).unwrap().copy_to(0, &mut [0; 10]));
                 });
             }
         });
@@ -174,7 +198,7 @@ mod tests {
                         made.fetch_add(1, Ordering::Relaxed);
                         Err("damaged")
                     };
-                    assert_eq!(cache.get_or((5, 0, 10), make), Err("damaged"));
+                    assert_eq!(cache.get_or(KEY, make).unwrap_err(), "damaged");
                 });
             }
         });

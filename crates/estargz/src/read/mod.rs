@@ -6,6 +6,7 @@ mod cache;
 mod index;
 mod layout;
 mod open;
+mod pages;
 mod pre_read;
 mod reader;
 mod restore;
@@ -15,6 +16,7 @@ mod tree;
 mod trusted;
 mod unpack;
 mod verify;
+mod workspace;
 mod zeros;
 
 pub use self::{

@@ -10,6 +10,7 @@ use dunnage_digest::ReadAt;
 use super::{
     Chunk, Entry, FileReader, Reader,
     index::{Location, Row},
+    workspace::Workspace,
 };
 use crate::Error;
 
@@ -44,6 +45,8 @@ impl fmt::Debug for PreRead<'_> {
 pub struct PreReader<'a, R, F> {
     file: FileReader<'a, R>,
     visit: F,
+    /// Its own: the visitor may read from the layer meanwhile.
+    workspace: Workspace,
 }
 
 impl<R: ReadAt + Sync> Reader<R> {
@@ -57,7 +60,8 @@ impl<R: ReadAt + Sync> Reader<R> {
     where
         F: FnMut(&PreRead<'_>) -> Result<(), Error>,
     {
-        Ok(PreReader { file: self.open_file(path)?, visit })
+        let workspace = Workspace { decoder: self.decompressor().decoder(), input: Vec::new() };
+        Ok(PreReader { file: self.open_file(path)?, visit, workspace })
     }
 
     /// The chunks of the stream at `offset`, if there are several.
@@ -90,9 +94,9 @@ impl<R: ReadAt + Sync> Reader<R> {
         skip: usize,
         to: &mut [u8],
         visit: &mut dyn FnMut(&PreRead<'_>) -> Result<(), Error>,
+        Workspace { decoder, input }: &mut Workspace,
     ) -> Result<(), Error> {
-        let mut input = Vec::new();
-        self.read_stream(chunk, &mut input)?;
+        self.read_stream(chunk, input)?;
         let neighbours = self.neighbours(chunk.offset);
         let located = |shared: &Shared| {
             let node = self.index.node(shared.row)?;
@@ -103,8 +107,7 @@ impl<R: ReadAt + Sync> Reader<R> {
         let want = want.unwrap_or(0).max(chunk.want());
         let corrupt = |reason: String| self.corrupt(row, chunk, reason);
         let size = usize::try_from(want).map_err(|_| corrupt("too large for this machine".to_owned()))?;
-        let mut decoder = self.decoder();
-        let stream = decoder.decode(&input, size).map_err(|error| corrupt(error.to_string()))?;
+        let stream = decoder.decode(input, size).map_err(|error| corrupt(error.to_string()))?;
         let content_of = |chunk: &Location| {
             let range = usize::try_from(chunk.inner).ok().zip(usize::try_from(chunk.want()).ok());
             range.and_then(|(from, to)| stream.get(from..to)).unwrap_or_default()
@@ -123,7 +126,6 @@ impl<R: ReadAt + Sync> Reader<R> {
         if let Some(content) = content.get(skip..).and_then(|rest| rest.get(..to.len())) {
             to.copy_from_slice(content);
         }
-        self.give_back(decoder);
         Ok(())
     }
 }
@@ -158,7 +160,7 @@ where
             let len = usize::try_from(chunk.size).unwrap_or(usize::MAX).saturating_sub(skip).min(rest.len());
             let Some(to) = rest.get_mut(..len).filter(|to| !to.is_empty()) else { break };
             if reader.neighbours(chunk.offset).len() > 1 {
-                reader.read_with_neighbours(row, &chunk, skip, to, &mut self.visit)?;
+                reader.read_with_neighbours(row, &chunk, skip, to, &mut self.visit, &mut self.workspace)?;
             } else {
                 reader.read_row(row, at, to)?;
             }

@@ -2,7 +2,7 @@
 
 use std::{
     fmt, io,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
 };
 
 use dunnage_digest::{Algorithm, Digest, Mismatch, Offset, ReadAt};
@@ -12,6 +12,7 @@ use super::{
     index::{DigestCell, Index, Location, Node, NodeKind, ROOT, Row},
     open::{Document, Landmarks, OpenOptions, Opened, Trust, document, open},
     pre_read::Shared,
+    workspace::{Workspace, Workspaces},
     zeros::ZeroDigests,
 };
 use crate::{
@@ -36,10 +37,7 @@ pub struct Reader<R> {
     cache: ChunkCache,
     zeros: ZeroDigests,
     tar_split_digest: Option<Digest>,
-    /// Decoders that nobody uses at the moment.
-    decoders: Mutex<Vec<Box<dyn Decoder>>>,
-    /// Buffers for compressed bytes that nobody uses at the moment.
-    inputs: Mutex<Vec<Vec<u8>>>,
+    workspaces: Workspaces,
     /// Chunks of streams that hold several, made when somebody asks.
     pub(super) shared: OnceLock<Vec<Shared>>,
 }
@@ -67,8 +65,7 @@ impl<R: ReadAt + Sync> Reader<R> {
             cache: ChunkCache::new(options.cache),
             zeros: ZeroDigests::default(),
             tar_split_digest,
-            decoders: Mutex::default(),
-            inputs: Mutex::default(),
+            workspaces: Workspaces::new(),
             shared: OnceLock::new(),
         })
     }
@@ -111,37 +108,35 @@ impl<R: ReadAt + Sync> Reader<R> {
             return Ok(());
         }
         let key = (chunk.offset, chunk.inner, chunk.size);
-        let copy = |content: &[u8], to: &mut [u8]| match content.get(skip..).and_then(|rest| rest.get(..to.len())) {
-            Some(content) => to.copy_from_slice(content),
-            None => to.fill(0),
-        };
         // A read of the whole chunk is not followed by another one of it.
         if (to.len() as u64) < chunk.size {
-            let content = self.cache.get_or(key, || self.with_chunk(row, chunk, |content| Arc::from(content)))?;
-            copy(&content, to);
-            return Ok(());
+            let make = || self.with_chunk(row, chunk, |content| self.cache.keep(key, content));
+            return self.copied(row, chunk, self.cache.get_or(key, make)?.copy_to(skip, to));
         }
         if let Some(content) = self.cache.get(key) {
-            copy(&content, to);
-            return Ok(());
+            return self.copied(row, chunk, content.copy_to(skip, to));
         }
-        self.with_chunk(row, chunk, |content| copy(content, to))
+        let is_copied = self.with_chunk(row, chunk, |content| {
+            let content = content.get(skip..).and_then(|rest| rest.get(..to.len()));
+            content.map(|content| to.copy_from_slice(content)).is_some()
+        })?;
+        self.copied(row, chunk, is_copied)
+    }
+
+    /// Content is as long as its chunk; if it were not, that must not go unnoticed.
+    fn copied(&self, row: Row, chunk: &Location, is_copied: bool) -> Result<(), Error> {
+        if is_copied { Ok(()) } else { Err(self.corrupt(row, chunk, "the stream is too short".to_owned())) }
     }
 
     /// Reads, unpacks and verifies a chunk, and hands it to `take`.
     fn with_chunk<T>(&self, row: Row, chunk: &Location, take: impl FnOnce(&[u8]) -> T) -> Result<T, Error> {
         self.check_size(chunk)?;
-        let mut input = self.inputs.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-        let mut decoder = self.decoder();
-        self.read_stream(chunk, &mut input)?;
-        let content = decode(decoder.as_mut(), &input, chunk).map_err(|reason| self.corrupt(row, chunk, reason))?;
-        self.check(row, chunk, content)?;
-        let taken = take(content);
-        self.give_back(decoder);
-        if input.capacity() <= INPUT_KEPT {
-            self.inputs.lock().unwrap_or_else(PoisonError::into_inner).push(input);
-        }
-        Ok(taken)
+        self.workspaces.with(chunk.want(), || self.decompressor.decoder(), |Workspace { decoder, input }| {
+            self.read_stream(chunk, input)?;
+            let content = decode(decoder.as_mut(), input, chunk).map_err(|reason| self.corrupt(row, chunk, reason))?;
+            self.check(row, chunk, content)?;
+            Ok(take(content))
+        })
     }
 
     /// Chunks are held in memory while they are verified, but for holes.
@@ -276,15 +271,6 @@ impl<R> Reader<R> {
         self.index.location_at(entry.node, offset).map(|location| entry.chunk(&location))
     }
 
-    pub(super) fn decoder(&self) -> Box<dyn Decoder> {
-        let idle = self.decoders.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        idle.unwrap_or_else(|| self.decompressor.decoder())
-    }
-
-    pub(super) fn give_back(&self, decoder: Box<dyn Decoder>) {
-        self.decoders.lock().unwrap_or_else(PoisonError::into_inner).push(decoder);
-    }
-
     /// Whether a name in the root is a landmark that is not to be seen.
     pub(super) fn is_hidden(&self, dir: Row, row: Row) -> bool {
         let is_landmark =
@@ -343,9 +329,6 @@ pub enum Prefetch {
     /// All streams in front of this offset.
     Before(Offset),
 }
-
-/// A buffer that has grown larger is given back to the system.
-const INPUT_KEPT: usize = 8 << 20;
 
 /// Decodes a chunk out of the stream it lies in.
 fn decode<'d>(decoder: &'d mut dyn Decoder, input: &[u8], chunk: &Location) -> Result<&'d [u8], String> {

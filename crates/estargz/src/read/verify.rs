@@ -115,7 +115,7 @@ impl<R: ReadAt + Sync> Reader<R> {
         let next = AtomicUsize::new(0);
         // Each thread takes the largest job that is left, so that none of them is last with a long one.
         let work = || {
-            let mut worker = Worker::new(self.decoder());
+            let mut worker = Worker::new(self.decompressor().decoder());
             let mut sum = Verified::default();
             while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
                 cancel.check()?;

@@ -21,6 +21,7 @@
 //! [`Metrics`]; the mount goes on.
 
 mod attach;
+mod buffers;
 mod convert;
 mod filesystem;
 mod metrics;

@@ -1,7 +1,6 @@
 //! What the answers are, from the tree.
 
 use std::{
-    cell::RefCell,
     ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -15,6 +14,7 @@ use fuser::{AccessFlags, Errno, FileAttr, INodeNo, ReplyData, Request};
 
 use super::{
     MountOptions,
+    buffers::Buffers,
     convert::{Numbers, attributes, errno, nameless},
     metrics::{Metrics, Op},
     options::{Content, Report},
@@ -24,11 +24,6 @@ use super::{
     turns::Turns,
 };
 use crate::{Attr, DirEntry, Error, Kind, Tree};
-
-thread_local! {
-    /// What is read goes through here, one buffer for each thread.
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
 
 /// A tree, asked by the kernel.
 #[derive(Debug)]
@@ -48,6 +43,7 @@ pub(super) struct Server {
     readers: AtomicUsize,
     pub(super) overflow: Arc<Overflow>,
     turns: Turns,
+    buffers: Buffers,
 }
 
 /// An entry of a directory as it goes out.
@@ -75,6 +71,7 @@ impl Server {
             readers: AtomicUsize::new(0),
             overflow: Arc::default(),
             turns: Turns::new(options.threads()),
+            buffers: Buffers::default(),
         }
     }
 
@@ -168,12 +165,15 @@ impl Server {
     }
 
     fn answer_read(&self, since: Instant, slot: &Slot, ino: INodeNo, at: u64, len: u32) {
-        BUFFER.with(|buffer| {
-            let work = || self.read(ino, at, len, &mut buffer.borrow_mut());
-            self.finish(Op::Read, since, slot, work, |reply: ReplyData, len| {
-                reply.data(buffer.borrow().get(..len).unwrap_or_default());
-            });
-        });
+        let mut buffer = self.buffers.take();
+        self.finish(
+            Op::Read,
+            since,
+            slot,
+            || self.read(ino, at, len, &mut buffer).map(|len| buffer.get(..len).unwrap_or_default()),
+            |reply: ReplyData, content| reply.data(content),
+        );
+        self.buffers.give_back(buffer);
     }
 
     /// A panic is an error like any other.

@@ -102,6 +102,9 @@ fn in_deep_sleep() -> Result<usize> {
     Ok(threads.flatten().map(stat).filter(|stat| stat.contains(") D ")).count())
 }
 
+/// What a server may take more at the end than early on: less than its largest buffer.
+const MIB_OF_GROWTH: f64 = 4.0;
+
 /// Lists, reads and looks up for a while; memory and descriptors of the server have to stay as they are.
 pub(super) fn endurance(tally: &mut Tally, dunnage: &Path, layer: &Path, at: &Path, seconds: u64) -> Result<()> {
     let served = Served::start(dunnage, layer, at, &["--cache", "16M"])?;
@@ -134,9 +137,7 @@ pub(super) fn endurance(tally: &mut Tally, dunnage: &Path, layer: &Path, at: &Pa
         "    endurance: {} reads in {seconds} s, {early:.1} MiB resident in the second quarter, {late:.1} MiB in the last, {before} and {after} descriptors",
         reads.load(Relaxed),
     );
-    // A short run is over before all threads have buffers of their own.
-    let most = if seconds < 60 { 16.0 } else { 4.0 };
-    tally.same("endurance: memory is flat", &(late - early < most), &true);
+    tally.same("endurance: memory is flat", &(late - early < MIB_OF_GROWTH), &true);
     tally.same("endurance: descriptors are flat", &(after <= before + 2), &true);
     served.stop(dunnage)?;
     tally.same("endurance: nothing is left mounted", &is_mounted(at)?, &Vec::new());
