@@ -241,8 +241,9 @@ impl Server {
         };
         let passes = passes && want(InitFlags::FUSE_PASSTHROUGH);
         if self.is_live() {
-            // Attributes cost a call each here, so the kernel takes them only while somebody uses them.
-            want(InitFlags::FUSE_READDIRPLUS_AUTO);
+            // Attributes cost a call each here, and are sent with each listing all the same: a request for each costs ten
+            // times that, and the kernel's own guess (`FUSE_READDIRPLUS_AUTO`) is wrong for whoever lists first and looks
+            // then.
             want(InitFlags::FUSE_AUTO_INVAL_DATA);
         } else {
             want(InitFlags::FUSE_CACHE_SYMLINKS);
