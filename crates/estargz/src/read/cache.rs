@@ -53,11 +53,7 @@ impl ChunkCache {
 
     /// The chunk; if it is not there, what `make` gives to [`keep`](Self::keep). If somebody else is about to do that, waits
     /// for it instead; if that fails, it is this caller's turn to fail.
-    pub(super) fn get_or<E>(
-        &self,
-        key: Key,
-        make: impl FnOnce() -> Result<Arc<Chunk>, E>,
-    ) -> Result<Arc<Chunk>, E> {
+    pub(super) fn get_or<E>(&self, key: Key, make: impl FnOnce() -> Result<Arc<Chunk>, E>) -> Result<Arc<Chunk>, E> {
         let mut kept = self.kept();
         loop {
             if let Some(chunk) = kept.get(key) {

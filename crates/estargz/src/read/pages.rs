@@ -8,7 +8,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-const PAGE: usize = 4096;
+/// Little is lost behind the end of a chunk, and few pages make a large one.
+const PAGE: usize = 16 << 10;
 
 type Page = Box<[u8; PAGE]>;
 

@@ -131,12 +131,17 @@ impl<R: ReadAt + Sync> Reader<R> {
     /// Reads, unpacks and verifies a chunk, and hands it to `take`.
     fn with_chunk<T>(&self, row: Row, chunk: &Location, take: impl FnOnce(&[u8]) -> T) -> Result<T, Error> {
         self.check_size(chunk)?;
-        self.workspaces.with(chunk.want(), || self.decompressor.decoder(), |Workspace { decoder, input }| {
-            self.read_stream(chunk, input)?;
-            let content = decode(decoder.as_mut(), input, chunk).map_err(|reason| self.corrupt(row, chunk, reason))?;
-            self.check(row, chunk, content)?;
-            Ok(take(content))
-        })
+        self.workspaces.with(
+            chunk.want(),
+            || self.decompressor.decoder(),
+            |Workspace { decoder, input }| {
+                self.read_stream(chunk, input)?;
+                let content =
+                    decode(decoder.as_mut(), input, chunk).map_err(|reason| self.corrupt(row, chunk, reason))?;
+                self.check(row, chunk, content)?;
+                Ok(take(content))
+            },
+        )
     }
 
     /// Chunks are held in memory while they are verified, but for holes.

@@ -4,7 +4,6 @@
 //! waits for one.
 
 use std::{
-    collections::VecDeque,
     fmt,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread,
@@ -28,10 +27,11 @@ pub(super) struct Workspaces {
 
 #[derive(Default)]
 struct State {
-    /// The one that was not used for longest in front. They take turns, so that all of them have soon grown to the size
-    /// they need, and memory stays as it is from then on.
-    idle: VecDeque<Workspace>,
+    /// The one that was used last is lent first: its buffers are still in the caches of the processor.
+    idle: Vec<Workspace>,
     lent: usize,
+    /// Who waits for one. Telling nobody would still be a call to the kernel.
+    waiting: usize,
 }
 
 impl Workspaces {
@@ -65,10 +65,12 @@ impl Workspaces {
     fn take(&self) -> Option<Workspace> {
         let mut state = self.state();
         while state.idle.is_empty() && state.lent >= self.most {
+            state.waiting = state.waiting.saturating_add(1);
             state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.waiting = state.waiting.saturating_sub(1);
         }
         state.lent = state.lent.saturating_add(1);
-        state.idle.pop_front()
+        state.idle.pop()
     }
 }
 
@@ -85,8 +87,11 @@ impl Drop for Lent<'_> {
         let mut state = self.home.state();
         state.lent = state.lent.saturating_sub(1);
         state.idle.extend(kept);
+        let is_awaited = state.waiting > 0;
         drop(state);
-        self.home.returned.notify_one();
+        if is_awaited {
+            self.home.returned.notify_one();
+        }
     }
 }
 
