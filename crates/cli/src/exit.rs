@@ -33,7 +33,7 @@ impl Exit {
     pub(crate) const DONE: Self = Self(0);
     pub(crate) const FOUND: Self = Self(1);
     const USAGE: Self = Self(2);
-    const IO: Self = Self(3);
+    pub(crate) const IO: Self = Self(3);
     const REMOTE: Self = Self(4);
     const AUTH: Self = Self(5);
     const LIMIT: Self = Self(6);

@@ -37,7 +37,7 @@ pub(super) fn run(context: &Context, args: &Mount) -> Result<Exit> {
     let signals = Signals::block()?;
     let failed = || format!("cannot mount {}", name_of(&args.source));
     let mount = Arc::new(fuse::Mount::new(tree, &args.dir, &options).with_context(failed)?);
-    signals.take_off(context, &mount)?;
+    let forced = signals.take_off(context, &mount)?;
     let metrics = listener.map(|listener| listener.serve(mount.metrics())).transpose()?;
     let mut out = Out::stdout()?;
     out.either(
@@ -54,7 +54,11 @@ pub(super) fn run(context: &Context, args: &Mount) -> Result<Exit> {
     if args.is_daemon {
         daemon::let_go()?;
     }
-    mount.wait()?;
+    let ended = mount.wait();
+    if forced.is_so() {
+        return Ok(Exit::IO);
+    }
+    ended?;
     Ok(Exit::DONE)
 }
 

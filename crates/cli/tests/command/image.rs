@@ -37,7 +37,7 @@ fn image(here: &Here, layout: &str, architecture: &str) -> Value {
 }
 
 /// The layout `in`: `one` is an image for amd64, `many` one for amd64 and arm64.
-fn with_images() -> Here {
+pub(crate) fn with_images() -> Here {
     let here = Here::with_all_forms();
     let images = ["amd64", "arm64"].map(|architecture| image(&here, "in", architecture));
     let kind = "application/vnd.oci.image.index.v1+json";

@@ -4,8 +4,8 @@ use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    os::unix::fs::MetadataExt,
-    path::Path,
+    os::unix::fs::{MetadataExt, PermissionsExt, chown},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         Arc,
@@ -15,7 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::run::{Here, names};
+use crate::{
+    image::with_images,
+    run::{Here, Ran, names},
+};
 
 /// Whether something can be mounted; if not, says so, and with `CI=true` fails.
 fn can_mount(test: &str) -> bool {
@@ -33,14 +36,18 @@ fn can_mount(test: &str) -> bool {
 struct Mounted {
     child: Child,
     line: String,
-    at: std::path::PathBuf,
+    at: PathBuf,
 }
 
 impl Mounted {
     fn new(here: &Here, args: &str) -> Self {
         let at = here.path("at");
         fs::create_dir_all(&at).unwrap();
-        let mut child = here.command(args).stdout(Stdio::piped()).spawn().unwrap();
+        Self::by(here.command(args), at)
+    }
+
+    fn by(mut command: Command, at: PathBuf) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         Self { child, line, at }
@@ -109,6 +116,68 @@ fn every_source_mounts_and_signals_take_it_off() {
         assert!(!is_mounted(&mounted.at));
         assert!(names(&here.path("at")).is_empty());
     }
+}
+
+#[test]
+fn an_image_is_mounted_as_its_layers_stacked() {
+    if !can_mount("an_image_is_mounted_as_its_layers_stacked") {
+        return;
+    }
+    let here = with_images();
+    let _mounted = Mounted::new(&here, "mount oci:in:many at --platform linux/arm64");
+    assert_eq!(names(&here.path("at")), ["big", "bin", "empty", "new", "out"]);
+    assert_eq!(here.read("at/new"), b"arm64");
+    assert_eq!(here.read("at/big"), here.read("tree/big"));
+    here.ok("extract oci:in:many out --platform linux/arm64");
+    let differs = here.run("diff out at");
+    assert!(differs.out.lines().all(|line| line.starts_with("/: ")), "{}", differs.out);
+    here.run("mount oci:in:one elsewhere --whiteouts keep").failed(2, &["the layers of an image are stacked"]);
+}
+
+/// What somebody who is not root does, with a device that everybody may open, as is usual. Nobody else sees that one.
+const AS_NOBODY: &str = r#"
+mount --bind "$PWD/device" /dev/fuse
+exec setpriv --reuid=65534 --regid=65534 --clear-groups sh -ec '
+    ./dunnage mount layer,1.esgz at --daemon
+    grep fuse.dunnage /proc/self/mounts
+    cmp at/big tree/big
+    ./dunnage umount at
+    if grep fuse.dunnage /proc/self/mounts; then exit 9; fi
+    ! ./dunnage mount layer,1.esgz at --allow-other
+'"#;
+
+#[test]
+fn without_root_the_helper_mounts() {
+    const NAME: &str = "without_root_the_helper_mounts";
+    if !can_mount(NAME) {
+        return;
+    }
+    if Command::new("fusermount3").arg("-V").output().is_err() {
+        println!("SKIPPED {NAME} fusermount3 is not installed");
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{NAME} was skipped");
+        return;
+    }
+    let here = Here::with_all_forms();
+    fs::rename(here.path("layer.esgz"), here.path("layer,1.esgz")).unwrap();
+    // They may reach neither the directory of the tests nor the command.
+    fs::set_permissions(here.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_dunnage"), here.path("dunnage")).unwrap();
+    fs::create_dir(here.path("at")).unwrap();
+    chown(here.path("at"), Some(65534), Some(65534)).unwrap();
+    let device = fs::metadata("/dev/fuse").unwrap().rdev();
+    let mode = rustix::fs::Mode::from(0o666);
+    rustix::fs::mknodat(rustix::fs::CWD, here.path("device"), rustix::fs::FileType::CharacterDevice, mode, device)
+        .unwrap();
+    fs::set_permissions(here.path("device"), fs::Permissions::from_mode(0o666)).unwrap();
+    let ran = Command::new("unshare").args(["--mount", "sh", "-ec", AS_NOBODY]).current_dir(here.path("")).output();
+    let ran = Ran::from(ran.unwrap());
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    let at = here.path("at").display().to_string();
+    let line = ran.out.lines().find(|line| line.starts_with("layer,1.esgz")).unwrap_or_default();
+    assert!(line.starts_with(&format!("layer,1.esgz {at} fuse.dunnage ro,nosuid,nodev,")), "{}", ran.out);
+    assert!(line.contains("user_id=65534,group_id=65534"), "{line}");
+    // Root has not said that others may be let in.
+    assert!(ran.err.contains("user_allow_other"), "{}", ran.err);
 }
 
 #[test]
@@ -199,11 +268,18 @@ fn whiteouts_are_shown_as_asked() {
     }
 }
 
-/// State of every thread of a process; `D` would be a sleep that nothing ends.
-fn in_deep_sleep(pid: u32) -> usize {
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
+/// Threads of this process that stay in a sleep which nothing ends. One that waits for a disk is there for a moment.
+fn in_deep_sleep() -> usize {
     let stat = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
-    threads.flatten().map(stat).filter(|stat| stat.contains(") D ")).count()
+    let start = Instant::now();
+    loop {
+        let threads = fs::read_dir("/proc/self/task").unwrap();
+        let asleep = threads.flatten().map(stat).filter(|stat| stat.contains(") D ")).count();
+        if asleep == 0 || start.elapsed() > Duration::from_secs(2) {
+            return asleep;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]
@@ -242,5 +318,5 @@ fn a_server_that_is_killed_takes_nobody_with_it() {
     let errors: Vec<u64> = readers.into_iter().map(|reader| reader.join().unwrap()).collect();
     assert!(killed.elapsed() < Duration::from_secs(5), "readers ended after {:?}", killed.elapsed());
     assert!(errors.iter().all(|&errors| errors > 0), "{errors:?}");
-    assert_eq!(in_deep_sleep(std::process::id()), 0);
+    assert_eq!(in_deep_sleep(), 0);
 }

@@ -95,11 +95,18 @@ pub(super) fn loss(tally: &mut Tally, dunnage: &Path, layer: &Path, at: &Path) -
     Ok(())
 }
 
-/// Threads of this process that nothing can wake.
+/// Threads of this process that nothing can wake. One that waits for a disk is among them for a moment.
 fn in_deep_sleep() -> Result<usize> {
-    let threads = fs::read_dir("/proc/self/task").context("cannot list threads")?;
     let stat = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
-    Ok(threads.flatten().map(stat).filter(|stat| stat.contains(") D ")).count())
+    let start = Instant::now();
+    loop {
+        let threads = fs::read_dir("/proc/self/task").context("cannot list threads")?;
+        let asleep = threads.flatten().map(stat).filter(|stat| stat.contains(") D ")).count();
+        if asleep == 0 || start.elapsed() > Duration::from_secs(2) {
+            return Ok(asleep);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// What a server may take more at the end than early on: less than its largest buffer.

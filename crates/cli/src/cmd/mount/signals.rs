@@ -1,6 +1,13 @@
 //! What ends a mount: the first signal takes it off, the second ends everything.
 
-use std::{sync::Arc, thread};
+use std::{
+    process,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    thread,
+};
 
 use anyhow::{Context as _, Result};
 use dunnage_tree::fuse::{Mount, Unmounted};
@@ -20,8 +27,10 @@ impl Signals {
     }
 
     /// Takes them, in a thread of its own.
-    pub(super) fn take_off(self, context: &Context, mount: &Arc<Mount>) -> Result<()> {
+    pub(super) fn take_off(self, context: &Context, mount: &Arc<Mount>) -> Result<Forced> {
         let (context, mount) = (context.clone(), Arc::clone(mount));
+        let forced = Forced::default();
+        let tell = forced.clone();
         let take = move || {
             if self.0.wait().is_err() {
                 return;
@@ -34,13 +43,26 @@ impl Signals {
                 Err(error) => context.note(&format!("{error}; another signal ends it all the same")),
             }
             if self.0.wait().is_ok() {
+                // Said first: once the answers have ended, so does the main thread.
+                tell.0.store(true, SeqCst);
                 // Who still waits for an answer gets an error, now or when our descriptor is closed.
                 mount.abort();
-                std::process::exit(FORCED);
+                process::exit(FORCED);
             }
         };
         thread::Builder::new().name("signals".to_owned()).spawn(take).context("cannot start a thread")?;
-        Ok(())
+        Ok(forced)
+    }
+}
+
+/// Whether a second signal has ended everything.
+#[derive(Clone, Default)]
+pub(super) struct Forced(Arc<AtomicBool>);
+
+impl Forced {
+    /// If so, the answers have ended because of that.
+    pub(super) fn is_so(&self) -> bool {
+        self.0.load(SeqCst)
     }
 }
 
