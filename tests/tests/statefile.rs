@@ -12,13 +12,18 @@
     reason = "a test"
 )]
 
-use std::io::{self, Read, Write as _};
+use std::{
+    io::{self, Read, Write as _},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
 
 use dunnage_conformance::{
     case::{cases, fixtures_in},
     statefile::{KEY, body_at, chunks, copied, file, key, mac, options, stream, vector},
 };
-use dunnage_digest::{ErrorKind, ReadAt as _};
+use dunnage_digest::{ErrorKind, Offset, ReadAt};
 use dunnage_statefile::{
     Compression, Dialect, Error, File, Frames, Limits, Metadata, Mode, ReadOptions, Reader, Timestamp, WriteOptions,
     Writer, metadata_unverified,
@@ -327,4 +332,40 @@ fn positions_are_read_alike_everywhere() {
         let (least, most) = summary.payload_len;
         assert!(least <= payload.len() as u64 && payload.len() as u64 <= most, "{}: {summary:?}", case.name);
     }
+}
+
+/// A source of somebody else's, with a fault in it: panics where `from` is read.
+struct Faulty {
+    bytes: Vec<u8>,
+    from: u64,
+}
+
+impl ReadAt for Faulty {
+    fn size(&self) -> io::Result<u64> {
+        self.bytes.size()
+    }
+
+    fn read_exact_at(&self, at: Offset, buf: &mut [u8]) -> io::Result<()> {
+        assert!(!(at.get()..at.get() + buf.len() as u64).contains(&self.from), "a fault in a source");
+        self.bytes.read_exact_at(at, buf)
+    }
+}
+
+#[test]
+fn a_source_that_panics_ends_in_an_error_and_not_in_a_wait() {
+    let payload: Vec<u8> = (0..20_u32 << 20).map(|at| (at.wrapping_mul(2_654_435_761) >> 21) as u8).collect();
+    let write = WriteOptions { compression: Some(Compression::FlateBestSpeed), ..WriteOptions::default() };
+    let mut writer = Writer::new(Vec::new(), None, &Metadata::new(), Timestamp::EPOCH, &write).unwrap();
+    writer.write_all(&payload).unwrap();
+    let (bytes, _) = writer.finish().unwrap();
+    let from = bytes.len() as u64 / 2;
+    let options = ReadOptions { threads: 4, ..ReadOptions::default() };
+    let (done, outcome) = mpsc::channel();
+    thread::spawn(move || {
+        // Opening reads here and there; only what lies in the way of verifying is of interest.
+        let file = File::open(Faulty { bytes, from }, None, &options).unwrap();
+        let _ = done.send(file.verify(&mut |_| ()).unwrap_err());
+    });
+    let error = outcome.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert!(matches!(error, Error::Worker), "{error}");
 }

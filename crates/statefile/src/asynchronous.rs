@@ -9,7 +9,7 @@ use std::{collections::VecDeque, fmt, sync::Arc, thread};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use dunnage_digest::{Offset, ReadAt};
 
-use crate::{Error, Part, options};
+use crate::{Error, Part, error::guarded, options};
 
 /// How to read ahead.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +95,7 @@ fn serve<S: ReadAt + ?Sized, B: AsMut<[u8]>>(
     done: &Sender<Completed<B>>,
 ) {
     for Request { ticket, at, mut buffer } in requests {
-        let result = fill(source, at, buffer.as_mut(), options);
+        let result = guarded(|| fill(source, at, buffer.as_mut(), options));
         // If nobody takes it, nobody wants it.
         let _ = done.send(Completed { ticket, at: Offset::new(at), buffer, result });
     }
@@ -443,6 +443,29 @@ mod tests {
         let done = reader.close().unwrap();
         assert_eq!(done.len(), 5);
         assert_eq!(done.iter().filter(|done| done.result.is_ok()).count(), 2);
+    }
+
+    struct Panicking;
+
+    impl ReadAt for Panicking {
+        fn size(&self) -> std::io::Result<u64> {
+            Ok(1 << 20)
+        }
+
+        fn read_exact_at(&self, _: Offset, _: &mut [u8]) -> std::io::Result<()> {
+            panic!("in a source")
+        }
+    }
+
+    #[test]
+    fn a_source_that_panics_has_failed() {
+        let options = AsyncOptions { threads: 3, ..AsyncOptions::default() };
+        let mut reader = AsyncReader::new(Panicking, Offset::ZERO, &options).unwrap();
+        reader.read_async(vec![0; 10]).unwrap();
+        assert!(matches!(reader.wait(), Err(Error::Worker)));
+        let mut read = [0; 10];
+        let result = read_scoped(&Panicking, Offset::ZERO, &options, |reader| reader.read_async(&mut read));
+        assert!(matches!(result, Err(Error::Worker)));
     }
 
     #[test]

@@ -2,7 +2,11 @@
 //!
 //! Every variant can be cloned, because a reader or writer that failed once keeps its error and gives it again.
 
-use std::{fmt, io, sync::Arc};
+use std::{
+    fmt, io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use dunnage_digest::{Cancelled, ErrorKind, Offset, WorkerDied};
 
@@ -213,6 +217,12 @@ pub(crate) fn shown(text: &str) -> String {
         shown.push('…');
     }
     shown
+}
+
+/// Works in a thread that others wait for. A panic, which can be the source's, is an error: without any answer they would wait
+/// without end.
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Error::Worker))
 }
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ impl Bench<'_> {
                 let mounted = contender.fresh()?;
                 round.cold = sequential(&mounted.path, &files, 1)?;
                 let warm = (0..WARM).map(|_| sequential(&mounted.path, &files, 1)).collect::<Result<Vec<_>>>()?;
-                round.warm = median(warm.into_iter());
+                round.warm = median(warm);
                 drop(mounted);
                 round.two = sequential(&contender.fresh()?.path, &files, 2)?;
                 round.random = random(&contender.fresh()?.path, &files)?;
@@ -130,7 +130,7 @@ impl Bench<'_> {
                 let mounted = contender.fresh()?;
                 let cold = find(&mounted.path)?;
                 let warm = (0..WARM).map(|_| find(&mounted.path)).collect::<Result<Vec<_>>>()?;
-                rounds.push(Round { cold, warm: median(warm.into_iter()), ..Round::default() });
+                rounds.push(Round { cold, warm: median(warm), ..Round::default() });
             }
         }
         let of = |kind: Kind, part: fn(&Round) -> f64| {

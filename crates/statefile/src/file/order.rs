@@ -17,7 +17,9 @@ use super::{
     index::{Group, Index},
 };
 use crate::{
-    Error, options,
+    Error,
+    error::guarded,
+    options,
     unit::{Checker, Done, Job, short_before_the_end},
 };
 
@@ -96,7 +98,7 @@ impl<S: ReadAt> File<S> {
         for job in jobs {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(group) = groups.get(number) else { break };
-            if results.send((number, self.check(group, &mut checker, job))).is_err() {
+            if results.send((number, guarded(|| self.check(group, &mut checker, job)))).is_err() {
                 break;
             }
         }
