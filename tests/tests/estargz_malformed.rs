@@ -7,6 +7,7 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stdout,
+    clippy::unwrap_used,
     reason = "a test"
 )]
 
@@ -19,10 +20,12 @@ use dunnage_conformance::{
     case::{self, blob, cases, fixture, fixtures_in},
     hostile::{Refusal, audit, convert, read_layer},
     layer, parallel, stored,
+    tarball::{Entry, Format, tarball},
 };
-use dunnage_digest::ErrorKind;
-use dunnage_estargz::Limits;
+use dunnage_digest::{ErrorKind, Offset, ReadAt as _};
+use dunnage_estargz::{Build, Limits};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 #[derive(Deserialize)]
 struct Cases<C> {
@@ -114,6 +117,27 @@ fn a_toc_of_another_layer_is_refused() {
     {
         assert_eq!(trusted(toc).map(drop).map_err(|error| error.kind()), Err(kind), "{}", toc.escape_ascii());
     }
+}
+
+#[test]
+fn bytes_that_matched_one_digest_are_not_given_for_another() {
+    let file = |name: &str, content: u8| Entry::file(name, vec![content; 100_000]);
+    let tar = tarball(Format::Pax, &[file("one", b'1'), file("other", b'2')]);
+    let (blob, _) = Build::default().from_source(tar, Vec::new()).unwrap();
+    let mut toc: Value = serde_json::from_slice(&layer::toc_json(&blob)).unwrap();
+    let entries = toc["entries"].as_array_mut().unwrap();
+    let at = |name: &str, entries: &[Value]| entries.iter().position(|entry| entry["name"] == name).unwrap();
+    let (one, other) = (at("one", entries), at("other", entries));
+    // The second file now lies where the first one lies, with its own digest.
+    entries[other]["offset"] = entries[one]["offset"].clone();
+    let forged = layer::with_toc(&blob, toc.to_string().as_bytes());
+    let reader = layer::open(forged.as_slice()).unwrap();
+    // A read of a part is kept for the next one.
+    let mut part = [0; 10];
+    reader.open_file("one").unwrap().read_exact_at(Offset::ZERO, &mut part).unwrap();
+    assert_eq!(part, [b'1'; 10]);
+    let error = reader.open_file("other").unwrap().read_exact_at(Offset::ZERO, &mut part).unwrap_err();
+    assert!(error.to_string().contains("chunk at 0 of `other`"), "{error}");
 }
 
 /// Compares each case with what happens, and the cases with the fixtures there are.

@@ -8,10 +8,22 @@ use std::{
 
 use hashbrown::{HashMap, HashSet};
 
-use super::pages::{Chunk, Pages};
+use super::{
+    index::DigestCell,
+    pages::{Chunk, Pages},
+};
 
-/// Offset of the stream, place in it, and length.
-pub(super) type Key = (u64, u64, u64);
+/// Which bytes, by where they lie, and what they were compared with: a TOC can name one place twice with different digests, and
+/// what matches one of them has not matched the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    /// Offset of the stream.
+    pub(super) offset: u64,
+    /// Place in it.
+    pub(super) inner: u64,
+    pub(super) size: u64,
+    pub(super) digest: DigestCell,
+}
 
 /// Chunks by where they are stored; the one that was not used for longest goes first.
 pub(super) struct ChunkCache {
@@ -140,14 +152,16 @@ mod tests {
 
     use super::*;
 
-    const KEY: Key = (5, 0, 10);
+    const fn key(offset: u64) -> Key {
+        Key { offset, inner: 0, size: 0, digest: DigestCell::None }
+    }
 
     #[test]
     fn what_was_not_used_for_longest_goes_first() {
         let page = Pages::size_for(1);
         let cache = ChunkCache::new(5 * page as u64);
-        let put = |at: u64, pages: usize| drop(cache.keep((at, 0, 0), &vec![7; pages * page]));
-        let has = |at: u64| cache.get((at, 0, 0)).is_some();
+        let put = |at: u64, pages: usize| drop(cache.keep(key(at), &vec![7; pages * page]));
+        let has = |at: u64| cache.get(key(at)).is_some();
         put(1, 2);
         put(2, 2);
         assert!(has(1));
@@ -160,7 +174,7 @@ mod tests {
         drop(kept);
         // The same chunk twice counts once; small ones take a page each.
         for _ in 0..2 {
-            cache.keep((5, 0, 0), &[1]);
+            cache.keep(key(5), &[1]);
         }
         put(6, 1);
         assert_eq!(([5, 6].map(has), cache.kept().bytes), ([true; 2], 2 * page));
@@ -175,9 +189,9 @@ mod tests {
                     let make = || {
                         made.fetch_add(1, Ordering::Relaxed);
                         thread::sleep(Duration::from_millis(30));
-                        Ok::<_, ()>(cache.keep(KEY, &[7; 10]))
+                        Ok::<_, ()>(cache.keep(key(5), &[7; 10]))
                     };
-                    assert!(cache.get_or(KEY, make).unwrap().copy_to(0, &mut [0; 10]));
+                    assert!(cache.get_or(key(5), make).unwrap().copy_to(0, &mut [0; 10]));
                 });
             }
         });
@@ -194,7 +208,7 @@ mod tests {
                         made.fetch_add(1, Ordering::Relaxed);
                         Err("damaged")
                     };
-                    assert_eq!(cache.get_or(KEY, make).unwrap_err(), "damaged");
+                    assert_eq!(cache.get_or(key(5), make).unwrap_err(), "damaged");
                 });
             }
         });

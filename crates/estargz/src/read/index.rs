@@ -35,7 +35,7 @@ pub(super) enum NodeKind {
 }
 
 /// A digest in a table: nearly all are SHA-256, the others lie elsewhere.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum DigestCell {
     #[default]
     None,

@@ -8,7 +8,7 @@ use std::{
 use dunnage_digest::{Algorithm, Digest, Mismatch, Offset, ReadAt};
 
 use super::{
-    cache::ChunkCache,
+    cache::{ChunkCache, Key},
     index::{DigestCell, Index, Location, Node, NodeKind, ROOT, Row},
     open::{Document, Landmarks, OpenOptions, Opened, Trust, document, open},
     pre_read::Shared,
@@ -107,7 +107,8 @@ impl<R: ReadAt + Sync> Reader<R> {
             to.fill(0);
             return Ok(());
         }
-        let key = (chunk.offset, chunk.inner, chunk.size);
+        let Location { offset, inner, size, digest, .. } = *chunk;
+        let key = Key { offset, inner, size, digest };
         // A read of the whole chunk is not followed by another one of it.
         if (to.len() as u64) < chunk.size {
             let make = || self.with_chunk(row, chunk, |content| self.cache.keep(key, content));
