@@ -91,6 +91,7 @@ fn options(context: &Context, args: &Mount, source: &dyn Source) -> MountOptions
         passthrough: if args.no_passthrough { Passthrough::Never } else { Passthrough::Live },
         read_ahead: args.read_ahead.map_or(1 << 20, |bytes| u32::try_from(bytes).unwrap_or(u32::MAX)),
         report: Report::new(move |text| noted.note(text)),
+        ..MountOptions::default()
     }
 }
 

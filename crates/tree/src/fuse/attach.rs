@@ -65,10 +65,17 @@ pub(super) fn unmount_device(path: &Path, device: Device) -> Result<Unmounted, E
     }
 }
 
+/// Whether the mount with this device number is the one at `path`.
+pub(super) fn is_at(path: &Path, device: Device) -> bool {
+    at(path).is_some_and(|found| found.device == device)
+}
+
 fn take_off(path: &Path) -> Result<Unmounted, Error> {
     match rustix::mount::unmount(path, UnmountFlags::NOFOLLOW) {
         Ok(()) => return Ok(Unmounted::Gone),
         Err(Errno::BUSY) => {}
+        // Somebody else was faster.
+        Err(Errno::INVAL) if at(path).is_none() => return Ok(Unmounted::Already),
         Err(Errno::PERM) => {
             // Out of sight at once, whether or not anybody uses it.
             run(Command::new(FUSERMOUNT).args(["-u", "-z", "-q", "--"]).arg(path))

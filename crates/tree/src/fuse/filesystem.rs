@@ -22,6 +22,7 @@ use super::{
     metrics::Op,
     options::{Content, Passthrough},
     server::Server,
+    slot::Slot,
 };
 use crate::Kind;
 
@@ -55,11 +56,14 @@ impl Filesystem for Requests {
     }
 
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let work = || self.find(parent, name.as_bytes());
-        self.serve(Op::Lookup, request, reply, work, |reply, found| match found {
-            Some(attr) => reply.entry(&self.lifetime, &attr, Generation(0)),
+        let name = name.as_bytes().to_vec();
+        let work = move |server: &Server, _: &Slot| server.find(parent, &name);
+        self.serve(Op::Lookup, request, reply, work, |server, reply: ReplyEntry, found| match found {
+            Some(attr) => reply.entry(&server.lifetime, &attr, Generation(0)),
             // Inode 0 stands for a name that is not there, and that is remembered too.
-            None if !self.is_live() => reply.entry(&self.lifetime, &nameless(INodeNo(0), Kind::File), Generation(0)),
+            None if !server.is_live() => {
+                reply.entry(&server.lifetime, &nameless(INodeNo(0), Kind::File), Generation(0));
+            }
             None => reply.error(Errno::ENOENT),
         });
     }
@@ -70,13 +74,15 @@ impl Filesystem for Requests {
     }
 
     fn getattr(&self, request: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        let work = || self.attributes(ino);
-        self.serve(Op::Getattr, request, reply, work, |reply, attr| reply.attr(&self.lifetime, &attr));
+        let work = move |server: &Server, _: &Slot| server.attributes(ino);
+        self.serve(Op::Getattr, request, reply, work, |server, reply: ReplyAttr, attr| {
+            reply.attr(&server.lifetime, &attr);
+        });
     }
 
     fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
-        let work = || self.read_link(ino);
-        self.serve(Op::Readlink, request, reply, work, |reply, target| reply.data(&target));
+        let work = move |server: &Server, _: &Slot| server.read_link(ino);
+        self.serve(Op::Readlink, request, reply, work, |_, reply: ReplyData, target| reply.data(&target));
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
@@ -84,12 +90,16 @@ impl Filesystem for Requests {
             self.metrics.count(Op::Open, std::time::Duration::ZERO, false);
             return reply.error(Errno::ENOSYS);
         }
-        let work = || if flags.acc_mode() == OpenAccMode::O_RDONLY { Ok(()) } else { Err(Errno::EROFS) };
-        let keep = if self.is_live() { FopenFlags::empty() } else { FopenFlags::FOPEN_KEEP_CACHE };
-        self.serve(Op::Open, request, reply, work, |reply: ReplyOpen, ()| {
-            let flags = keep | FopenFlags::FOPEN_NOFLUSH;
-            if self.files.open(&*self.tree, self.numbers.node(ino), flags, reply) {
-                self.metrics.pass_through();
+        let work = move |server: &Server, _: &Slot| {
+            if flags.acc_mode() != OpenAccMode::O_RDONLY {
+                return Err(Errno::EROFS);
+            }
+            Ok(server.files.of_host(&*server.tree, server.numbers.node(ino)))
+        };
+        self.serve(Op::Open, request, reply, work, move |server, reply: ReplyOpen, file| {
+            let keep = if server.is_live() { FopenFlags::empty() } else { FopenFlags::FOPEN_KEEP_CACHE };
+            if server.files.answer(server.numbers.node(ino), file, keep | FopenFlags::FOPEN_NOFLUSH, reply) {
+                server.metrics.pass_through();
             }
         });
     }
@@ -105,7 +115,15 @@ impl Filesystem for Requests {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.serve_read(request, reply, ino, offset, size);
+        let work = move |server: &Server, _: &Slot| {
+            let mut buffer = server.buffers.take();
+            let read = server.read(ino, offset, size, &mut buffer)?;
+            Ok((buffer, read))
+        };
+        self.serve(Op::Read, request, reply, work, |server, reply: ReplyData, (buffer, read)| {
+            reply.data(buffer.get(..read).unwrap_or_default());
+            server.buffers.give_back(buffer);
+        });
     }
 
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
@@ -123,11 +141,11 @@ impl Filesystem for Requests {
         _: bool,
         reply: ReplyEmpty,
     ) {
-        let work = || {
-            self.files.release(self.numbers.node(ino));
+        let work = move |server: &Server, _: &Slot| {
+            server.files.release(server.numbers.node(ino));
             Ok(())
         };
-        self.serve(Op::Release, request, reply, work, |reply: ReplyEmpty, ()| reply.ok());
+        self.serve(Op::Release, request, reply, work, |_, reply: ReplyEmpty, ()| reply.ok());
     }
 
     fn opendir(&self, request: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
@@ -139,68 +157,61 @@ impl Filesystem for Requests {
             Content::Fixed => FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR,
             Content::Live => FopenFlags::empty(),
         };
-        self.serve(Op::Opendir, request, reply, || Ok(()), |reply: ReplyOpen, ()| reply.opened(FileHandle(0), flags));
-    }
-
-    fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let work = move || {
-            let listed = self.list(ino, offset, &mut |entry| {
-                let is_full = reply.add(entry.ino, entry.next, file_type(entry.kind), OsStr::from_bytes(entry.name));
-                if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            });
-            (reply, listed)
-        };
-        self.serve_listing(Op::Readdir, work, |reply, listed| match listed {
-            Ok(()) => reply.ok(),
-            Err(errno) => reply.error(errno),
+        self.serve(Op::Opendir, request, reply, nothing, move |_, reply: ReplyOpen, ()| {
+            reply.opened(FileHandle(0), flags)
         });
     }
 
-    fn readdirplus(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
-        let work = move || {
-            let listed = self.list(ino, offset, &mut |entry| {
-                let (attr, lifetime) = self.listed(&entry);
-                let name = OsStr::from_bytes(entry.name);
-                let is_full = reply.add(entry.ino, entry.next, name, &lifetime, &attr, Generation(0));
-                if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            });
-            (reply, listed)
+    fn readdir(&self, request: &Request, ino: INodeNo, _: FileHandle, offset: u64, reply: ReplyDirectory) {
+        let work = move |server: &Server, slot: &Slot| {
+            server.list(ino, offset, &mut |entry| {
+                let (kind, name) = (file_type(entry.kind), OsStr::from_bytes(entry.name));
+                go_on(slot.with(|reply: &mut ReplyDirectory| reply.add(entry.ino, entry.next, kind, name)))
+            })
         };
-        self.serve_listing(Op::Readdirplus, work, |reply, listed| match listed {
-            Ok(()) => reply.ok(),
-            Err(errno) => reply.error(errno),
-        });
+        self.serve(Op::Readdir, request, reply, work, |_, reply: ReplyDirectory, ()| reply.ok());
+    }
+
+    fn readdirplus(&self, request: &Request, ino: INodeNo, _: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
+        let work = move |server: &Server, slot: &Slot| {
+            server.list(ino, offset, &mut |entry| {
+                let ((attr, lifetime), name) = (server.listed(&entry), OsStr::from_bytes(entry.name));
+                go_on(slot.with(|reply: &mut ReplyDirectoryPlus| {
+                    reply.add(entry.ino, entry.next, name, &lifetime, &attr, Generation(0))
+                }))
+            })
+        };
+        self.serve(Op::Readdirplus, request, reply, work, |_, reply: ReplyDirectoryPlus, ()| reply.ok());
     }
 
     fn releasedir(&self, request: &Request, _: INodeNo, _: FileHandle, _: OpenFlags, reply: ReplyEmpty) {
-        self.serve(Op::Releasedir, request, reply, || Ok(()), |reply: ReplyEmpty, ()| reply.ok());
+        self.serve(Op::Releasedir, request, reply, nothing, |_, reply: ReplyEmpty, ()| reply.ok());
     }
 
     fn statfs(&self, request: &Request, _: INodeNo, reply: ReplyStatfs) {
         // A tree does not know how much it holds without being walked.
-        self.serve(
-            Op::Statfs,
-            request,
-            reply,
-            || Ok(()),
-            |reply: ReplyStatfs, ()| {
-                reply.statfs(0, 0, 0, 0, 0, 4096, 255, 4096);
-            },
-        );
+        self.serve(Op::Statfs, request, reply, nothing, |_, reply: ReplyStatfs, ()| {
+            reply.statfs(0, 0, 0, 0, 0, 4096, 255, 4096);
+        });
     }
 
     fn getxattr(&self, request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        let work = || self.xattr(ino, name.as_bytes());
-        self.serve(Op::Getxattr, request, reply, work, |reply, value| send(reply, &value, size));
+        let name = name.as_bytes().to_vec();
+        let work = move |server: &Server, _: &Slot| server.xattr(ino, &name);
+        self.serve(Op::Getxattr, request, reply, work, move |_, reply: ReplyXattr, value| match value {
+            Some(value) => send(reply, &value, size),
+            None => reply.error(Errno::ENODATA),
+        });
     }
 
     fn listxattr(&self, request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        let work = || self.xattr_names(ino);
-        self.serve(Op::Listxattr, request, reply, work, |reply, names| send(reply, &names, size));
+        let work = move |server: &Server, _: &Slot| server.xattr_names(ino);
+        self.serve(Op::Listxattr, request, reply, work, move |_, reply, names| send(reply, &names, size));
     }
 
     fn access(&self, request: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
-        self.serve(Op::Access, request, reply, || self.permit(ino, mask), |reply: ReplyEmpty, ()| reply.ok());
+        let work = move |server: &Server, _: &Slot| server.permit(ino, mask);
+        self.serve(Op::Access, request, reply, work, |_, reply: ReplyEmpty, ()| reply.ok());
     }
 
     refused! {
@@ -261,6 +272,16 @@ impl Server {
         let _ = config.set_max_background(64);
         Ok(())
     }
+}
+
+/// The work of requests that there is none for.
+const fn nothing(_: &Server, _: &Slot) -> Result<(), Errno> {
+    Ok(())
+}
+
+/// After an entry was added: whether the reply was full, or nobody waits for it any more.
+fn go_on(is_full: Option<bool>) -> ControlFlow<()> {
+    if is_full == Some(false) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }
 
 /// An attribute's value, its length if that is all the caller wants, or that it does not fit.

@@ -58,6 +58,7 @@ pub struct Metrics {
     bytes: AtomicU64,
     panics: AtomicU64,
     interrupted: AtomicU64,
+    timed_out: AtomicU64,
     in_flight: AtomicU64,
     passed_through: AtomicU64,
 }
@@ -101,6 +102,12 @@ impl Metrics {
         self.interrupted.load(Relaxed)
     }
 
+    /// Requests given up because they took longer than any may.
+    #[must_use]
+    pub fn timed_out(&self) -> u64 {
+        self.timed_out.load(Relaxed)
+    }
+
     /// Files that the kernel was given to read itself.
     #[must_use]
     pub fn passed_through(&self) -> u64 {
@@ -138,8 +145,12 @@ impl Metrics {
         self.panics.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn gave_up(&self) {
+    pub(super) fn interrupt(&self) {
         self.interrupted.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn time_out(&self) {
+        self.timed_out.fetch_add(1, Relaxed);
     }
 
     pub(super) fn pass_through(&self) {
@@ -168,6 +179,7 @@ impl fmt::Display for Metrics {
             ("read_bytes_total", "counter", "Bytes of files handed to the kernel", &self.bytes),
             ("panics_total", "counter", "Panics turned into errors", &self.panics),
             ("interrupted_total", "counter", "Requests given up, their caller being interrupted", &self.interrupted),
+            ("timed_out_total", "counter", "Requests given up, having taken longer than any may", &self.timed_out),
             ("passthrough_total", "counter", "Files given to the kernel to read itself", &self.passed_through),
             ("in_flight", "gauge", "Requests being answered", &self.in_flight),
         ] {

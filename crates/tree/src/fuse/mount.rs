@@ -1,11 +1,12 @@
 //! One mount, from the first answer to the last.
 
 use std::{
-    fmt, fs,
+    fmt, fs, io,
     os::unix::fs::MetadataExt,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
-    thread::{self, JoinHandle},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
+    thread,
 };
 
 use fuser::{Config, Session, SessionACL};
@@ -25,7 +26,35 @@ pub struct Mount {
     path: PathBuf,
     device: Device,
     metrics: Arc<Metrics>,
-    serving: Mutex<Option<JoinHandle<std::io::Result<()>>>>,
+    served: Arc<Served>,
+}
+
+/// How serving went, once it has ended.
+#[derive(Default)]
+struct Served {
+    /// What was mounted where, as soon as that is known.
+    place: OnceLock<(PathBuf, Device)>,
+    state: Mutex<Option<Ended>>,
+    ended: Condvar,
+}
+
+struct Ended {
+    outcome: io::Result<()>,
+    /// Whether the mount was still in the table, as it is after an abort. Once it was not, its device number may be
+    /// another mount's.
+    is_left: bool,
+}
+
+impl Served {
+    fn state(&self) -> MutexGuard<'_, Option<Ended>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self, outcome: io::Result<()>) {
+        let is_left = self.place.get().is_some_and(|(path, device)| attach::is_at(path, *device));
+        *self.state() = Some(Ended { outcome, is_left });
+        self.ended.notify_all();
+    }
 }
 
 impl Mount {
@@ -39,9 +68,10 @@ impl Mount {
         let (metrics, slots) = (Arc::new(Metrics::default()), Arc::new(Slots::default()));
         let server = Server::new(tree, options, Arc::clone(&metrics), Arc::clone(&slots));
         let descriptor = attach::mount(&path, options)?;
-        let started = start(server, descriptor, options, &slots, &metrics);
+        let served = Arc::new(Served::default());
+        let started = start(server, descriptor, options, &slots, &metrics, &served);
         // Without a server the descriptor is closed by now, and the mount answers everything with an error.
-        let serving = started.map_err(|source| {
+        started.map_err(|source| {
             let _ = attach::unmount(&path);
             failed("serve", &path, source)
         })?;
@@ -50,8 +80,10 @@ impl Mount {
             failed("look at", &path, source)
         })?;
         let device = (rustix::fs::major(root.dev()), rustix::fs::minor(root.dev()));
+        // Set once, here.
+        let _ = served.place.set((path.clone(), device));
         attach::read_ahead(device, options.read_ahead);
-        Ok(Self { path, device, metrics, serving: Mutex::new(Some(serving)) })
+        Ok(Self { path, device, metrics, served })
     }
 
     /// Where it is mounted.
@@ -73,13 +105,20 @@ impl Mount {
     ///
     /// [`Error::Io`] if the kernel, or `fusermount3`, refuses.
     pub fn unmount(&self) -> Result<Unmounted, Error> {
+        let mut state = self.served.state();
+        match &mut *state {
+            Some(Ended { is_left: false, .. }) => return Ok(Unmounted::Already),
+            Some(Ended { is_left, .. }) => *is_left = false,
+            None => {}
+        }
+        drop(state);
         attach::unmount_device(&self.path, self.device)
     }
 
     /// Ends all answers: whoever still waits for one gets an error. Whether the kernel allowed it; if not, the same
     /// happens when the process ends.
     pub fn abort(&self) -> bool {
-        attach::abort(self.device)
+        self.served.state().is_none() && attach::abort(self.device)
     }
 
     /// Waits until the last user of the mount is gone, or somebody else has taken it off.
@@ -88,10 +127,14 @@ impl Mount {
     ///
     /// [`Error::Io`] if serving ended for another reason.
     pub fn wait(&self) -> Result<(), Error> {
-        let serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(serving) = serving else { return Ok(()) };
-        let ended = serving.join().unwrap_or_else(|_| Err(std::io::Error::other("the server panicked")));
-        ended.map_err(|source| failed("serve", &self.path, source))
+        let mut state = self.served.state();
+        loop {
+            if let Some(Ended { outcome, .. }) = &*state {
+                let again = |error: &io::Error| io::Error::new(error.kind(), error.to_string());
+                return outcome.as_ref().copied().map_err(|error| failed("serve", &self.path, again(error)));
+            }
+            state = self.served.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 }
 
@@ -102,32 +145,37 @@ fn start(
     options: &MountOptions,
     slots: &Arc<Slots>,
     metrics: &Arc<Metrics>,
-) -> std::io::Result<JoinHandle<std::io::Result<()>>> {
+    served: &Arc<Served>,
+) -> io::Result<()> {
     let mut config = Config::default();
     config.n_threads = Some(options.threads());
     config.clone_fd = attach::can_have_more_descriptors();
     // Who may ask has been settled with the kernel.
     let overflow = Arc::clone(&server.overflow);
     let session = Session::from_fd(Requests(Arc::new(server)), descriptor, SessionACL::All, config)?;
-    let (watching, counting) = (Arc::clone(slots), Arc::clone(metrics));
-    let watcher = thread::Builder::new().name("fuse-watch".to_owned()).spawn(move || watching.watch(&counting))?;
-    let slots = Arc::clone(slots);
-    thread::Builder::new().name("fuse".to_owned()).spawn(move || {
-        let ended = session.run();
-        slots.end();
+    let (watching, counting, deadline) = (Arc::clone(slots), Arc::clone(metrics), options.deadline);
+    let watch = move || watching.watch(&counting, deadline);
+    let watcher = thread::Builder::new().name("fuse-watch".to_owned()).spawn(watch)?;
+    let (in_progress, served) = (Arc::clone(slots), Arc::clone(served));
+    let serve = move || {
+        let ended = catch_unwind(AssertUnwindSafe(|| session.run()));
+        in_progress.end();
         overflow.end();
         // It has nothing to panic about.
         let _ = watcher.join();
-        ended
-    })
+        served.end(ended.unwrap_or_else(|_| Err(io::Error::other("the server panicked"))));
+    };
+    let started = thread::Builder::new().name("fuse".to_owned()).spawn(serve);
+    if started.is_err() {
+        slots.end();
+    }
+    started.map(drop)
 }
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // Whoever cares has asked before.
-        if matches!(self.unmount(), Ok(Unmounted::Gone)) {
-            let _ = self.wait();
-        }
+        // Whoever cares has asked before. Nobody is waited for: somebody may use it for long, and see it elsewhere.
+        let _ = self.unmount();
     }
 }
 

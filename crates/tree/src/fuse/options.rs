@@ -25,6 +25,8 @@ pub struct MountOptions {
     pub passthrough: Passthrough,
     /// How far the kernel reads ahead, in bytes, where we may tell it. Default 1 MiB.
     pub read_ahead: u32,
+    /// How long a request may take; its caller then gets an error, whatever the tree waits for. Default 120 s.
+    pub deadline: Duration,
     /// Who is told of what failed, other than by the answer.
     pub report: Report,
 }
@@ -41,6 +43,7 @@ impl Default for MountOptions {
             lifetime: None,
             passthrough: Passthrough::default(),
             read_ahead: 1 << 20,
+            deadline: Duration::from_secs(120),
             report: Report::default(),
         }
     }

@@ -1,8 +1,8 @@
-//! Threads for reads that would take the last thread that listens to the kernel.
+//! Threads for work that would take the last thread that listens to the kernel.
 //!
-//! A read can wait for a disk or a network, and as many can wait at once as there are readers. One thread always has to be
-//! free for what does not wait: names, attributes, and the last request of a file that is closed, without which the kernel
-//! lets no process die. So the read that would take it goes to one of these. They come when they are needed and go when
+//! A request can wait for a disk or a network, and as many can wait at once as there are callers. One thread always has to be
+//! free for what does not wait: what is in memory, and the last request of a file that is closed, without which the kernel
+//! lets no process die. So the request that would take it goes to one of these. They come when they are needed and go when
 //! they are not.
 
 use std::{
@@ -48,7 +48,14 @@ impl Overflow {
         let own = Arc::clone(self);
         if thread::Builder::new().name("fuse-more".to_owned()).spawn(move || own.work()).is_err() {
             // Without another thread it has to be this one.
-            self.work();
+            let job = {
+                let mut state = self.state();
+                state.threads = state.threads.saturating_sub(1);
+                state.jobs.pop_back()
+            };
+            if let Some(job) = job {
+                job();
+            }
         }
     }
 

@@ -5,8 +5,9 @@
 
 use std::{
     collections::HashMap,
+    os::fd::OwnedFd,
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
@@ -35,11 +36,22 @@ impl OpenFiles {
         self.usable.store(true, Relaxed);
     }
 
-    /// Answers an open; whether the kernel reads the file itself.
-    pub(super) fn open(&self, tree: &dyn Tree, node: NodeId, flags: FopenFlags, reply: ReplyOpen) -> bool {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let file =
-            open.entry(node).or_insert_with(|| Open { backing: self.backing(tree, node, &reply), descriptors: 0 });
+    /// The file of the host for a node that nobody has open, if the kernel may read it itself. Asks the tree, which can take
+    /// long, so it is asked before the open is answered and while nobody else is kept from opening.
+    pub(super) fn of_host(&self, tree: &dyn Tree, node: NodeId) -> Option<OwnedFd> {
+        if !self.usable.load(Relaxed) || self.open().contains_key(&node) {
+            return None;
+        }
+        // Whatever is wrong with the file comes up again when it is read.
+        tree.host_file(node).ok()?
+    }
+
+    /// Answers an open; whether the kernel reads the file itself. If somebody else has opened it meanwhile, theirs counts.
+    pub(super) fn answer(&self, node: NodeId, file: Option<OwnedFd>, flags: FopenFlags, reply: ReplyOpen) -> bool {
+        let mut open = self.open();
+        let file = open
+            .entry(node)
+            .or_insert_with(|| Open { backing: file.and_then(|file| self.backing(file, &reply)), descriptors: 0 });
         file.descriptors = file.descriptors.saturating_add(1);
         match &file.backing {
             Some(backing) => reply.opened_passthrough(FileHandle(0), FopenFlags::empty(), backing),
@@ -48,12 +60,11 @@ impl OpenFiles {
         file.backing.is_some()
     }
 
-    fn backing(&self, tree: &dyn Tree, node: NodeId, reply: &ReplyOpen) -> Option<BackingId> {
-        if !self.usable.load(Relaxed) {
-            return None;
-        }
-        // Whatever is wrong with the file comes up again when it is read.
-        let file = tree.host_file(node).ok()??;
+    fn open(&self) -> MutexGuard<'_, HashMap<NodeId, Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn backing(&self, file: OwnedFd, reply: &ReplyOpen) -> Option<BackingId> {
         match reply.open_backing(file) {
             Ok(backing) => Some(backing),
             Err(error) => {
@@ -68,7 +79,7 @@ impl OpenFiles {
     }
 
     pub(super) fn release(&self, node: NodeId) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open();
         let Some(file) = open.get_mut(&node) else { return };
         file.descriptors = file.descriptors.saturating_sub(1);
         if file.descriptors == 0 {

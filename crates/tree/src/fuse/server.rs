@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fuser::{AccessFlags, Errno, FileAttr, INodeNo, ReplyData, Request};
+use fuser::{AccessFlags, Errno, FileAttr, INodeNo, Request};
 
 use super::{
     MountOptions,
@@ -38,12 +38,12 @@ pub(super) struct Server {
     pub(super) skips_opendir: bool,
     pub(super) metrics: Arc<Metrics>,
     pub(super) slots: Arc<Slots>,
-    /// Threads that listen to the kernel, and how many of them read at the moment.
+    /// Threads that listen to the kernel, and how many of them work at the moment.
     listeners: usize,
-    readers: AtomicUsize,
+    working: AtomicUsize,
     pub(super) overflow: Arc<Overflow>,
     turns: Turns,
-    buffers: Buffers,
+    pub(super) buffers: Buffers,
 }
 
 /// An entry of a directory as it goes out.
@@ -68,7 +68,7 @@ impl Server {
             metrics,
             slots,
             listeners: options.threads(),
-            readers: AtomicUsize::new(0),
+            working: AtomicUsize::new(0),
             overflow: Arc::default(),
             turns: Turns::new(options.threads()),
             buffers: Buffers::default(),
@@ -79,19 +79,43 @@ impl Server {
         self.options.content == Content::Live
     }
 
-    /// Works on a request and sends what came of it, unless its caller has given up by then.
-    pub(super) fn serve<R: Reply, T>(
-        &self,
+    /// Works on a request and sends what came of it, unless its caller has given up by then. In this thread, unless the work
+    /// can take long and no other one would be left to listen.
+    pub(super) fn serve<R: Reply + Send + 'static, T>(
+        self: &Arc<Self>,
         op: Op,
         request: &Request,
         reply: R,
-        work: impl FnOnce() -> Result<T, Errno>,
-        send: impl FnOnce(R, T),
+        work: impl FnOnce(&Self, &Slot) -> Result<T, Errno> + Send + 'static,
+        send: impl FnOnce(&Self, R, T) + Send + 'static,
     ) {
         let since = self.begin();
-        let slot = self.slots.begin(request.pid(), since, reply);
-        self.finish(op, since, &slot, work, send);
+        let working = self.working.fetch_add(1, Relaxed).saturating_add(1);
+        if working < self.listeners || !self.can_take_long(op) {
+            let slot = self.slots.begin(request.pid(), since, reply);
+            self.finish(op, since, &slot, work, send);
+            self.working.fetch_sub(1, Relaxed);
+            self.turns.end();
+            return;
+        }
+        self.working.fetch_sub(1, Relaxed);
+        let slot = self.slots.begin_elsewhere(request.pid(), since, reply);
+        let own = Arc::clone(self);
+        self.overflow.run(Box::new(move || {
+            if slot.is_owed() {
+                own.finish(op, since, &slot, work, send);
+            } else {
+                own.metrics.end(op, since.elapsed(), true);
+            }
+            own.slots.remove(&slot);
+        }));
         self.turns.end();
+    }
+
+    /// Whether the tree may have to wait for something: for content always, for the rest only where it can change, since what
+    /// cannot is in memory.
+    fn can_take_long(&self, op: Op) -> bool {
+        op == Op::Read || self.is_live()
     }
 
     /// A request has come, at the time that is returned.
@@ -102,78 +126,23 @@ impl Server {
         now
     }
 
-    /// Works on a listing, which fills its reply as it goes. After a panic the library answers in its place, with an I/O
-    /// error like ours.
-    pub(super) fn serve_listing<R>(
-        &self,
-        op: Op,
-        work: impl FnOnce() -> (R, Result<(), Errno>),
-        send: impl FnOnce(R, Result<(), Errno>),
-    ) {
-        let since = self.begin();
-        let mut failed = true;
-        if let Ok((reply, outcome)) = self.guard(|| Ok(work())) {
-            failed = outcome.is_err();
-            send(reply, outcome);
-        }
-        self.metrics.end(op, since.elapsed(), failed);
-        self.turns.end();
-    }
-
     fn finish<R: Reply, T>(
         &self,
         op: Op,
         since: Instant,
         slot: &Slot,
-        work: impl FnOnce() -> Result<T, Errno>,
-        send: impl FnOnce(R, T),
+        work: impl FnOnce(&Self, &Slot) -> Result<T, Errno>,
+        send: impl FnOnce(&Self, R, T),
     ) {
-        let outcome = self.guard(work);
+        let outcome = self.guard(|| work(self, slot));
         let failed = outcome.is_err();
         if let Some(reply) = slot.take::<R>() {
             match outcome {
-                Ok(answer) => send(reply, answer),
+                Ok(answer) => send(self, reply, answer),
                 Err(errno) => reply.fail(errno),
             }
         }
         self.metrics.end(op, since.elapsed(), failed);
-    }
-
-    /// Answers a read: in this thread, unless no other one would be left to listen.
-    pub(super) fn serve_read(self: &Arc<Self>, request: &Request, reply: ReplyData, ino: INodeNo, at: u64, len: u32) {
-        let since = self.begin();
-        let readers = self.readers.fetch_add(1, Relaxed);
-        if readers.saturating_add(1) < self.listeners {
-            let slot = self.slots.begin(request.pid(), since, reply);
-            self.answer_read(since, &slot, ino, at, len);
-            self.readers.fetch_sub(1, Relaxed);
-            self.turns.end();
-            return;
-        }
-        self.readers.fetch_sub(1, Relaxed);
-        let slot = self.slots.begin_elsewhere(request.pid(), since, reply);
-        let own = Arc::clone(self);
-        self.overflow.run(Box::new(move || {
-            if slot.is_owed() {
-                own.answer_read(since, &slot, ino, at, len);
-            } else {
-                own.metrics.end(Op::Read, since.elapsed(), true);
-            }
-            own.slots.remove(&slot);
-        }));
-        self.turns.end();
-    }
-
-    fn answer_read(&self, since: Instant, slot: &Slot, ino: INodeNo, at: u64, len: u32) {
-        let mut buffer = self.buffers.take();
-        self.finish(
-            Op::Read,
-            since,
-            slot,
-            || self.read(ino, at, len, &mut buffer).map(|len| buffer.get(..len).unwrap_or_default()),
-            |reply: ReplyData, content| reply.data(content),
-        );
-        self.buffers.give_back(buffer);
     }
 
     /// A panic is an error like any other.
@@ -277,8 +246,8 @@ impl Server {
         }
     }
 
-    /// The value of an attribute.
-    pub(super) fn xattr(&self, ino: INodeNo, name: &[u8]) -> Result<Vec<u8>, Errno> {
+    /// The value of an attribute; `None` for one that is not there.
+    pub(super) fn xattr(&self, ino: INodeNo, name: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
         let mut found = None;
         self.ask(self.tree.xattrs(self.numbers.node(ino), &mut |known, value| {
             if known != name {
@@ -287,7 +256,7 @@ impl Server {
             found = Some(value.to_vec());
             ControlFlow::Break(())
         }))?;
-        found.ok_or(Errno::ENODATA)
+        Ok(found)
     }
 
     /// The names of all attributes, each ended by a NUL.

@@ -3,8 +3,8 @@
 //! The library answers the kernel's own word about interrupts with "not implemented", and from then on a caller would wait
 //! for its answer whatever signal it gets, in a sleep that nothing ends. So each thread keeps the reply of the request it
 //! works on in a slot. One more thread looks into the slots a few times a second, and where a request takes long and a
-//! signal is waiting for its caller, it takes the reply and answers `EINTR`. The one who worked on it finds its slot
-//! empty and goes on to the next request.
+//! signal is waiting for its caller, it takes the reply and answers `EINTR`; where one takes longer than any may, it answers
+//! `ETIMEDOUT`. The one who worked on it finds its slot empty and goes on to the next request.
 
 use std::{
     cell::OnceCell,
@@ -17,7 +17,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fuser::{Errno, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyXattr};
+use fuser::{
+    Errno, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs,
+    ReplyXattr,
+};
 
 use super::metrics::Metrics;
 
@@ -26,6 +29,8 @@ use super::metrics::Metrics;
 pub(super) enum Owed {
     Attr(ReplyAttr),
     Data(ReplyData),
+    Directory(ReplyDirectory),
+    DirectoryPlus(ReplyDirectoryPlus),
     Empty(ReplyEmpty),
     Entry(ReplyEntry),
     Open(ReplyOpen),
@@ -37,6 +42,7 @@ pub(super) enum Owed {
 pub(super) trait Reply: Sized {
     fn into_owed(self) -> Owed;
     fn from_owed(owed: Owed) -> Option<Self>;
+    fn in_owed(owed: &mut Owed) -> Option<&mut Self>;
     fn fail(self, errno: Errno);
 }
 
@@ -48,6 +54,10 @@ macro_rules! replies {
             }
 
             fn from_owed(owed: Owed) -> Option<Self> {
+                if let Owed::$name(reply) = owed { Some(reply) } else { None }
+            }
+
+            fn in_owed(owed: &mut Owed) -> Option<&mut Self> {
                 if let Owed::$name(reply) = owed { Some(reply) } else { None }
             }
 
@@ -69,6 +79,8 @@ macro_rules! replies {
 replies! {
     Attr(ReplyAttr),
     Data(ReplyData),
+    Directory(ReplyDirectory),
+    DirectoryPlus(ReplyDirectoryPlus),
     Empty(ReplyEmpty),
     Entry(ReplyEntry),
     Open(ReplyOpen),
@@ -104,14 +116,22 @@ impl Slot {
         R::from_owed(request.owed)
     }
 
-    /// Whether a request is in progress; the reply if its caller should not have to wait for it.
-    fn look(&self) -> (bool, Option<Owed>) {
+    /// Adds to a reply that is sent later, unless it was given in the meantime.
+    pub(super) fn with<R: Reply, T>(&self, add: impl FnOnce(&mut R) -> T) -> Option<T> {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.as_mut().and_then(|request| R::in_owed(&mut request.owed)).map(add)
+    }
+
+    /// Whether a request is in progress; the reply and the error if its caller should not have to wait for it.
+    fn look(&self, deadline: Duration) -> (bool, Option<(Owed, Errno)>) {
         let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(request) = &*slot else { return (false, None) };
-        if request.since.elapsed() < PATIENCE || !is_interrupted(request.caller) {
-            return (true, None);
-        }
-        (true, slot.take().map(|request| request.owed))
+        let errno = match request.since.elapsed() {
+            waited if waited > deadline => Errno::ETIMEDOUT,
+            waited if waited > PATIENCE && is_interrupted(request.caller) => Errno::EINTR,
+            _ => return (true, None),
+        };
+        (true, slot.take().map(|request| (request.owed, errno)))
     }
 }
 
@@ -169,35 +189,39 @@ impl Slots {
     }
 
     /// Watches the slots until [`end`](Self::end). Runs in a thread of its own.
-    pub(super) fn watch(&self, metrics: &Metrics) {
+    pub(super) fn watch(&self, metrics: &Metrics, deadline: Duration) {
         let _ = self.watcher.set(thread::current());
         let mut idle = 0_u32;
         while !self.ended.load(SeqCst) {
             if idle > IDLE_ROUNDS {
                 self.sleeps.store(true, SeqCst);
                 // Who began before it was said has been seen in this round, who begins after it wakes us.
-                if !self.round(metrics) && !self.ended.load(SeqCst) {
+                if !self.round(metrics, deadline) && !self.ended.load(SeqCst) {
                     thread::park();
                 }
                 self.sleeps.store(false, SeqCst);
                 idle = 0;
             } else {
                 thread::park_timeout(INTERVAL);
-                idle = if self.round(metrics) { 0 } else { idle.saturating_add(1) };
+                idle = if self.round(metrics, deadline) { 0 } else { idle.saturating_add(1) };
             }
         }
     }
 
     /// Looks into all slots once; whether there was anything.
-    fn round(&self, metrics: &Metrics) -> bool {
+    fn round(&self, metrics: &Metrics, deadline: Duration) -> bool {
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut busy = false;
         for slot in all {
-            let (in_progress, given_up) = slot.look();
+            let (in_progress, given_up) = slot.look(deadline);
             busy |= in_progress;
-            if let Some(owed) = given_up {
-                metrics.gave_up();
-                owed.fail(Errno::EINTR);
+            if let Some((owed, errno)) = given_up {
+                if errno.code() == Errno::EINTR.code() {
+                    metrics.interrupt();
+                } else {
+                    metrics.time_out();
+                }
+                owed.fail(errno);
             }
         }
         busy
@@ -209,7 +233,7 @@ impl Slots {
     }
 }
 
-/// Whether a signal waits for the thread, one that it does not block.
+/// Whether a signal waits for the thread that ends it, or asks it to end.
 fn is_interrupted(thread: u32) -> bool {
     if thread == 0 {
         // It lives where we cannot see it.
@@ -220,8 +244,15 @@ fn is_interrupted(thread: u32) -> bool {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         line.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or_default()
     };
-    (set("SigPnd:") | set("ShdPnd:")) & !set("SigBlk:") != 0
+    let waiting = (set("SigPnd:") | set("ShdPnd:")) & !set("SigBlk:") & !set("SigIgn:");
+    // What else a program catches, timers above all, is no reason to fail its reads; nor is being stopped for a while.
+    waiting & ((!set("SigCgt:") & !HARMLESS) | ENDING) != 0
 }
+
+/// Signals that end nobody if they are not caught: CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG and WINCH, 17 to 23 and 28.
+const HARMLESS: u64 = 0x087f_0000;
+/// Signals that ask for an end even if they are caught: HUP, INT, QUIT and TERM, 1 to 3 and 15.
+const ENDING: u64 = 0x4007;
 
 /// How long a request may take before anybody asks for its caller.
 const PATIENCE: Duration = Duration::from_millis(50);

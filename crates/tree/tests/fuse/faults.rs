@@ -9,14 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dunnage_tree::fuse::{Mount, MountOptions, Unmounted};
+use dunnage_tree::fuse::{Content, Mount, MountOptions, Unmounted};
 use rustix::{
     io::Errno,
     process::{Pid, Signal, kill_process},
 };
 
 use crate::{
-    made::{Gate, Made, Reads},
+    made::{Gate, Held, Made, Reads},
     support::{Archive, can_mount, mount},
 };
 
@@ -74,6 +74,95 @@ fn a_blocked_reader_can_be_interrupted() {
     }
     gate.open();
     assert_eq!(fs::read(mounted.path("000007")).unwrap().len(), 1 << 20);
+}
+
+#[test]
+fn whatever_is_blocked_others_are_answered_and_signals_end_it() {
+    let made = Made { files: 10, size: 100, reads: Reads::Zeros };
+    let tree = Arc::new(Held { made, gate: Gate::default() });
+    let options = MountOptions { threads: 3, content: Content::Live, ..MountOptions::default() };
+    let name = "whatever_is_blocked_others_are_answered_and_signals_end_it";
+    let Some(mounted) = mount(name, Arc::clone(&tree) as _, &options) else { return };
+    let run = |program: &str, name: &str| {
+        Command::new(program).arg(mounted.path(name)).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    // More of each than there are threads.
+    let mut blocked: Vec<Child> = Vec::new();
+    for _ in 0..4 {
+        blocked.extend([run("ls", ""), run("stat", "000003"), run("cat", "000004")]);
+    }
+    tree.gate.wait_for_readers();
+    thread::sleep(Duration::from_millis(200));
+    for number in [5, 6, 7] {
+        let mut other = run("cat", &format!("00000{number}"));
+        ends_within(&mut other, Duration::from_secs(1));
+        assert!(other.wait().unwrap().success());
+    }
+    for child in &mut blocked {
+        assert!(child.try_wait().unwrap().is_none(), "it was not blocked");
+        kill_process(Pid::from_child(child), Signal::KILL).unwrap();
+    }
+    for child in &mut blocked {
+        ends_within(child, Duration::from_secs(1));
+    }
+    tree.gate.open();
+    assert_eq!(fs::read_dir(mounted.root()).unwrap().count(), 10);
+    assert_eq!(fs::read(mounted.path("000004")).unwrap(), [0; 100]);
+}
+
+#[test]
+fn nothing_takes_longer_than_it_may() {
+    let tree = Arc::new(Made { files: 4, size: 100, reads: Reads::Blocked(Gate::default()) });
+    let Reads::Blocked(gate) = &tree.reads else { panic!("it is not blocked") };
+    let options = MountOptions { deadline: Duration::from_millis(300), ..MountOptions::default() };
+    let Some(mounted) = mount("nothing_takes_longer_than_it_may", Arc::clone(&tree) as _, &options) else { return };
+    let start = Instant::now();
+    let error = fs::read(mounted.path("000000")).unwrap_err();
+    let took = start.elapsed();
+    assert_eq!(error.raw_os_error(), Some(Errno::TIMEDOUT.raw_os_error()));
+    assert!(took > Duration::from_millis(300) && took < Duration::from_secs(2), "{took:?}");
+    assert!(mounted.mount.metrics().timed_out() > 0);
+    gate.open();
+    assert_eq!(fs::read(mounted.path("000001")).unwrap(), [0; 100]);
+}
+
+#[test]
+fn who_is_stopped_for_a_while_reads_on() {
+    let tree = Arc::new(Made { files: 2, size: 100, reads: Reads::Blocked(Gate::default()) });
+    let Reads::Blocked(gate) = &tree.reads else { panic!("it is not blocked") };
+    let name = "who_is_stopped_for_a_while_reads_on";
+    let Some(mounted) = mount(name, Arc::clone(&tree) as _, &MountOptions::default()) else { return };
+    let mut child = reader(&mounted.path("000001"));
+    gate.wait_for_readers();
+    for signal in [Signal::STOP, Signal::CONT, Signal::WINCH] {
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        thread::sleep(Duration::from_millis(300));
+    }
+    assert_eq!(mounted.mount.metrics().interrupted(), 0);
+    gate.open();
+    ends_within(&mut child, Duration::from_secs(2));
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_mount_that_has_ended_leaves_others_alone() {
+    if !can_mount("a_mount_that_has_ended_leaves_others_alone") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let tree: Arc<dyn dunnage_tree::Tree> = Arc::new(Archive::default().file("file", b"content").tree());
+    let first = Mount::new(Arc::clone(&tree), dir.path(), &MountOptions::default()).unwrap();
+    assert_eq!(first.unmount().unwrap(), Unmounted::Gone);
+    first.wait().unwrap();
+    // The kernel gives its number to the next one.
+    let second = Mount::new(tree, dir.path(), &MountOptions::default()).unwrap();
+    assert!(!first.abort());
+    assert_eq!(first.unmount().unwrap(), Unmounted::Already);
+    first.wait().unwrap();
+    drop(first);
+    assert_eq!(fs::read(dir.path().join("file")).unwrap(), b"content");
+    assert_eq!(second.unmount().unwrap(), Unmounted::Gone);
+    second.wait().unwrap();
 }
 
 #[test]
@@ -145,6 +234,11 @@ fn an_aborted_mount_answers_nobody() {
             ends_within(child, Duration::from_secs(1));
         }
         assert!(fs::read_dir(mounted.root()).is_err());
+        // It answers nobody, but it is still in the table.
+        gate.open();
+        mounted.mount.wait().unwrap();
+        assert_ne!(mounted.mount.unmount().unwrap(), Unmounted::Already);
+        assert_eq!(fs::read_dir(mounted.root()).unwrap().count(), 0);
     } else {
         crate::support::skip("an_aborted_mount_answers_nobody", "no way to the connections of the kernel");
     }

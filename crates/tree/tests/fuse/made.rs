@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     ops::ControlFlow,
+    os::fd::OwnedFd,
     sync::{Condvar, Mutex, MutexGuard},
     time::Duration,
 };
@@ -129,5 +130,54 @@ impl Tree for Made {
         let len = buf.len().min(self.size.saturating_sub(at) as usize);
         buf[..len].fill(0);
         Ok(len)
+    }
+}
+
+/// The same files, but what is asked of the tree before any is read does not come back while the gate is shut: looking up
+/// `000003`, opening `000004`, listing.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) made: Made,
+    pub(crate) gate: Gate,
+}
+
+impl Tree for Held {
+    fn root(&self) -> NodeId {
+        self.made.root()
+    }
+
+    fn attr(&self, node: NodeId) -> Result<Attr, Error> {
+        self.made.attr(node)
+    }
+
+    fn lookup(&self, dir: NodeId, name: &[u8]) -> Result<Option<NodeId>, Error> {
+        if name == b"000003" {
+            self.gate.pass();
+        }
+        self.made.lookup(dir, name)
+    }
+
+    fn read_dir(&self, dir: NodeId, from: u64, visit: DirVisitor<'_>) -> Result<(), Error> {
+        self.gate.pass();
+        self.made.read_dir(dir, from, visit)
+    }
+
+    fn read_link(&self, node: NodeId) -> Result<Cow<'_, [u8]>, Error> {
+        self.made.read_link(node)
+    }
+
+    fn xattrs(&self, node: NodeId, visit: XattrVisitor<'_>) -> Result<(), Error> {
+        self.made.xattrs(node, visit)
+    }
+
+    fn read_at(&self, node: NodeId, at: u64, buf: &mut [u8]) -> Result<usize, Error> {
+        self.made.read_at(node, at, buf)
+    }
+
+    fn host_file(&self, node: NodeId) -> Result<Option<OwnedFd>, Error> {
+        if node.get() == 4 {
+            self.gate.pass();
+        }
+        Ok(None)
     }
 }

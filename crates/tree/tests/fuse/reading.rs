@@ -181,7 +181,9 @@ fn attributes_come_in_both_ways_of_asking() {
     assert_eq!(&room[..4], [0, 1, 2, 0xff]);
     assert_eq!(rustix::fs::getxattr_query(&path, "user.two").unwrap(), 4);
     assert_eq!(rustix::fs::getxattr(&path, "user.two", &mut room[..3]), Err(Errno::RANGE));
+    let errors = mounted.mount.metrics().errors();
     assert_eq!(rustix::fs::getxattr(&path, "user.none", &mut room), Err(Errno::NODATA));
+    assert_eq!(mounted.mount.metrics().errors(), errors);
     assert_eq!(rustix::fs::listxattr(&path, &mut room).unwrap(), 18);
     assert_eq!(&room[..18], b"user.one\0user.two\0");
     assert_eq!(rustix::fs::listxattr(&path, &mut room[..5]), Err(Errno::RANGE));
