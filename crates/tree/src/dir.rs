@@ -3,12 +3,12 @@
 //! Nothing above the directory is reachable and no symlink is followed: every node is found again from an open
 //! descriptor, and one that was exchanged for another since it was listed is an error, never the other one's content.
 
+pub(crate) mod listings;
 mod xattr;
 
 use std::{
     borrow::Cow,
     fmt,
-    ops::ControlFlow,
     os::fd::OwnedFd,
     path::Path,
     sync::{Arc, PoisonError, RwLock},
@@ -20,8 +20,9 @@ use rustix::{
     io::Errno,
 };
 
+use self::listings::{Listed, Listings};
 use crate::{
-    Attr, DirEntry, DirVisitor, Error, Kind, Mtime, NodeId, SafeName, Tree, XattrVisitor,
+    Attr, DirVisitor, Error, Kind, Mtime, NodeId, SafeName, Tree, XattrVisitor,
     cache::Cache,
     confine::{self, Root, THROUGH, retry},
     name::display,
@@ -30,13 +31,14 @@ use crate::{
 /// A host directory as a [`Tree`].
 ///
 /// Node numbers are given out in the order in which nodes are met, the root first; hard links share one. Attributes are
-/// as of the call. A directory's listing is taken anew when it is read from its start. At most 128 descriptors are kept open.
+/// as of the call. A directory's listing is taken anew when it is read from its start, and a reader that goes on in the
+/// middle does so in the one that it began with. At most 128 descriptors are kept open.
 pub struct DirTree {
     root: Root,
     nodes: RwLock<Nodes>,
     dirs: Cache<OwnedFd>,
     files: Cache<OwnedFd>,
-    listings: Cache<Listing>,
+    listings: Listings,
     /// Whether `/proc` is there: the way to attributes of what cannot be opened.
     proc: bool,
 }
@@ -57,9 +59,6 @@ struct Place {
     name: Box<[u8]>,
     inode: Inode,
 }
-
-/// Names of a directory in bytewise order.
-type Listing = Vec<(Box<[u8]>, NodeId, Kind)>;
 
 impl DirTree {
     /// Opens the directory at `path`; the path itself may lead through symlinks.
@@ -92,7 +91,7 @@ impl DirTree {
             nodes: RwLock::new(nodes),
             dirs: Cache::new(64),
             files: Cache::new(32),
-            listings: Cache::new(16),
+            listings: Listings::default(),
             proc: retry(|| rustix::fs::stat("/proc/self/fd")).is_ok(),
         })
     }
@@ -175,7 +174,8 @@ impl DirTree {
         Ok(self.files.put(node.get(), fd))
     }
 
-    fn list(&self, node: NodeId) -> Result<Arc<Listing>, Error> {
+    /// The names of a directory, in bytewise order.
+    fn list(&self, node: NodeId) -> Result<Vec<Listed>, Error> {
         let dir = self.dir(node)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let failed = |error| self.failed("list", node, error);
@@ -197,10 +197,10 @@ impl DirTree {
         found.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
         let listing = found.into_iter().map(|(name, stat)| {
-            let number = nodes.intern(node.get(), &name, inode(&stat));
-            (name, NodeId::new(number), kind(&stat))
+            let node = NodeId::new(nodes.intern(node.get(), &name, inode(&stat)));
+            Listed { name, node, kind: kind(&stat) }
         });
-        Ok(self.listings.put(node.get(), listing.collect()))
+        Ok(listing.collect())
     }
 }
 
@@ -238,19 +238,7 @@ impl Tree for DirTree {
     }
 
     fn read_dir(&self, dir: NodeId, from: u64, visit: DirVisitor<'_>) -> Result<(), Error> {
-        let cached = if from == 0 { None } else { self.listings.get(dir.get()) };
-        let listing = match cached {
-            Some(listing) => listing,
-            None => self.list(dir)?,
-        };
-        let start = usize::try_from(from).unwrap_or(usize::MAX);
-        for (index, (name, node, kind)) in listing.iter().enumerate().skip(start) {
-            let next = (index as u64).saturating_add(1);
-            if let ControlFlow::Break(()) = visit(DirEntry { name, node: *node, kind: *kind, next }) {
-                break;
-            }
-        }
-        Ok(())
+        self.listings.read(dir, from, &|| self.list(dir), visit)
     }
 
     fn read_link(&self, node: NodeId) -> Result<Cow<'_, [u8]>, Error> {

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "tests")]
 
-use std::{fs, os::unix::fs::symlink, sync::Arc, thread};
+use std::{fs, ops::ControlFlow, os::unix::fs::symlink, path::Path, sync::Arc, thread};
 
 use dunnage_tree::{DirTree, Error, Follow, Kind, Limits, NodeId, Tree, Walk, resolve};
 
@@ -103,4 +103,96 @@ fn depth_is_limited_and_children_can_be_left_out() {
         paths.push(path);
     }
     assert_eq!(paths, ["", "a", "a/b", "z"]);
+}
+
+/// The next `count` names of the root at most, each with the offset behind it.
+fn page(tree: &DirTree, from: u64, count: usize) -> Vec<(String, u64)> {
+    let mut names = Vec::new();
+    tree.read_dir(tree.root(), from, &mut |entry| {
+        // As a file server does: the name that finds no room any more is not given.
+        if names.len() == count {
+            return ControlFlow::Break(());
+        }
+        names.push((String::from_utf8(entry.name.to_vec()).unwrap(), entry.next));
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    names
+}
+
+/// A lister that stopped in the middle goes on to the end.
+fn go_on(tree: &DirTree, mut listed: Vec<(String, u64)>) -> Vec<String> {
+    loop {
+        let more = page(tree, listed.last().map_or(0, |last| last.1), 7);
+        if more.is_empty() {
+            return listed.into_iter().map(|(name, _)| name).collect();
+        }
+        listed.extend(more);
+    }
+}
+
+fn make_files(dir: &Path, names: impl IntoIterator<Item = String>) {
+    for name in names {
+        fs::write(dir.join(name), "").unwrap();
+    }
+}
+
+#[test]
+fn listers_see_what_they_began_with() {
+    let dir = tempfile::tempdir().unwrap();
+    make_files(dir.path(), (0..40).map(|number| format!("f{number:02}")));
+    let all: Vec<String> = (0..40).map(|number| format!("f{number:02}")).collect();
+    let tree = DirTree::open(dir.path()).unwrap();
+    let first = page(&tree, 0, 20);
+    assert_eq!(page(&tree, 0, 20), first, "nothing changed, so the offsets are the same");
+    for name in &all[..5] {
+        fs::remove_file(dir.path().join(name)).unwrap();
+    }
+    let second = page(&tree, 0, 20);
+    make_files(dir.path(), (0..3).map(|number| format!("e{number}")));
+    let third = page(&tree, 0, 20);
+    // All three go on, each by its own listing.
+    assert_eq!(go_on(&tree, second), all[5..]);
+    assert_eq!(go_on(&tree, first), all);
+    assert_eq!(go_on(&tree, third)[3..], all[5..]);
+}
+
+#[test]
+fn a_listing_that_was_dropped_goes_on_behind_the_last_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let all: Vec<String> = (0..40).map(|number| format!("f{number:02}")).collect();
+    make_files(dir.path(), all.iter().cloned());
+    for number in 0..30 {
+        fs::create_dir(dir.path().join(format!("z{number:02}"))).unwrap();
+    }
+    let tree = DirTree::open(dir.path()).unwrap();
+    // One lister took all that it was given; the other kept but a part, as where a buffer of its own was full.
+    let whole = page(&tree, 0, 20);
+    let mut part = whole.clone();
+    part.truncate(11);
+    let list_others = || {
+        for number in 0..30 {
+            let other = tree.lookup(tree.root(), format!("z{number:02}").as_bytes()).unwrap().unwrap();
+            tree.read_dir(other, 0, &mut |_| ControlFlow::Continue(())).unwrap();
+        }
+    };
+    list_others();
+    for name in &all[..5] {
+        fs::remove_file(dir.path().join(name)).unwrap();
+    }
+    assert_eq!(go_on(&tree, part)[..40], all);
+    assert_eq!(go_on(&tree, whole)[..40], all);
+}
+
+#[test]
+fn offsets_fit_where_a_file_server_puts_them() {
+    let dir = tempfile::tempdir().unwrap();
+    make_files(dir.path(), ["a".to_owned(), "b".to_owned()]);
+    let tree = DirTree::open(dir.path()).unwrap();
+    assert_eq!(page(&tree, 0, 2), [("a".to_owned(), 1), ("b".to_owned(), 2)], "as long as nothing changes");
+    make_files(dir.path(), ["c".to_owned()]);
+    assert!(page(&tree, 0, 3).iter().all(|(_, next)| *next > 3 && *next < 1 << 61));
+    for from in [4, 1 << 31, (7 << 32) + 9, i64::MAX as u64, u64::MAX] {
+        assert_eq!(page(&tree, from, 3), [], "{from:#x}");
+    }
 }
