@@ -2,6 +2,7 @@
 //!
 //! Nothing above the directory is reachable and no symlink is followed: every node is found again from an open
 //! descriptor, and one that was exchanged for another since it was listed is an error, never the other one's content.
+//! A node that is open, because it was read from or looked into lately, needs no name: it may be removed or replaced.
 
 pub(crate) mod listings;
 mod xattr;
@@ -148,6 +149,21 @@ impl DirTree {
         Ok((self.dir(NodeId::new(place.parent))?, place))
     }
 
+    /// Attributes of `node`, found by its name.
+    fn stat(&self, node: NodeId) -> Result<Stat, Error> {
+        let (parent, place) = self.parent(node)?;
+        let stat = confine::stat(&*parent, &place.name).map_err(|error| self.failed("examine", node, error))?;
+        if inode(&stat) != place.inode {
+            return Err(self.failed("find again", node, Errno::STALE));
+        }
+        Ok(stat)
+    }
+
+    /// The descriptor of `node` that is open, if there is one. That of a directory is good for finding names in only.
+    fn opened(&self, node: NodeId) -> Option<Arc<OwnedFd>> {
+        self.files.get(node.get()).or_else(|| self.dirs.get(node.get()))
+    }
+
     /// A descriptor of `node` that can be read from.
     fn open_node(&self, node: NodeId, flags: OFlags) -> Result<(Stat, OwnedFd), Error> {
         let (parent, place) = self.parent(node)?;
@@ -214,11 +230,12 @@ impl Tree for DirTree {
             let stat = rustix::fs::fstat(&self.root).map_err(|error| self.failed("examine", node, error))?;
             return Ok(attr(&stat));
         }
-        let (parent, place) = self.parent(node)?;
-        let stat = confine::stat(&*parent, &place.name).map_err(|error| self.failed("examine", node, error))?;
-        if inode(&stat) != place.inode {
-            return Err(self.failed("find again", node, Errno::STALE));
-        }
+        let error = match self.stat(node) {
+            Ok(stat) => return Ok(attr(&stat)),
+            Err(error) => error,
+        };
+        let open = self.opened(node).ok_or(error)?;
+        let stat = rustix::fs::fstat(&*open).map_err(|error| self.failed("examine", node, error))?;
         Ok(attr(&stat))
     }
 

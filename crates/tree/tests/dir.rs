@@ -196,3 +196,36 @@ fn offsets_fit_where_a_file_server_puts_them() {
         assert_eq!(page(&tree, from, 3), [], "{from:#x}");
     }
 }
+
+#[test]
+fn what_is_open_needs_no_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    fs::create_dir_all(path("d/sub")).unwrap();
+    for (name, content) in [("d/f", "open"), ("d/g", "open too"), ("d/new", "another"), ("d/sub/f", "deep")] {
+        fs::write(path(name), content).unwrap();
+    }
+    let tree = DirTree::open(dir.path()).unwrap();
+    let find = |name: &str| resolve(&tree, name.as_bytes(), Follow::Never).unwrap();
+    let (renamed, removed, sub, deep) = (find("d/f"), find("d/g"), find("d/sub"), find("d/sub/f"));
+    let read = |node| {
+        let mut buf = [0; 16];
+        tree.read_at(node, 0, &mut buf).map(|len| String::from_utf8_lossy(&buf[..len]).into_owned())
+    };
+    for node in [renamed, removed, deep] {
+        read(node).unwrap();
+    }
+    fs::rename(path("d/new"), path("d/f")).unwrap();
+    fs::remove_file(path("d/g")).unwrap();
+    fs::remove_dir_all(path("d/sub")).unwrap();
+    for (node, content) in [(renamed, "open"), (removed, "open too"), (deep, "deep")] {
+        let attr = tree.attr(node).unwrap();
+        assert_eq!((attr.kind, attr.size, attr.links), (Kind::File, content.len() as u64, 0));
+        assert_eq!(read(node).unwrap(), content);
+    }
+    assert_eq!(tree.attr(sub).unwrap().kind, Kind::Directory);
+    // The name leads to the other one.
+    let new = find("d/f");
+    assert_ne!(new, renamed);
+    assert_eq!((tree.attr(new).unwrap().size, read(new).unwrap()), (7, "another".to_owned()));
+}
