@@ -270,9 +270,16 @@ impl Tree for DirTree {
 
     fn xattrs(&self, node: NodeId, visit: XattrVisitor<'_>) -> Result<(), Error> {
         let failed = |error| self.failed("read extended attributes of", node, error);
+        if let Some(file) = self.files.get(node.get()) {
+            return xattr::of_fd(&*file, visit).map_err(failed);
+        }
         if self.proc {
-            let (parent, place) = self.parent(node)?;
-            return xattr::of_path(&confine::proc_path(&*parent, &place.name), visit).map_err(failed);
+            // A name could lead to another node by the time it is asked by: the descriptor that was checked is asked.
+            let fd = match self.dirs.get(node.get()) {
+                Some(dir) => dir,
+                None => Arc::new(self.open_node(node, OFlags::PATH)?.1),
+            };
+            return xattr::of_path(&confine::proc_path(&*fd, b""), visit).map_err(failed);
         }
         match self.attr(node)?.kind {
             Kind::File => xattr::of_fd(&self.open_node(node, OFlags::empty())?.1, visit).map_err(failed),

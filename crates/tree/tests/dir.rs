@@ -5,6 +5,7 @@
 use std::{fs, ops::ControlFlow, os::unix::fs::symlink, path::Path, sync::Arc, thread};
 
 use dunnage_tree::{DirTree, Error, Follow, Kind, Limits, NodeId, Tree, Walk, resolve};
+use rustix::fs::XattrFlags;
 
 #[test]
 fn symlinks_are_nodes_and_following_them_stays_inside() {
@@ -205,6 +206,7 @@ fn what_is_open_needs_no_name() {
     for (name, content) in [("d/f", "open"), ("d/g", "open too"), ("d/new", "another"), ("d/sub/f", "deep")] {
         fs::write(path(name), content).unwrap();
     }
+    rustix::fs::setxattr(path("d/f"), "user.whose", b"its own", XattrFlags::empty()).unwrap();
     let tree = DirTree::open(dir.path()).unwrap();
     let find = |name: &str| resolve(&tree, name.as_bytes(), Follow::Never).unwrap();
     let (renamed, removed, sub, deep) = (find("d/f"), find("d/g"), find("d/sub"), find("d/sub/f"));
@@ -224,8 +226,59 @@ fn what_is_open_needs_no_name() {
         assert_eq!(read(node).unwrap(), content);
     }
     assert_eq!(tree.attr(sub).unwrap().kind, Kind::Directory);
+    assert_eq!(xattrs(&tree, renamed).unwrap(), ["user.whose=its own"]);
+    assert_eq!(xattrs(&tree, sub).unwrap(), [""; 0]);
     // The name leads to the other one.
     let new = find("d/f");
     assert_ne!(new, renamed);
     assert_eq!((tree.attr(new).unwrap().size, read(new).unwrap()), (7, "another".to_owned()));
+}
+
+fn xattrs(tree: &DirTree, node: NodeId) -> Result<Vec<String>, Error> {
+    let mut found = Vec::new();
+    tree.xattrs(node, &mut |name, value| {
+        let (name, value) = (String::from_utf8_lossy(name), String::from_utf8_lossy(value));
+        if name.starts_with("user.") || name.starts_with("trusted.") {
+            found.push(format!("{name}={value}"));
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
+}
+
+#[test]
+fn extended_attributes_are_never_those_of_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    fs::create_dir(path("sub")).unwrap();
+    for name in ["file", "other"] {
+        fs::write(path(name), "").unwrap();
+    }
+    symlink("file", path("link")).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, path("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    for name in ["file", "other", "sub", "."] {
+        rustix::fs::setxattr(path(name), "user.whose", name.as_bytes(), XattrFlags::empty()).unwrap();
+    }
+    let tree = DirTree::open(dir.path()).unwrap();
+    let find = |name: &str| resolve(&tree, name.as_bytes(), Follow::Never).unwrap();
+    for name in [".", "file", "sub"] {
+        assert_eq!(xattrs(&tree, find(name)).unwrap(), [format!("user.whose={name}")]);
+    }
+    for name in ["link", "fifo"] {
+        assert_eq!(xattrs(&tree, find(name)).unwrap(), [""; 0], "{name}");
+    }
+    // Only root may give a symlink attributes; they are its own then, not those of what it leads to.
+    if rustix::process::geteuid().is_root()
+        && rustix::fs::lsetxattr(path("link"), "trusted.whose", b"link", XattrFlags::empty()).is_ok()
+    {
+        assert_eq!(xattrs(&tree, find("link")).unwrap(), ["trusted.whose=link"]);
+    }
+    let file = find("file");
+    // It keeps its number, which could be given to the next one else.
+    fs::hard_link(path("file"), path("aside")).unwrap();
+    fs::rename(path("other"), path("file")).unwrap();
+    assert_eq!(xattrs(&tree, file).unwrap_err().to_string(), "cannot find again `file`");
+    fs::remove_file(path("file")).unwrap();
+    symlink("sub", path("file")).unwrap();
+    assert_eq!(xattrs(&tree, file).unwrap_err().to_string(), "cannot find again `file`");
 }

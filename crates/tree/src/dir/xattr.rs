@@ -6,13 +6,13 @@ use rustix::io::Errno;
 
 use crate::{XattrVisitor, confine::retry};
 
-/// Those of the file at `path`, a symlink itself included.
+/// Those of what `path` leads to: through `/proc`, a descriptor that nothing can be read from, that of a symlink included.
 pub(super) fn of_path(path: &[u8], visit: XattrVisitor<'_>) -> Result<(), Errno> {
     visit_all(
-        &|list| retry(|| rustix::fs::llistxattr(path, &mut *list)),
+        &|list| retry(|| rustix::fs::listxattr(path, &mut *list)),
         &|name, value| match value {
-            None => retry(|| rustix::fs::lgetxattr_query(path, name)),
-            Some(value) => retry(|| rustix::fs::lgetxattr(path, name, &mut *value)),
+            None => retry(|| rustix::fs::getxattr_query(path, name)),
+            Some(value) => retry(|| rustix::fs::getxattr(path, name, &mut *value)),
         },
         visit,
     )
