@@ -18,7 +18,10 @@ use std::{
 use hashbrown::HashSet;
 
 use super::{Whiteout, parse_whiteout};
-use crate::{Attr, DirEntry, DirVisitor, Error, Kind, NodeId, Owner, Tree, XattrVisitor, cache::Cache};
+use crate::{
+    Attr, DirEntry, DirVisitor, Error, Kind, NodeId, Owner, Tree, XattrVisitor,
+    dir::listings::{Listed, Listings},
+};
 
 /// By which attribute overlayfs is told that a directory hides what lies below.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,49 +49,41 @@ impl OpaqueMark {
 /// A layer, its whiteouts shown as overlayfs expects them.
 ///
 /// Nodes keep their numbers. A whiteout has that of its `.wh.` entry with the highest bit set, which no tree sets.
+/// Whoever lists a directory sees what was or was not taken away as it was at the start.
 pub struct OverlayfsLayer {
     tree: Arc<dyn Tree>,
     mark: OpaqueMark,
     /// Directories with whiteouts, as they are shown.
-    listings: Cache<Vec<Shown>>,
+    listings: Listings,
     /// Directories met so far that have a whiteout of their own name beside them.
     replacing: RwLock<HashSet<NodeId>>,
-}
-
-struct Shown {
-    name: Box<[u8]>,
-    node: NodeId,
-    kind: Kind,
 }
 
 impl OverlayfsLayer {
     /// Shows the whiteouts of `tree`, opaque directories by `mark`.
     pub fn new(tree: Arc<dyn Tree>, mark: OpaqueMark) -> Self {
-        Self { tree, mark, listings: Cache::new(32), replacing: RwLock::default() }
+        Self { tree, mark, listings: Listings::default(), replacing: RwLock::default() }
     }
 
-    /// The listing of a directory in which something is not shown as it is; `None` if nothing is.
-    fn listing(&self, dir: NodeId, from: u64) -> Result<Option<Arc<Vec<Shown>>>, Error> {
-        if from > 0
-            && let Some(listing) = self.listings.get(dir.get())
-        {
-            return Ok(Some(listing));
-        }
+    /// Whether something in a directory is not shown as it is.
+    fn has_marks(&self, dir: NodeId) -> Result<bool, Error> {
         let mut has_marks = false;
         self.tree.read_dir(dir, 0, &mut |entry| {
             has_marks = entry.name.starts_with(PREFIX);
             // Names come in order, so behind the prefix there is none with it.
             if has_marks || entry.name > PREFIX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
-        if !has_marks {
-            return Ok(None);
-        }
+        Ok(has_marks)
+    }
+
+    /// The names of a directory as they are shown, in bytewise order.
+    fn list(&self, dir: NodeId) -> Result<Vec<Listed>, Error> {
         let (mut shown, mut gone) = (Vec::new(), Vec::new());
         self.tree.read_dir(dir, 0, &mut |entry| {
             match parse_whiteout(entry.name, entry.name) {
-                Ok(None) => shown.push(Shown { name: entry.name.into(), node: entry.node, kind: entry.kind }),
+                Ok(None) => shown.push(Listed { name: entry.name.into(), node: entry.node, kind: entry.kind }),
                 Ok(Some(Whiteout::Name(name))) => {
-                    gone.push(Shown { name: name.into(), node: whiteout(entry.node), kind: Kind::CharDevice });
+                    gone.push(Listed { name: name.into(), node: whiteout(entry.node), kind: Kind::CharDevice });
                 }
                 // What cannot be a name can take none away.
                 Ok(Some(Whiteout::Opaque | Whiteout::Bookkeeping)) | Err(_) => {}
@@ -96,7 +91,7 @@ impl OverlayfsLayer {
             ControlFlow::Continue(())
         })?;
         // In order, so that a name of the layer's own comes up at once.
-        gone.retain(|gone: &Shown| match shown.binary_search_by(|own| own.name.cmp(&gone.name)) {
+        gone.retain(|gone: &Listed| match shown.binary_search_by(|own| own.name.cmp(&gone.name)) {
             Ok(at) => {
                 if let Some(own) = shown.get(at).filter(|own| own.kind == Kind::Directory) {
                     self.replaces(own.node);
@@ -107,7 +102,7 @@ impl OverlayfsLayer {
         });
         shown.append(&mut gone);
         shown.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Some(self.listings.put(dir.get(), shown)))
+        Ok(shown)
     }
 
     fn replaces(&self, dir: NodeId) {
@@ -126,6 +121,11 @@ impl OverlayfsLayer {
 const PREFIX: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 const WHITEOUT: u64 = 1 << 63;
+
+/// Set in offsets of listings made here; those without it are the tree's own.
+///
+/// So where a lister goes on is known without another look at the directory, whatever became of it meanwhile.
+const MADE: u64 = 1;
 
 const fn whiteout(node: NodeId) -> NodeId {
     NodeId::new(node.get() | WHITEOUT)
@@ -176,14 +176,19 @@ impl Tree for OverlayfsLayer {
         if marker(dir).is_some() {
             return Err(not_a(Kind::Directory));
         }
-        let Some(listing) = self.listing(dir, from)? else { return self.tree.read_dir(dir, from, visit) };
-        let start = usize::try_from(from).unwrap_or(usize::MAX);
-        for (entry, next) in listing.iter().skip(start).zip(from.saturating_add(1)..) {
-            if visit(DirEntry { name: &entry.name, node: entry.node, kind: entry.kind, next }).is_break() {
-                break;
-            }
+        let (from, is_made) = if from == 0 { (0, self.has_marks(dir)?) } else { (from >> 1, from & MADE != 0) };
+        if is_made {
+            return self.listings.read(dir, from, &|| self.list(dir), &mut |entry| {
+                visit(DirEntry { next: (entry.next << 1) | MADE, ..entry })
+            });
         }
-        Ok(())
+        self.tree.read_dir(dir, from, &mut |entry| {
+            // It came after this lister; the next one is shown it as it should be.
+            if entry.name.starts_with(PREFIX) {
+                return ControlFlow::Continue(());
+            }
+            visit(DirEntry { next: entry.next << 1, ..entry })
+        })
     }
 
     fn read_link(&self, node: NodeId) -> Result<Cow<'_, [u8]>, Error> {
