@@ -1,9 +1,16 @@
 //! Directories of the host: the kernel reads their files itself, and changes are seen.
 
-use std::{fs, io::Write, sync::Arc, thread, time::Duration};
+use std::{
+    fs,
+    io::{Read, Write},
+    path::Path,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use dunnage_tree::{
-    DirTree,
+    DirTree, OpaqueMark, OverlayfsLayer, Tree,
     fuse::{Content, MountOptions, Passthrough},
 };
 
@@ -66,4 +73,61 @@ fn what_changes_in_the_directory_changes_in_the_mount() {
         fs::remove_file(&new).unwrap();
         assert!(!mounted.path("new").exists());
     }
+}
+
+#[test]
+fn a_directory_that_changes_is_listed_right_through_the_kernel() {
+    let host = tempfile::tempdir().unwrap();
+    let names: Vec<String> = (0..3000).map(|number| format!("name-{number:06}")).collect();
+    for name in &names {
+        fs::write(host.path().join(name), "").unwrap();
+    }
+    let tree: Arc<dyn Tree> = Arc::new(DirTree::open(host.path()).unwrap());
+    let layer = Arc::new(OverlayfsLayer::new(Arc::clone(&tree), OpaqueMark::Trusted));
+    let test = "a_directory_that_changes_is_listed_right_through_the_kernel";
+    let Some(plain) = mount(test, tree, &live()) else { return };
+    let Some(shown) = mount(test, layer, &live()) else { return };
+    // More than one buffer of the C library each.
+    let begin = |root: &Path| {
+        let mut listing = fs::read_dir(root).unwrap();
+        let first: Vec<String> = listing.by_ref().take(100).map(|entry| name(entry.unwrap())).collect();
+        (listing, first)
+    };
+    let mut listers = Vec::new();
+    for (gone, next) in names.iter().enumerate().take(4) {
+        listers.extend([(gone, begin(plain.root())), (gone, begin(shown.root()))]);
+        fs::remove_file(host.path().join(next)).unwrap();
+    }
+    for (gone, (listing, mut listed)) in listers {
+        listed.extend(listing.map(|entry| name(entry.unwrap())));
+        assert_eq!(listed, names[gone..], "begun after {gone} were removed");
+    }
+}
+
+#[test]
+fn an_open_file_outlives_its_name() {
+    let host = tempfile::tempdir().unwrap();
+    let (file, new) = (host.path().join("file"), host.path().join("new"));
+    for passthrough in [Passthrough::Live, Passthrough::Never] {
+        fs::write(&file, "before").unwrap();
+        let tree = Arc::new(DirTree::open(host.path()).unwrap());
+        let options = MountOptions { passthrough, ..live() };
+        let Some(mounted) = mount("an_open_file_outlives_its_name", tree, &options) else { return };
+        let mut open = fs::File::open(mounted.path("file")).unwrap();
+        let mut content = [0; 3];
+        open.read_exact(&mut content).unwrap();
+        // As editors save.
+        fs::write(&new, "after all").unwrap();
+        fs::rename(&new, &file).unwrap();
+        assert_eq!(open.metadata().unwrap().len(), 6, "{passthrough:?}");
+        open.read_exact(&mut content).unwrap();
+        assert_eq!(&content, b"ore");
+        assert_eq!(fs::read(mounted.path("file")).unwrap(), b"after all");
+        fs::remove_file(&file).unwrap();
+        assert_eq!(open.metadata().unwrap().len(), 6, "{passthrough:?}");
+    }
+}
+
+fn name(entry: fs::DirEntry) -> String {
+    entry.file_name().into_string().unwrap()
 }
