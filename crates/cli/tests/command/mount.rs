@@ -85,6 +85,12 @@ fn is_mounted(at: &Path) -> bool {
     fs::read_to_string("/proc/mounts").unwrap().contains(&format!(" {} ", at.display()))
 }
 
+/// A field of `/proc/PID/stat`, counted from the state of the process.
+fn stat(pid: u32, field: usize) -> String {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit_once(") ").unwrap().1.split(' ').nth(field).unwrap().to_owned()
+}
+
 #[test]
 fn every_source_mounts_and_signals_take_it_off() {
     if !can_mount("every_source_mounts_and_signals_take_it_off") {
@@ -319,4 +325,68 @@ fn a_server_that_is_killed_takes_nobody_with_it() {
     assert!(killed.elapsed() < Duration::from_secs(5), "readers ended after {:?}", killed.elapsed());
     assert!(errors.iter().all(|&errors| errors > 0), "{errors:?}");
     assert_eq!(in_deep_sleep(), 0);
+}
+
+fn fetch(address: &str) -> std::io::Result<String> {
+    let mut connection = TcpStream::connect(address)?;
+    connection.set_read_timeout(Some(Duration::from_secs(5)))?;
+    connection.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")?;
+    let mut page = String::new();
+    connection.read_to_string(&mut page)?;
+    Ok(page)
+}
+
+#[test]
+fn a_slow_reader_of_metrics_holds_nobody_up_for_long() {
+    if !can_mount("a_slow_reader_of_metrics_holds_nobody_up_for_long") {
+        return;
+    }
+    let here = Here::with_all_forms();
+    let mounted = Mounted::new(&here, "mount layer.esgz at --metrics 127.0.0.1:0");
+    let address = mounted.line.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
+    let mut slow = TcpStream::connect(&address).unwrap();
+    // A byte now and then, for as long as anybody takes them.
+    let slow = thread::spawn(move || {
+        for _ in 0..40 {
+            if slow.write_all(b"x").is_err() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(200));
+        }
+    });
+    thread::sleep(Duration::from_millis(100));
+    assert!(fetch(&address).unwrap().contains("dunnage_fuse_panics_total"));
+    slow.join().unwrap();
+}
+
+#[test]
+fn metrics_without_a_descriptor_left_cost_no_time() {
+    if !can_mount("metrics_without_a_descriptor_left_cost_no_time") {
+        return;
+    }
+    let here = Here::with_all_forms();
+    let mounted = Mounted::new(&here, "mount layer.esgz at --metrics 127.0.0.1:0");
+    let address = mounted.line.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
+    let pid = mounted.child.id();
+    let limit = |soft: &str| {
+        let status = Command::new("prlimit").args(["--pid", &pid.to_string(), &format!("--nofile={soft}:")]).status();
+        assert!(status.unwrap().success());
+    };
+    // Clock ticks, of which there are a hundred a second.
+    let used = || stat(pid, 11).parse::<u64>().unwrap() + stat(pid, 12).parse::<u64>().unwrap();
+    limit("3");
+    // The first one may have its descriptor already.
+    let waiting = [(); 2].map(|()| {
+        let address = address.clone();
+        thread::spawn(move || fetch(&address))
+    });
+    thread::sleep(Duration::from_millis(100));
+    let before = used();
+    thread::sleep(Duration::from_secs(1));
+    let ticks = used() - before;
+    limit("512");
+    assert!(ticks < 10, "{ticks} ticks in a second");
+    for page in waiting {
+        assert!(page.join().unwrap().unwrap().contains("dunnage_fuse_panics_total"));
+    }
 }

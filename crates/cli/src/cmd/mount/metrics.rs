@@ -1,11 +1,11 @@
 //! Counts over HTTP, for whoever collects them: any request gets the same page.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::Arc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
@@ -25,8 +25,12 @@ impl Listener {
         let metrics = Arc::clone(metrics);
         let serve = move || {
             for connection in self.0.incoming() {
-                // One that fails is the loss of the one who made it. They come once in a while, so one at a time will do.
-                let _ = connection.and_then(|connection| answer(connection, &metrics));
+                match connection {
+                    // One that fails is the loss of the one who made it. They come once in a while, so one at a time will do.
+                    Ok(connection) => drop(answer(&mut Hurried::new(connection), &metrics)),
+                    // With no descriptor left for it, it waits, and would be tried again at once.
+                    Err(_) => thread::sleep(PAUSE),
+                }
             }
         };
         thread::Builder::new().name("metrics".to_owned()).spawn(serve).context("cannot start a thread")?;
@@ -34,9 +38,42 @@ impl Listener {
     }
 }
 
-fn answer(mut connection: TcpStream, metrics: &Metrics) -> std::io::Result<()> {
-    connection.set_read_timeout(Some(PATIENCE))?;
-    connection.set_write_timeout(Some(PATIENCE))?;
+/// A connection that has to be done with by a certain time, however little each read and write takes.
+struct Hurried {
+    connection: TcpStream,
+    until: Option<Instant>,
+}
+
+impl Hurried {
+    fn new(connection: TcpStream) -> Self {
+        Self { connection, until: Instant::now().checked_add(PATIENCE) }
+    }
+
+    fn left(&self) -> io::Result<Option<Duration>> {
+        let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+    }
+}
+
+impl Read for Hurried {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.connection.set_read_timeout(self.left()?)?;
+        self.connection.read(buf)
+    }
+}
+
+impl Write for Hurried {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.connection.set_write_timeout(self.left()?)?;
+        self.connection.write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.connection.flush()
+    }
+}
+
+fn answer(connection: &mut Hurried, metrics: &Metrics) -> io::Result<()> {
     // The end of the request's head: closing before it was read could take the answer with it.
     let (mut head, mut block) = (Vec::new(), [0; 1024]);
     while head.len() < HEAD_MAX && !head.ends_with(b"\r\n\r\n") {
@@ -47,12 +84,13 @@ fn answer(mut connection: TcpStream, metrics: &Metrics) -> std::io::Result<()> {
     }
     let page = metrics.to_string();
     let len = page.len();
-    write!(
-        connection,
+    let answer = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n{page}"
-    )
+    );
+    connection.write_all(answer.as_bytes())
 }
 
 /// How long one request may hold up the next.
 const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(100);
 const HEAD_MAX: usize = 16 << 10;
