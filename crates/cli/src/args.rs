@@ -330,7 +330,7 @@ pub(crate) struct Mount {
 pub(crate) enum MountWhiteouts {
     /// They are ordinary names
     Keep,
-    /// They are not there, and neither is what they take away
+    /// They are not there, and neither is what they take away; not for a directory, which can change
     Apply,
     /// What overlayfs expects: devices 0/0 and `trusted.overlay.opaque`
     Overlay,

@@ -104,6 +104,12 @@ fn with_whiteouts(args: &Mount, source: Box<dyn Source>) -> Result<Arc<dyn Tree>
             "mount its layers one by one to see them",
         ));
     }
+    if source.is_live() && how == MountWhiteouts::Apply {
+        return Err(usage(
+            "whiteouts are applied once, and a directory can change while it is mounted",
+            "make a tar or a layer of it first, with `dunnage convert`",
+        ));
+    }
     let failed = || format!("cannot read {}", name_of(&args.source));
     let tree = source.into_tree().with_context(failed)?;
     Ok(match how {
