@@ -146,6 +146,9 @@ pub(crate) enum Command {
         /// Where it is mounted
         #[arg(value_hint = ValueHint::DirPath)]
         dir: PathBuf,
+        /// How a guard is told to wait for the end of standard input, and which mount is meant.
+        #[arg(long, hide = true, value_name = "MAJOR:MINOR")]
+        once_closed: Option<String>,
     },
     /// Print completions for a shell
     Completions {

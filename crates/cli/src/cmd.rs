@@ -30,7 +30,7 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<Exit> {
         #[cfg(feature = "fuse")]
         Command::Mount(args) => mount::run(context, &args),
         #[cfg(feature = "fuse")]
-        Command::Umount { dir } => mount::unmount(context, &dir),
+        Command::Umount { dir, once_closed } => mount::unmount(context, &dir, once_closed.as_deref()),
         Command::Completions { shell } => docs::completions(shell),
         Command::Man { dir } => docs::man(&dir),
     }

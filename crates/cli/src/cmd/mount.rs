@@ -1,19 +1,21 @@
 //! `dunnage mount` and `dunnage umount`.
 
 mod daemon;
+mod guard;
 mod metrics;
 mod signals;
 
-use std::{fmt, path::Path, sync::Arc, time::Duration};
+use std::{fmt, io, mem, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use dunnage_tree::{
     OpaqueMark, Overlay, OverlayfsLayer, Tree,
     fuse::{self, Content, Devices, MountOptions, Passthrough, Report, SetId, Unmounted, Users},
 };
+use rustix::io::Errno;
 use serde::Serialize;
 
-use self::{metrics::Listener, signals::Signals};
+use self::{guard::Guard, metrics::Listener, signals::Signals};
 use crate::{
     args::{Mount, MountWhiteouts},
     context::{Context, usage},
@@ -36,21 +38,25 @@ pub(super) fn run(context: &Context, args: &Mount) -> Result<Exit> {
     // What comes from here on waits until there is a mount to take off.
     let signals = Signals::block()?;
     let failed = || format!("cannot mount {}", name_of(&args.source));
+    // Let go after the mount, so that whichever way this ends, it has little left to do.
+    let guard;
     let mount = Arc::new(fuse::Mount::new(tree, &args.dir, &options).with_context(failed)?);
+    let started = Guard::start(&mount);
+    if let Err(error) = &started {
+        context.note(&format!("cannot start the process that takes the mount off if this one is killed: {error}"));
+    }
+    guard = started.ok();
     let forced = signals.take_off(context, &mount)?;
     let metrics = listener.map(|listener| listener.serve(mount.metrics())).transpose()?;
     let mut out = Out::stdout()?;
-    out.either(
-        context,
-        &Ready {
-            schema: schema("mount"),
-            source: title(&args.source),
-            dir: mount.path().display().to_string(),
-            metrics: metrics.map(|address| format!("http://{address}/metrics")),
-            pid: std::process::id(),
-        },
-    )?;
-    out.finish()?;
+    let ready = Ready {
+        schema: schema("mount"),
+        source: title(&args.source),
+        dir: mount.path().display().to_string(),
+        metrics: metrics.map(|address| format!("http://{address}/metrics")),
+        pid: std::process::id(),
+    };
+    told(out.either(context, &ready).and_then(|()| out.finish()))?;
     if args.is_daemon {
         daemon::let_go()?;
     }
@@ -59,10 +65,34 @@ pub(super) fn run(context: &Context, args: &Mount) -> Result<Exit> {
         return Ok(Exit::IO);
     }
     ended?;
+    if !is_dead(mount.path()) {
+        // It is gone. What is there by now is another mount, which may have been given the same number: it stays.
+        mem::forget(mount);
+        if let Some(guard) = guard {
+            guard.dismiss();
+        }
+    }
     Ok(Exit::DONE)
 }
 
-pub(super) fn unmount(context: &Context, dir: &Path) -> Result<Exit> {
+/// A reader that went away has nothing to do with those who look into the mount.
+fn told(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+/// Whether a mount is there that nobody answers for: answers can be ended from outside and leave it in place.
+fn is_dead(path: &Path) -> bool {
+    matches!(rustix::fs::statfs(path), Err(Errno::NOTCONN | Errno::CONNABORTED))
+}
+
+pub(super) fn unmount(context: &Context, dir: &Path, once_closed: Option<&str>) -> Result<Exit> {
+    if let Some(device) = once_closed {
+        guard::keep(dir, device)?;
+        return Ok(Exit::DONE);
+    }
     match fuse::unmount(dir)? {
         Unmounted::Gone => {}
         Unmounted::Detached => {

@@ -4,7 +4,10 @@ use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    os::unix::fs::{MetadataExt, PermissionsExt, chown},
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt, chown},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -99,6 +102,30 @@ fn is_mounted(at: &Path) -> bool {
     fs::read_to_string("/proc/mounts").unwrap().contains(&format!(" {} ", at.display()))
 }
 
+/// Whether it comes true within two seconds.
+fn soon(is_so: impl Fn() -> bool) -> bool {
+    let start = Instant::now();
+    while !is_so() {
+        if start.elapsed() > Duration::from_secs(2) {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    true
+}
+
+/// Processes of the command that have to do with `path`.
+fn processes_about(path: &Path) -> Vec<u32> {
+    let about = |dir: fs::DirEntry| {
+        let pid = dir.file_name().to_str()?.parse().ok()?;
+        // What was a process a moment ago may be none.
+        let line = fs::read(dir.path().join("cmdline")).ok()?;
+        let is_about = line.split(|&byte| byte == 0).any(|arg| arg == path.as_os_str().as_encoded_bytes());
+        is_about.then_some(pid)
+    };
+    fs::read_dir("/proc").unwrap().flatten().filter_map(about).collect()
+}
+
 /// A field of `/proc/PID/stat`, counted from the state of the process.
 fn stat(pid: u32, field: usize) -> String {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
@@ -154,8 +181,10 @@ fn an_image_is_mounted_as_its_layers_stacked() {
     here.run("mount oci:in:one elsewhere --whiteouts keep").failed(2, &["the layers of an image are stacked"]);
 }
 
-/// What somebody who is not root does, with a device that everybody may open, as is usual. Nobody else sees that one.
+/// What somebody who is not root does, with a device that everybody may open, as is usual. Nobody else sees that one, and
+/// the mounts of other tests, which would live on here, are left to those.
 const AS_NOBODY: &str = r#"
+grep fuse.dunnage /proc/self/mounts | cut -d " " -f 2 | xargs -r umount -l
 mount --bind "$PWD/device" /dev/fuse
 exec setpriv --reuid=65534 --regid=65534 --clear-groups sh -ec '
     ./dunnage mount layer,1.esgz at --daemon
@@ -163,6 +192,14 @@ exec setpriv --reuid=65534 --regid=65534 --clear-groups sh -ec '
     cmp at/big tree/big
     ./dunnage umount at
     if grep fuse.dunnage /proc/self/mounts; then exit 9; fi
+    pid=$(./dunnage mount layer,1.esgz at --daemon | sed "s/.*(process \([0-9]*\)).*/\1/")
+    kill -9 $pid
+    tries=0
+    while grep fuse.dunnage /proc/self/mounts; do
+        tries=$((tries + 1))
+        if [ $tries -gt 40 ]; then kill $$; fi
+        sleep 0.05
+    done
     ! ./dunnage mount layer,1.esgz at --allow-other
 '"#;
 
@@ -334,14 +371,162 @@ fn a_server_that_is_killed_takes_nobody_with_it() {
     let killed = Instant::now();
     mounted.child.kill().unwrap();
     mounted.child.wait().unwrap();
-    here.ok("umount at");
-    assert!(!is_mounted(&mounted.at));
+    assert!(soon(|| !is_mounted(&mounted.at)), "still mounted");
     assert!(killed.elapsed() < Duration::from_secs(2), "detached after {:?}", killed.elapsed());
     ended.store(true, Ordering::Relaxed);
     let errors: Vec<u64> = readers.into_iter().map(|reader| reader.join().unwrap()).collect();
     assert!(killed.elapsed() < Duration::from_secs(5), "readers ended after {:?}", killed.elapsed());
     assert!(errors.iter().all(|&errors| errors > 0), "{errors:?}");
     assert_eq!(in_deep_sleep(), 0);
+}
+
+#[test]
+fn a_guard_outlives_the_group_of_its_server_and_nothing_else() {
+    if !can_mount("a_guard_outlives_the_group_of_its_server_and_nothing_else") {
+        return;
+    }
+    let here = Here::with_all_forms();
+    let at = here.path("at");
+    let start = || {
+        fs::create_dir_all(&at).unwrap();
+        let mut command = here.command("mount layer.esgz");
+        command.arg(&at).process_group(0);
+        let mounted = Mounted::by(command, at.clone());
+        let server = mounted.child.id();
+        let of_its_own = |pid: u32| pid != server && stat(pid, 3) == pid.to_string();
+        let guard = || processes_about(&at).into_iter().find(|&pid| of_its_own(pid));
+        assert!(soon(|| guard().is_some()), "there is no guard");
+        (guard().unwrap(), mounted)
+    };
+    let exists = |pid: u32| Path::new(&format!("/proc/{pid}")).exists();
+    let kill = |args: &[&str]| assert!(Command::new("kill").args(args).status().unwrap().success());
+
+    let (guard, mut mounted) = start();
+    for (file, target) in [("cwd", "/"), ("fd/1", "/dev/null"), ("fd/2", "/dev/null")] {
+        assert_eq!(fs::read_link(format!("/proc/{guard}/{file}")).unwrap(), Path::new(target), "{file}");
+    }
+    for signal in ["-INT", "-TERM", "-HUP"] {
+        kill(&[signal, &guard.to_string()]);
+    }
+    kill(&["-9", "--", &format!("-{}", mounted.child.id())]);
+    mounted.child.wait().unwrap();
+    assert!(soon(|| !is_mounted(&at)), "still mounted");
+    assert!(soon(|| has_ended(guard)), "the guard is still there");
+
+    // A server that ends well has nobody behind it.
+    let (guard, mut mounted) = start();
+    mounted.signal("-TERM");
+    assert_eq!(mounted.ends_within(Duration::from_secs(2)), Some(0));
+    assert!(!exists(guard));
+
+    // A guard that is killed is nobody's burden.
+    let (guard, mut mounted) = start();
+    kill(&["-9", &guard.to_string()]);
+    assert!(soon(|| !exists(guard)), "the guard is a zombie");
+    assert_eq!(fs::read(at.join("etc/motd")).unwrap(), b"hello\n");
+    mounted.signal("-TERM");
+    assert_eq!(mounted.ends_within(Duration::from_secs(2)), Some(0));
+}
+
+/// Whether a process has ended; whoever inherited it may be slow to notice.
+fn has_ended(pid: u32) -> bool {
+    !Path::new(&format!("/proc/{pid}/exe")).exists()
+}
+
+#[test]
+fn another_mount_at_the_same_place_is_left_alone() {
+    if !can_mount("another_mount_at_the_same_place_is_left_alone") {
+        return;
+    }
+    let here = Here::with_all_forms();
+    let mut mounted = Mounted::new(&here, "mount layer.esgz at");
+    let _above = Mounted::new(&here, "mount tree.tar at");
+    mounted.child.kill().unwrap();
+    mounted.child.wait().unwrap();
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(here.read("at/etc/motd"), b"hello\n");
+    // Numbers are given out again, so the one that is meant may be that of a mount which somebody answers for.
+    let device = fs::metadata(here.path("at")).unwrap().dev();
+    let device = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
+    here.ok(&format!("umount --once-closed {device} {}", here.path("at").display()));
+    assert_eq!(here.read("at/etc/motd"), b"hello\n");
+}
+
+#[test]
+fn connections_that_are_ended_from_outside_leave_no_mount() {
+    if !can_mount("connections_that_are_ended_from_outside_leave_no_mount") {
+        return;
+    }
+    let here = Here::with_all_forms();
+    let mut mounted = Mounted::new(&here, "mount layer.esgz at");
+    let minor = rustix::fs::minor(fs::metadata(here.path("at")).unwrap().dev());
+    let connections = here.path("connections");
+    fs::create_dir(&connections).unwrap();
+    let _cleared = Cleared(connections.clone());
+    assert!(Command::new("mount").args(["-t", "fusectl", "none"]).arg(&connections).status().unwrap().success());
+    fs::write(connections.join(format!("{minor}/abort")), "1").unwrap();
+    assert_eq!(mounted.ends_within(Duration::from_secs(2)), Some(0));
+    assert!(!is_mounted(&mounted.at));
+}
+
+#[test]
+fn a_signal_that_was_to_be_ignored_is() {
+    if !can_mount("a_signal_that_was_to_be_ignored_is") {
+        return;
+    }
+    let here = Here::with_all_forms();
+    fs::create_dir(here.path("at")).unwrap();
+    let mut command = Command::new("nohup");
+    command.arg(env!("CARGO_BIN_EXE_dunnage")).args(["mount", "layer.esgz", "at"]).current_dir(here.path(""));
+    let mut mounted = Mounted::by(command, here.path("at"));
+    mounted.signal("-HUP");
+    thread::sleep(Duration::from_millis(300));
+    assert!(mounted.child.try_wait().unwrap().is_none());
+    assert_eq!(here.read("at/etc/motd"), b"hello\n");
+    mounted.signal("-TERM");
+    assert_eq!(mounted.ends_within(Duration::from_secs(2)), Some(0));
+}
+
+#[test]
+fn who_still_uses_a_mount_after_a_second_is_told_of() {
+    if !can_mount("who_still_uses_a_mount_after_a_second_is_told_of") {
+        return;
+    }
+    let here = Here::with_all_forms();
+    let other = here.path("other");
+    fs::create_dir_all(&other).unwrap();
+    fs::create_dir_all(here.path("at")).unwrap();
+    let start = || {
+        let mut command = here.command("mount layer.esgz at");
+        command.stderr(Stdio::piped());
+        Mounted::by(command, here.path("at"))
+    };
+    let said = |mut mounted: Mounted| {
+        assert_eq!(mounted.ends_within(Duration::from_secs(2)), Some(0));
+        let mut said = String::new();
+        mounted.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        said
+    };
+    let note = "dunnage: still in use; ends with its last user, or with another signal\n";
+
+    // Mounted elsewhere too, so that here it is simply gone.
+    let mounted = start();
+    let cleared = Cleared(other.clone());
+    assert!(Command::new("mount").arg("--bind").args([&mounted.at, &other]).status().unwrap().success());
+    mounted.signal("-TERM");
+    thread::sleep(Duration::from_millis(1500));
+    assert!(!is_mounted(&mounted.at));
+    drop(cleared);
+    assert_eq!(said(mounted), note);
+
+    for (use_for, wanted) in [(1500, note), (200, "")] {
+        let mounted = start();
+        let file = File::open(here.path("at/big")).unwrap();
+        mounted.signal("-TERM");
+        thread::sleep(Duration::from_millis(use_for));
+        drop(file);
+        assert_eq!(said(mounted), wanted, "in use for {use_for} ms");
+    }
 }
 
 fn fetch(address: &str) -> std::io::Result<String> {

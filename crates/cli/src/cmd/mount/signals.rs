@@ -1,16 +1,17 @@
 //! What ends a mount: the first signal takes it off, the second ends everything.
 
 use std::{
-    process,
+    fs, process,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
-use dunnage_tree::fuse::{Mount, Unmounted};
+use dunnage_tree::fuse::Mount;
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::context::Context;
@@ -19,40 +20,62 @@ use crate::context::Context;
 pub(super) struct Signals(SigSet);
 
 impl Signals {
-    /// Makes them wait, in this thread and in all that it starts from now on.
+    /// Makes them wait, in this thread and in all that it starts from now on. One that was to be ignored when we were
+    /// started, as `nohup` has it, still is.
     pub(super) fn block() -> Result<Self> {
-        let set: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
+        let ignored = ignored();
+        let counts = |signal: &Signal| ignored & 1_u64.wrapping_shl(*signal as u32).wrapping_shr(1) == 0;
+        let set: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().filter(counts).collect();
         set.thread_block().context("cannot block signals")?;
         Ok(Self(set))
     }
 
     /// Takes them, in a thread of its own.
     pub(super) fn take_off(self, context: &Context, mount: &Arc<Mount>) -> Result<Forced> {
-        let (context, mount) = (context.clone(), Arc::clone(mount));
+        // Held by the main thread alone: whichever way that ends, the mount comes off.
+        let (context, mount) = (context.clone(), Arc::downgrade(mount));
         let forced = Forced::default();
         let tell = forced.clone();
         let take = move || {
             if self.0.wait().is_err() {
                 return;
             }
-            match mount.unmount() {
-                Ok(Unmounted::Gone | Unmounted::Already) => {}
-                Ok(Unmounted::Detached) => {
-                    context.note("still in use; ends with its last user, or with another signal")
-                }
-                Err(error) => context.note(&format!("{error}; another signal ends it all the same")),
+            match mount.upgrade().map(|mount| mount.unmount()) {
+                Some(Err(error)) => context.note(&format!("{error}; another signal ends it all the same")),
+                _ => tell_if_it_goes_on(&context),
             }
             if self.0.wait().is_ok() {
                 // Said first: once the answers have ended, so does the main thread.
                 tell.0.store(true, SeqCst);
                 // Who still waits for an answer gets an error, now or when our descriptor is closed.
-                mount.abort();
+                if let Some(mount) = mount.upgrade() {
+                    mount.abort();
+                }
                 process::exit(FORCED);
             }
         };
         thread::Builder::new().name("signals".to_owned()).spawn(take).context("cannot start a thread")?;
         Ok(forced)
     }
+}
+
+/// Says so if somebody uses the mount after it was taken off: who has a file open, or who has it mounted elsewhere too.
+fn tell_if_it_goes_on(context: &Context) {
+    let context = context.clone();
+    let tell = move || {
+        // With the last user the process ends, and this thread with it.
+        thread::sleep(SOON);
+        context.note("still in use; ends with its last user, or with another signal");
+    };
+    // Without a thread, nothing is lost but the note.
+    let _ = thread::Builder::new().name("note".to_owned()).spawn(tell);
+}
+
+/// Signals to be ignored, the lowest bit for signal 1.
+fn ignored() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// Whether a second signal has ended everything.
@@ -68,3 +91,5 @@ impl Forced {
 
 /// Cut off, which is an I/O error for whoever used it.
 const FORCED: i32 = 3;
+/// How long a mount that nobody uses may take to end.
+const SOON: Duration = Duration::from_secs(1);
