@@ -470,6 +470,48 @@ fn connections_that_are_ended_from_outside_leave_no_mount() {
 }
 
 #[test]
+fn a_mount_that_cannot_be_told_of_does_not_stay() {
+    if !can_mount("a_mount_that_cannot_be_told_of_does_not_stay") {
+        return;
+    }
+    let here = Here::with_all_forms();
+    let at = here.path("at");
+    fs::create_dir(&at).unwrap();
+    let _cleared = Cleared(at.clone());
+    for daemon in [false, true] {
+        let mut command = here.command("mount layer.esgz");
+        command.arg(&at).args(daemon.then_some("--daemon"));
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ran = Ran::from(command.stdout(full).stderr(Stdio::piped()).output().unwrap());
+        ran.failed(3, &["cannot write to standard output", "No space left on device"]);
+        assert!(!is_mounted(&at), "daemon: {daemon}");
+        assert!(soon(|| processes_about(&at).is_empty()), "daemon: {daemon}");
+    }
+    // That nobody listens is another matter.
+    let (closed, stdout) = std::io::pipe().unwrap();
+    drop(closed);
+    let ran = here.command("mount layer.esgz at --daemon").stdout(stdout).status().unwrap();
+    assert!(ran.success());
+    assert_eq!(here.read("at/etc/motd"), b"hello\n");
+    here.ok("umount at");
+}
+
+#[test]
+fn behind_two_dashes_a_daemon_takes_anything_for_a_path() {
+    if !can_mount("behind_two_dashes_a_daemon_takes_anything_for_a_path") {
+        return;
+    }
+    let here = Here::with_all_forms();
+    for at in ["at", "--daemon"] {
+        fs::create_dir(here.path(at)).unwrap();
+        let _cleared = Cleared(here.path(at));
+        here.ok(&format!("mount --daemon -- layer.esgz {at}"));
+        assert_eq!(here.read(&format!("{at}/etc/motd")), b"hello\n");
+        here.ok(&format!("umount -- {at}"));
+    }
+}
+
+#[test]
 fn a_signal_that_was_to_be_ignored_is() {
     if !can_mount("a_signal_that_was_to_be_ignored_is") {
         return;

@@ -4,22 +4,24 @@
 //! standard error and its exit code are those of the command.
 
 use std::{
+    ffi::OsString,
     fs::OpenOptions,
     io::{BufRead, BufReader, Write},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
+use rustix::process::{Pid, Signal};
 
 use crate::{exit::Exit, print::stdout_file};
 
 /// Starts the process in the background and waits until its mount answers.
 pub(super) fn start() -> Result<Exit> {
     let program = std::env::current_exe().context("cannot find this program")?;
-    let args = std::env::args_os().skip(1).filter(|arg| arg != "--daemon");
     let mut child = Command::new(program)
-        .args(args)
-        .arg("--is-daemon")
+        .args(in_background(std::env::args_os().skip(1).collect()))
         .stdout(Stdio::piped())
         .spawn()
         .context("cannot start a process in the background")?;
@@ -31,9 +33,38 @@ pub(super) fn start() -> Result<Exit> {
         let status = child.wait().context("the process in the background is gone")?;
         return Ok(Exit::of_process(status.code()));
     }
-    stdout_file()?.write_all(&line).context("cannot write to standard output")?;
+    let told = stdout_file().and_then(|mut stdout| super::told(stdout.write_all(&line)));
+    if told.is_err() {
+        end(&mut child);
+    }
+    told.context("cannot write to standard output")?;
     Ok(Exit::DONE)
 }
+
+/// The same arguments for the process in the background. Behind `--`, nothing is an option.
+fn in_background(mut args: Vec<OsString>) -> Vec<OsString> {
+    let options = args.iter_mut().take_while(|arg| *arg != "--");
+    if let Some(arg) = options.into_iter().find(|arg| *arg == "--daemon") {
+        *arg = "--is-daemon".into();
+    }
+    args
+}
+
+/// Ends a server that nobody was told of, and its mount with it.
+fn end(child: &mut Child) {
+    let _ = rustix::process::kill_process(Pid::from_child(child), Signal::TERM);
+    let start = Instant::now();
+    while matches!(child.try_wait(), Ok(None)) {
+        if start.elapsed() > PATIENCE {
+            // It may have been told to ignore that signal. Its guard takes the mount off.
+            let _ = child.kill();
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// How long a server may take to end.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Lets go of the terminal, the directory and whoever waits for us.
 pub(super) fn let_go() -> Result<()> {
