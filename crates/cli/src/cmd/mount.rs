@@ -5,14 +5,13 @@ mod guard;
 mod metrics;
 mod signals;
 
-use std::{fmt, io, mem, path::Path, sync::Arc, time::Duration};
+use std::{fmt, io, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use dunnage_tree::{
     OpaqueMark, Overlay, OverlayfsLayer, Tree,
     fuse::{self, Content, Devices, MountOptions, Passthrough, Report, SetId, Unmounted, Users},
 };
-use rustix::io::Errno;
 use serde::Serialize;
 
 use self::{guard::Guard, metrics::Listener, signals::Signals};
@@ -65,12 +64,10 @@ pub(super) fn run(context: &Context, args: &Mount) -> Result<Exit> {
         return Ok(Exit::IO);
     }
     ended?;
-    if !is_dead(mount.path()) {
-        // It is gone. What is there by now is another mount, which may have been given the same number: it stays.
-        mem::forget(mount);
-        if let Some(guard) = guard {
-            guard.dismiss();
-        }
+    // Answers can also be ended from outside, which leaves the mount in place.
+    mount.unmount()?;
+    if let Some(guard) = guard {
+        guard.dismiss();
     }
     Ok(Exit::DONE)
 }
@@ -81,11 +78,6 @@ fn told(result: io::Result<()>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
-}
-
-/// Whether a mount is there that nobody answers for: answers can be ended from outside and leave it in place.
-fn is_dead(path: &Path) -> bool {
-    matches!(rustix::fs::statfs(path), Err(Errno::NOTCONN | Errno::CONNABORTED))
 }
 
 pub(super) fn unmount(context: &Context, dir: &Path, once_closed: Option<&str>) -> Result<Exit> {

@@ -65,9 +65,11 @@ pub(super) fn unmount_device(path: &Path, device: Device) -> Result<Unmounted, E
     }
 }
 
-/// Whether the mount with this device number is the one at `path`.
-pub(super) fn is_at(path: &Path, device: Device) -> bool {
-    at(path).is_some_and(|found| found.device == device)
+/// Whether the mount with this device number is still at `path`, after our end of it was closed. The number alone may have been
+/// given to another mount by now, but for that one somebody answers.
+pub(super) fn is_left(path: &Path, device: Device) -> bool {
+    let is_dead = || matches!(rustix::fs::statfs(path), Err(Errno::NOTCONN | Errno::CONNABORTED));
+    at(path).is_some_and(|found| found.device == device) && is_dead()
 }
 
 fn take_off(path: &Path) -> Result<Unmounted, Error> {

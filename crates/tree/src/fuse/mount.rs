@@ -51,7 +51,7 @@ impl Served {
     }
 
     fn end(&self, outcome: io::Result<()>) {
-        let is_left = self.place.get().is_some_and(|(path, device)| attach::is_at(path, *device));
+        let is_left = self.place.get().is_some_and(|(path, device)| attach::is_left(path, *device));
         *self.state() = Some(Ended { outcome, is_left });
         self.ended.notify_all();
     }

@@ -14,6 +14,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use dunnage_tree::fuse::{self, Mount};
+use rustix::io::Errno;
 
 use super::signals::Signals;
 
@@ -79,10 +80,15 @@ pub(super) fn keep(dir: &Path, device: &str) -> Result<()> {
     io::stdin().read_to_end(&mut said).context("cannot wait for the server")?;
     // The number alone may have been given out again by now, to a mount that somebody answers for. With the server its
     // end of the connection is closed, so this one does not keep us waiting.
-    if said.is_empty() && device_at(dir).as_deref() == Some(device) && super::is_dead(dir) {
+    if said.is_empty() && device_at(dir).as_deref() == Some(device) && is_dead(dir) {
         fuse::unmount(dir)?;
     }
     Ok(())
+}
+
+/// Whether a mount is there that nobody answers for.
+fn is_dead(path: &Path) -> bool {
+    matches!(rustix::fs::statfs(path), Err(Errno::NOTCONN | Errno::CONNABORTED))
 }
 
 /// Device number of what is mounted at `path`, as `MAJOR:MINOR`. The mount itself is not asked: nobody may be there to answer.
