@@ -144,6 +144,12 @@ fn who_is_stopped_for_a_while_reads_on() {
     assert!(child.wait().unwrap().success());
 }
 
+/// Takes off a mount that only this test uses. Programs that other tests start at this moment have its files open too, from
+/// their fork to their exec, so it may count as busy.
+fn taken_off(mount: &Mount) {
+    assert_ne!(mount.unmount().unwrap(), Unmounted::Already);
+}
+
 #[test]
 fn a_mount_that_has_ended_leaves_others_alone() {
     if !can_mount("a_mount_that_has_ended_leaves_others_alone") {
@@ -152,7 +158,7 @@ fn a_mount_that_has_ended_leaves_others_alone() {
     let dir = tempfile::tempdir().unwrap();
     let tree: Arc<dyn dunnage_tree::Tree> = Arc::new(Archive::default().file("file", b"content").tree());
     let first = Mount::new(Arc::clone(&tree), dir.path(), &MountOptions::default()).unwrap();
-    assert_eq!(first.unmount().unwrap(), Unmounted::Gone);
+    taken_off(&first);
     first.wait().unwrap();
     // The kernel gives its number to the next one.
     let second = Mount::new(tree, dir.path(), &MountOptions::default()).unwrap();
@@ -161,7 +167,7 @@ fn a_mount_that_has_ended_leaves_others_alone() {
     first.wait().unwrap();
     drop(first);
     assert_eq!(fs::read(dir.path().join("file")).unwrap(), b"content");
-    assert_eq!(second.unmount().unwrap(), Unmounted::Gone);
+    taken_off(&second);
     second.wait().unwrap();
 }
 
@@ -175,7 +181,7 @@ fn two_hundred_rounds_leave_nothing_behind() {
     let round = || {
         let mount = Mount::new(Arc::clone(&tree), dir.path(), &MountOptions::default()).unwrap();
         assert_eq!(fs::read(dir.path().join("file")).unwrap(), b"content");
-        assert_eq!(mount.unmount().unwrap(), Unmounted::Gone);
+        taken_off(&mount);
         mount.wait().unwrap();
         assert_eq!(mount.unmount().unwrap(), Unmounted::Already);
     };
@@ -214,7 +220,7 @@ fn a_busy_mount_goes_out_of_sight_and_serves_to_the_end() {
     let second = Mount::new(Arc::new(other), mounted.root(), &MountOptions::default()).unwrap();
     assert_eq!(mounted.mount.unmount().unwrap(), Unmounted::Already);
     assert!(mounted.path("other").exists());
-    assert_eq!(second.unmount().unwrap(), Unmounted::Gone);
+    taken_off(&second);
     drop(file);
     mounted.mount.wait().unwrap();
 }
