@@ -4,6 +4,7 @@
 //! waits for one.
 
 use std::{
+    collections::VecDeque,
     fmt,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread,
@@ -27,8 +28,9 @@ pub(super) struct Workspaces {
 
 #[derive(Default)]
 struct State {
-    /// The one that was used last is lent first: its buffers are still in the caches of the processor.
-    idle: Vec<Workspace>,
+    /// The one that was not used for longest in front. They take turns, so that all of them have soon grown to the size
+    /// they need, and memory stays as it is from then on.
+    idle: VecDeque<Workspace>,
     lent: usize,
     /// Who waits for one. Telling nobody would still be a call to the kernel.
     waiting: usize,
@@ -70,7 +72,7 @@ impl Workspaces {
             state.waiting = state.waiting.saturating_sub(1);
         }
         state.lent = state.lent.saturating_add(1);
-        state.idle.pop()
+        state.idle.pop_front()
     }
 }
 

@@ -3,23 +3,26 @@
 //! Threads come and go with the reads that wait. A buffer for each would come and go with it, and take memory in as many
 //! places as there have been threads at once.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, PoisonError},
+};
 
 /// Buffers that nobody uses at the moment.
 #[derive(Debug, Default)]
-pub(super) struct Buffers(Mutex<Vec<Vec<u8>>>);
+pub(super) struct Buffers(Mutex<VecDeque<Vec<u8>>>);
 
 impl Buffers {
     /// A buffer of any length, until it is given [`back`](Self::give_back).
     pub(super) fn take(&self) -> Vec<u8> {
-        // The one that was used last: it is still in the caches of the processor.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+        // They take turns, so that all have soon grown to the size of the largest read.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front().unwrap_or_default()
     }
 
     pub(super) fn give_back(&self, buffer: Vec<u8>) {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < KEPT {
-            idle.push(buffer);
+            idle.push_back(buffer);
         }
     }
 }
