@@ -37,10 +37,10 @@ struct State {
 }
 
 impl Workspaces {
-    /// As many as keep all cores busy while some wait for the source.
+    /// As many as keep all cores busy.
     pub(super) fn new() -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        Self::of(cores.saturating_mul(2).max(4))
+        Self::of(cores.max(2))
     }
 
     fn of(most: usize) -> Self {
