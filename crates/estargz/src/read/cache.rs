@@ -1,4 +1,7 @@
 //! Verified chunks, kept because small reads come in rows, and unpacked once however many ask for one at the same time.
+//!
+//! A chunk of which as many bytes were read as it has goes at once: as a rule it was read from front to back, and who read it
+//! has it. Else no more is lost than unpacking it a second time for as many bytes again.
 
 use std::{
     collections::BTreeMap,
@@ -37,7 +40,7 @@ pub(super) struct ChunkCache {
 
 #[derive(Default)]
 struct Kept {
-    chunks: HashMap<Key, (u64, Arc<Chunk>)>,
+    chunks: HashMap<Key, Row>,
     /// The same by when they were used last.
     by_use: BTreeMap<u64, Key>,
     uses: u64,
@@ -45,6 +48,14 @@ struct Kept {
     bytes: usize,
     /// Chunks that somebody unpacks at the moment.
     busy: HashSet<Key>,
+}
+
+struct Row {
+    chunk: Arc<Chunk>,
+    /// When it was used last.
+    used: u64,
+    /// Bytes that were read of it.
+    read: usize,
 }
 
 impl ChunkCache {
@@ -58,17 +69,22 @@ impl ChunkCache {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The chunk, if it is there already.
-    pub(super) fn get(&self, key: Key) -> Option<Arc<Chunk>> {
-        self.kept().get(key)
+    /// The chunk, if it is there already, to read so many bytes of it.
+    pub(super) fn get(&self, key: Key, read: usize) -> Option<Arc<Chunk>> {
+        self.kept().get(key, read)
     }
 
     /// The chunk; if it is not there, what `make` gives to [`keep`](Self::keep). If somebody else is about to do that, waits
     /// for it instead; if that fails, it is this caller's turn to fail.
-    pub(super) fn get_or<E>(&self, key: Key, make: impl FnOnce() -> Result<Arc<Chunk>, E>) -> Result<Arc<Chunk>, E> {
+    pub(super) fn get_or<E>(
+        &self,
+        key: Key,
+        read: usize,
+        make: impl FnOnce() -> Result<Arc<Chunk>, E>,
+    ) -> Result<Arc<Chunk>, E> {
         let mut kept = self.kept();
         loop {
-            if let Some(chunk) = kept.get(key) {
+            if let Some(chunk) = kept.get(key, read) {
                 return Ok(chunk);
             }
             if kept.busy.insert(key) {
@@ -81,11 +97,11 @@ impl ChunkCache {
         make()
     }
 
-    /// Keeps a copy of `content`, in the memory of chunks that were not used for longer.
-    pub(super) fn keep(&self, key: Key, content: &[u8]) -> Arc<Chunk> {
+    /// Keeps a copy of `content`, of which so many bytes are read, in the memory of chunks that were not used for longer.
+    pub(super) fn keep(&self, key: Key, content: &[u8], read: usize) -> Arc<Chunk> {
         self.kept().make_room(Pages::size_for(content.len()), self.capacity);
         let chunk = Arc::new(self.pages.chunk(content));
-        self.kept().put(key, &chunk);
+        self.kept().put(key, &chunk, read);
         chunk
     }
 }
@@ -104,14 +120,20 @@ impl Drop for Turn<'_> {
 }
 
 impl Kept {
-    fn get(&mut self, key: Key) -> Option<Arc<Chunk>> {
+    fn get(&mut self, key: Key, read: usize) -> Option<Arc<Chunk>> {
         self.uses = self.uses.saturating_add(1);
         let now = self.uses;
-        let (used, chunk) = self.chunks.get_mut(&key)?;
-        self.by_use.remove(used);
+        let row = self.chunks.get_mut(&key)?;
+        self.by_use.remove(&row.used);
+        row.read = row.read.saturating_add(read);
+        if row.read >= row.chunk.len() {
+            let chunk = self.chunks.remove(&key)?.chunk;
+            self.bytes = self.bytes.saturating_sub(chunk.memory());
+            return Some(chunk);
+        }
+        row.used = now;
         self.by_use.insert(now, key);
-        *used = now;
-        Some(Arc::clone(chunk))
+        Some(Arc::clone(&row.chunk))
     }
 
     /// Lets go of chunks until there is room for `need` bytes, and counts these as taken.
@@ -120,17 +142,18 @@ impl Kept {
         while self.bytes > capacity
             && let Some((_, oldest)) = self.by_use.pop_first()
         {
-            if let Some((_, old)) = self.chunks.remove(&oldest) {
-                self.bytes = self.bytes.saturating_sub(old.memory());
+            if let Some(old) = self.chunks.remove(&oldest) {
+                self.bytes = self.bytes.saturating_sub(old.chunk.memory());
             }
         }
     }
 
-    fn put(&mut self, key: Key, chunk: &Arc<Chunk>) {
+    fn put(&mut self, key: Key, chunk: &Arc<Chunk>, read: usize) {
         self.uses = self.uses.saturating_add(1);
-        if let Some((used, old)) = self.chunks.insert(key, (self.uses, Arc::clone(chunk))) {
-            self.by_use.remove(&used);
-            self.bytes = self.bytes.saturating_sub(old.memory());
+        let row = Row { chunk: Arc::clone(chunk), used: self.uses, read };
+        if let Some(old) = self.chunks.insert(key, row) {
+            self.by_use.remove(&old.used);
+            self.bytes = self.bytes.saturating_sub(old.chunk.memory());
         }
         self.by_use.insert(self.uses, key);
     }
@@ -160,8 +183,8 @@ mod tests {
     fn what_was_not_used_for_longest_goes_first() {
         let page = Pages::size_for(1);
         let cache = ChunkCache::new(5 * page as u64);
-        let put = |at: u64, pages: usize| drop(cache.keep(key(at), &vec![7; pages * page]));
-        let has = |at: u64| cache.get(key(at)).is_some();
+        let put = |at: u64, pages: usize| drop(cache.keep(key(at), &vec![7; pages * page], 1));
+        let has = |at: u64| cache.get(key(at), 1).is_some();
         put(1, 2);
         put(2, 2);
         assert!(has(1));
@@ -174,10 +197,27 @@ mod tests {
         drop(kept);
         // The same chunk twice counts once; small ones take a page each.
         for _ in 0..2 {
-            cache.keep(key(5), &[1]);
+            cache.keep(key(5), &[1, 2, 3], 1);
         }
         put(6, 1);
         assert_eq!(([5, 6].map(has), cache.kept().bytes), ([true; 2], 2 * page));
+    }
+
+    #[test]
+    fn what_was_read_once_from_front_to_back_goes_at_once() {
+        let cache = ChunkCache::new(0);
+        let left = || {
+            let kept = cache.kept();
+            (kept.chunks.len(), kept.by_use.len(), kept.bytes)
+        };
+        cache.keep(key(1), &[7; 100], 40);
+        for (read, is_there, expected) in
+            [(40, true, (1, 1, Pages::size_for(100))), (20, true, (0, 0, 0)), (20, false, (0, 0, 0))]
+        {
+            let chunk = cache.get(key(1), read);
+            assert_eq!((chunk.is_some(), left()), (is_there, expected), "{read}");
+            assert!(chunk.is_none_or(|chunk| chunk.copy_to(80, &mut [0; 20])));
+        }
     }
 
     #[test]
@@ -189,9 +229,9 @@ mod tests {
                     let make = || {
                         made.fetch_add(1, Ordering::Relaxed);
                         thread::sleep(Duration::from_millis(30));
-                        Ok::<_, ()>(cache.keep(key(5), &[7; 10]))
+                        Ok::<_, ()>(cache.keep(key(5), &[7; 100], 10))
                     };
-                    assert!(cache.get_or(key(5), make).unwrap().copy_to(0, &mut [0; 10]));
+                    assert!(cache.get_or(key(5), 10, make).unwrap().copy_to(0, &mut [0; 10]));
                 });
             }
         });
@@ -208,7 +248,7 @@ mod tests {
                         made.fetch_add(1, Ordering::Relaxed);
                         Err("damaged")
                     };
-                    assert_eq!(cache.get_or(key(5), make).unwrap_err(), "damaged");
+                    assert_eq!(cache.get_or(key(5), 10, make).unwrap_err(), "damaged");
                 });
             }
         });

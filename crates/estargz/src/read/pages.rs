@@ -57,6 +57,10 @@ pub(super) struct Chunk {
 }
 
 impl Chunk {
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
     /// Bytes of memory it takes.
     pub(super) const fn memory(&self) -> usize {
         Pages::size_for(self.len)

@@ -111,10 +111,10 @@ impl<R: ReadAt + Sync> Reader<R> {
         let key = Key { offset, inner, size, digest };
         // A read of the whole chunk is not followed by another one of it.
         if (to.len() as u64) < chunk.size {
-            let make = || self.with_chunk(row, chunk, |content| self.cache.keep(key, content));
-            return self.copied(row, chunk, self.cache.get_or(key, make)?.copy_to(skip, to));
+            let make = || self.with_chunk(row, chunk, |content| self.cache.keep(key, content, to.len()));
+            return self.copied(row, chunk, self.cache.get_or(key, to.len(), make)?.copy_to(skip, to));
         }
-        if let Some(content) = self.cache.get(key) {
+        if let Some(content) = self.cache.get(key, to.len()) {
             return self.copied(row, chunk, content.copy_to(skip, to));
         }
         let is_copied = self.with_chunk(row, chunk, |content| {
