@@ -8,7 +8,7 @@ use std::{fmt, sync::Arc, time::Duration};
 pub struct MountOptions {
     /// What stands in the first column of the mount table. Default `dunnage`.
     pub name: String,
-    /// Threads that answer requests; 0, the default, for two more than the machine has cores.
+    /// Threads that answer requests; 0, the default, for four times as many as the machine has cores, from 8 to 32.
     pub threads: usize,
     /// Who may look. Default: the mounting user alone.
     pub users: Users,
@@ -59,7 +59,7 @@ impl MountOptions {
 
     pub(super) fn threads(&self) -> usize {
         match self.threads {
-            0 => std::thread::available_parallelism().map_or(4, |cores| cores.get().saturating_add(2)).min(32),
+            0 => std::thread::available_parallelism().map_or(8, |cores| cores.get().saturating_mul(4)).clamp(8, 32),
             threads => threads.min(256),
         }
     }

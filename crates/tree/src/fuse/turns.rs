@@ -4,13 +4,14 @@
 //! core that sleeps, and the request takes three times as long as with a single thread (`docs/decisions`, "FUSE: one
 //! listener more than needed"). With one thread, two readers wait for each other. So a thread that found its request waiting calls
 //! another one back, and a thread that again and again had to wait for its request, while another one listens as well,
-//! stays away for a while. It comes back by itself soon, so that nobody depends on being called.
+//! stays away for a while. Where answers take long, the last one that listens calls another one before it begins; and
+//! who stays away comes back by itself soon, so that nobody depends on being called.
 
 use std::{
     cell::Cell,
     sync::{
         Condvar, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -21,13 +22,27 @@ pub(super) struct Turns {
     /// Threads that wait for a request in the kernel, or are on their way there.
     listening: AtomicUsize,
     away: AtomicUsize,
+    /// For how long at most.
+    most: Duration,
+    /// Whether the last answer took long: then the next one may, too.
+    slow: AtomicBool,
     called: Mutex<()>,
     call: Condvar,
 }
 
+/// What a thread remembers of its own requests.
+#[derive(Clone, Copy)]
+struct Own {
+    /// When the one it works on came, or the last one.
+    begun: Option<Instant>,
+    /// When it answered last.
+    ended: Option<Instant>,
+    /// How many times in a row it then waited.
+    waited: u32,
+}
+
 thread_local! {
-    /// When this thread answered last, and how many times in a row it then waited.
-    static LAST: Cell<(Option<Instant>, u32)> = const { Cell::new((None, 0)) };
+    static OWN: Cell<Own> = const { Cell::new(Own { begun: None, ended: None, waited: 0 }) };
 }
 
 impl Turns {
@@ -35,6 +50,8 @@ impl Turns {
         Self {
             listening: AtomicUsize::new(threads),
             away: AtomicUsize::new(0),
+            most: AWAY,
+            slow: AtomicBool::new(false),
             called: Mutex::new(()),
             call: Condvar::new(),
         }
@@ -42,27 +59,37 @@ impl Turns {
 
     /// A request has come.
     pub(super) fn begin(&self, now: Instant) {
-        self.listening.fetch_sub(1, Relaxed);
-        let (last, waited) = LAST.get();
-        let found_waiting = last.is_some_and(|last| now.saturating_duration_since(last) < AT_ONCE);
-        LAST.set((last, if found_waiting { 0 } else { waited.saturating_add(1) }));
-        if found_waiting && self.away.load(Relaxed) > 0 {
+        let others = self.listening.fetch_sub(1, Relaxed).saturating_sub(1);
+        let own = OWN.get();
+        let found_waiting = own.ended.is_some_and(|ended| now.saturating_duration_since(ended) < AT_ONCE);
+        let waited = if found_waiting { 0 } else { own.waited.saturating_add(1) };
+        OWN.set(Own { begun: Some(now), waited, ..own });
+        let is_needed = found_waiting || (others == 0 && self.slow.load(Relaxed));
+        if is_needed && self.away.load(Relaxed) > 0 {
             self.call.notify_one();
         }
     }
 
     /// It is answered.
     pub(super) fn end(&self) {
-        let (_, mut waited) = LAST.get();
-        if waited > OFTEN && self.listening.load(Relaxed) > 0 {
-            waited = 0;
+        let mut own = OWN.get();
+        let now = Instant::now();
+        let is_slow = own.begun.is_some_and(|begun| now.saturating_duration_since(begun) > LONG);
+        // Who reads it is not written to without need.
+        if self.slow.load(Relaxed) != is_slow {
+            self.slow.store(is_slow, Relaxed);
+        }
+        own.ended = Some(now);
+        if own.waited > OFTEN && self.listening.load(Relaxed) > 0 {
+            own.waited = 0;
             self.away.fetch_add(1, Relaxed);
             let called = self.called.lock().unwrap_or_else(PoisonError::into_inner);
-            drop(self.call.wait_timeout(called, AWAY));
+            drop(self.call.wait_timeout(called, self.most));
             self.away.fetch_sub(1, Relaxed);
+            own.ended = Some(Instant::now());
         }
         self.listening.fetch_add(1, Relaxed);
-        LAST.set((Some(Instant::now()), waited));
+        OWN.set(own);
     }
 }
 
@@ -72,3 +99,66 @@ const AT_ONCE: Duration = Duration::from_micros(4);
 const OFTEN: u32 = 8;
 /// For how long, unless it is called.
 const AWAY: Duration = Duration::from_millis(100);
+/// An answer that took longer took long. Chunks of a megabyte take more, names and small files a tenth.
+const LONG: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, thread};
+
+    use super::*;
+
+    /// Two threads that listen, of which the one that waited for all its requests has gone away for an hour.
+    fn one_away() -> Arc<Turns> {
+        let turns = Arc::new(Turns { most: Duration::from_secs(3600), ..Turns::new(2) });
+        let other = Arc::clone(&turns);
+        thread::spawn(move || {
+            for _ in 0..=OFTEN {
+                thread::sleep(AT_ONCE * 2);
+                other.begin(Instant::now());
+                other.end();
+            }
+        });
+        let start = Instant::now();
+        while turns.away.load(Relaxed) == 0 {
+            assert!(start.elapsed() < Duration::from_secs(10), "nobody went away");
+            thread::yield_now();
+        }
+        turns
+    }
+
+    /// A request that took so long.
+    fn answer(turns: &Turns, took: Duration) {
+        turns.begin(Instant::now());
+        thread::sleep(took);
+        turns.end();
+        thread::sleep(AT_ONCE * 2);
+    }
+
+    #[test]
+    fn who_answers_slowly_calls_another_one_first() {
+        let turns = one_away();
+        answer(&turns, LONG * 2);
+        assert_eq!(turns.away.load(Relaxed), 1);
+        // The first to know that it takes long is the one after it. A call that nobody waits for yet is not heard.
+        let called = (1..OFTEN).any(|_| {
+            thread::sleep(AT_ONCE * 2);
+            turns.begin(Instant::now());
+            thread::sleep(LONG * 2);
+            let is_back = turns.away.load(Relaxed) == 0;
+            turns.end();
+            is_back
+        });
+        assert!(called);
+        assert_eq!(turns.listening.load(Relaxed), 2);
+    }
+
+    #[test]
+    fn who_answers_at_once_calls_nobody() {
+        let turns = one_away();
+        for _ in 0..OFTEN {
+            answer(&turns, Duration::ZERO);
+        }
+        assert_eq!(turns.away.load(Relaxed), 1);
+    }
+}
