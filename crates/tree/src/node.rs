@@ -188,6 +188,19 @@ pub trait Tree: fmt::Debug + Send + Sync {
         let _ = node;
         Ok(None)
     }
+
+    /// Where the piece of the file `node` ends that is unpacked as a whole to read the byte at `at`; `Ok(None)` behind the end, and
+    /// where bytes can be read singly, which is the default. Answers at once, from memory.
+    ///
+    /// A tree that says so keeps what it has unpacked for a while, so that reading one byte of a piece readies all of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongKind`] if `node` is not a file.
+    fn piece_end(&self, node: NodeId, at: u64) -> Result<Option<u64>, Error> {
+        let _ = (node, at);
+        Ok(None)
+    }
 }
 
 macro_rules! forward {
@@ -236,6 +249,10 @@ macro_rules! forward {
 
             fn host_file(&self, node: NodeId) -> Result<Option<OwnedFd>, Error> {
                 (**self).host_file(node)
+            }
+
+            fn piece_end(&self, node: NodeId, at: u64) -> Result<Option<u64>, Error> {
+                (**self).piece_end(node, at)
             }
         }
     )*};

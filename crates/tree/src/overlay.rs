@@ -251,6 +251,13 @@ impl Tree for Overlay {
             None => Err(Error::WrongKind { expected: Kind::File, got: Kind::Directory }),
         }
     }
+
+    fn piece_end(&self, node: NodeId, at: u64) -> Result<Option<u64>, Error> {
+        match self.origin(node)? {
+            Some((tree, origin)) => tree.piece_end(origin, at),
+            None => Err(Error::WrongKind { expected: Kind::File, got: Kind::Directory }),
+        }
+    }
 }
 
 impl fmt::Debug for Overlay {

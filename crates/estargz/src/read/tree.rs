@@ -112,4 +112,9 @@ impl<R: ReadAt + Send + Sync> Tree for Reader<R> {
         let (row, _) = self.by_id_as(node, NodeKind::File)?;
         self.read_row(row, at, buf).map_err(Error::from)
     }
+
+    fn piece_end(&self, node: NodeId, at: u64) -> Result<Option<u64>, Error> {
+        let (_, file) = self.by_id_as(node, NodeKind::File)?;
+        Ok(self.index.location_at(file, at).map(|chunk| chunk.at.saturating_add(chunk.size)))
+    }
 }

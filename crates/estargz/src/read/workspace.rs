@@ -37,10 +37,10 @@ struct State {
 }
 
 impl Workspaces {
-    /// As many as keep all cores busy.
+    /// As many as keep all cores busy with large chunks, and one for what is small meanwhile.
     pub(super) fn new() -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        Self::of(cores.max(2))
+        Self::of(cores.saturating_add(1))
     }
 
     fn of(most: usize) -> Self {

@@ -115,6 +115,7 @@ impl Filesystem for Requests {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        self.unpack_ahead(ino, offset, size);
         let work = move |server: &Server, _: &Slot| {
             let mut buffer = server.buffers.take();
             let read = server.read(ino, offset, size, &mut buffer)?;

@@ -61,6 +61,7 @@ pub struct Metrics {
     timed_out: AtomicU64,
     in_flight: AtomicU64,
     passed_through: AtomicU64,
+    unpacked_ahead: AtomicU64,
 }
 
 #[derive(Default)]
@@ -114,6 +115,12 @@ impl Metrics {
         self.passed_through.load(Relaxed)
     }
 
+    /// Pieces of files that were unpacked before anybody asked for them.
+    #[must_use]
+    pub fn unpacked_ahead(&self) -> u64 {
+        self.unpacked_ahead.load(Relaxed)
+    }
+
     pub(super) fn begin(&self) {
         self.in_flight.fetch_add(1, Relaxed);
     }
@@ -156,6 +163,10 @@ impl Metrics {
     pub(super) fn pass_through(&self) {
         self.passed_through.fetch_add(1, Relaxed);
     }
+
+    pub(super) fn unpack_ahead(&self) {
+        self.unpacked_ahead.fetch_add(1, Relaxed);
+    }
 }
 
 impl Counts {
@@ -181,6 +192,12 @@ impl fmt::Display for Metrics {
             ("interrupted_total", "counter", "Requests given up, their caller being interrupted", &self.interrupted),
             ("timed_out_total", "counter", "Requests given up, having taken longer than any may", &self.timed_out),
             ("passthrough_total", "counter", "Files given to the kernel to read itself", &self.passed_through),
+            (
+                "unpacked_ahead_total",
+                "counter",
+                "Pieces of files unpacked before they were asked for",
+                &self.unpacked_ahead,
+            ),
             ("in_flight", "gauge", "Requests being answered", &self.in_flight),
         ] {
             head(f, name, kind, help)?;

@@ -9,6 +9,7 @@
 //! | `server`      | what the answers are, from the tree                                    |
 //! | `convert`     | numbers, attributes and errors as the kernel wants them                |
 //! | `slot`        | requests in progress; gives up those whose caller was interrupted      |
+//! | `ahead`       | content that is unpacked before anybody asks for it                    |
 //! | `overflow`    | threads for reads that would take the last one that listens            |
 //! | `turns`       | how many threads listen                                                |
 //! | `passthrough` | open files that the kernel reads without us                            |
@@ -20,6 +21,7 @@
 //! comes through is answered with `EROFS`. A panic in a tree is an `EIO` for the one who asked, and a number in
 //! [`Metrics`]; the mount goes on.
 
+mod ahead;
 mod attach;
 mod buffers;
 mod convert;

@@ -151,7 +151,7 @@ fn start(
     config.n_threads = Some(options.threads());
     config.clone_fd = attach::can_have_more_descriptors();
     // Who may ask has been settled with the kernel.
-    let overflow = Arc::clone(&server.overflow);
+    let (overflow, ahead) = (Arc::clone(&server.overflow), Arc::clone(&server.ahead));
     let session = Session::from_fd(Requests(Arc::new(server)), descriptor, SessionACL::All, config)?;
     let (watching, counting, deadline) = (Arc::clone(slots), Arc::clone(metrics), options.deadline);
     let watch = move || watching.watch(&counting, deadline);
@@ -160,6 +160,7 @@ fn start(
     let serve = move || {
         let ended = catch_unwind(AssertUnwindSafe(|| session.run()));
         in_progress.end();
+        ahead.end();
         overflow.end();
         // It has nothing to panic about.
         let _ = watcher.join();

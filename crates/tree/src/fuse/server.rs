@@ -14,6 +14,7 @@ use fuser::{AccessFlags, Errno, FileAttr, INodeNo, Request};
 
 use super::{
     MountOptions,
+    ahead::Ahead,
     buffers::Buffers,
     convert::{Numbers, attributes, errno, nameless},
     metrics::{Metrics, Op},
@@ -42,6 +43,7 @@ pub(super) struct Server {
     listeners: usize,
     working: AtomicUsize,
     pub(super) overflow: Arc<Overflow>,
+    pub(super) ahead: Arc<Ahead>,
     turns: Turns,
     pub(super) buffers: Buffers,
 }
@@ -70,6 +72,7 @@ impl Server {
             listeners: options.threads(),
             working: AtomicUsize::new(0),
             overflow: Arc::default(),
+            ahead: Arc::new(Ahead::new()),
             turns: Turns::new(options.threads()),
             buffers: Buffers::default(),
         }
@@ -189,6 +192,23 @@ impl Server {
 
     pub(super) fn read_link(&self, ino: INodeNo) -> Result<Vec<u8>, Errno> {
         Ok(self.ask(self.tree.read_link(self.numbers.node(ino)))?.into_owned())
+    }
+
+    /// Before a read: has the content behind it unpacked, if somebody reads the file from front to back.
+    pub(super) fn unpack_ahead(self: &Arc<Self>, ino: INodeNo, at: u64, len: u32) {
+        let node = self.numbers.node(ino);
+        // Who reads past an error is told of it then.
+        let piece_end = |at| self.tree.piece_end(node, at).ok().flatten();
+        if !self.ahead.note(node, at, u64::from(len), piece_end) {
+            return;
+        }
+        let own = Arc::clone(self);
+        self.overflow.run(Box::new(move || {
+            while let Some((node, at)) = own.ahead.next() {
+                let _ = own.guard(|| own.ask(own.tree.read_at(node, at, &mut [0])));
+                own.metrics.unpack_ahead();
+            }
+        }));
     }
 
     /// Reads into the start of `buffer`, at most `len` bytes.

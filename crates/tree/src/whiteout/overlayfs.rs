@@ -234,6 +234,10 @@ impl Tree for OverlayfsLayer {
     fn host_file(&self, node: NodeId) -> Result<Option<OwnedFd>, Error> {
         if marker(node).is_some() { Err(not_a(Kind::File)) } else { self.tree.host_file(node) }
     }
+
+    fn piece_end(&self, node: NodeId, at: u64) -> Result<Option<u64>, Error> {
+        if marker(node).is_some() { Err(not_a(Kind::File)) } else { self.tree.piece_end(node, at) }
+    }
 }
 
 impl fmt::Debug for OverlayfsLayer {

@@ -133,6 +133,53 @@ impl Tree for Made {
     }
 }
 
+/// The same files, which are unpacked in pieces; where each read of a single byte was.
+#[derive(Debug)]
+pub(crate) struct Pieces {
+    pub(crate) made: Made,
+    pub(crate) piece: u64,
+    pub(crate) single: Mutex<Vec<u64>>,
+}
+
+impl Tree for Pieces {
+    fn root(&self) -> NodeId {
+        self.made.root()
+    }
+
+    fn attr(&self, node: NodeId) -> Result<Attr, Error> {
+        self.made.attr(node)
+    }
+
+    fn lookup(&self, dir: NodeId, name: &[u8]) -> Result<Option<NodeId>, Error> {
+        self.made.lookup(dir, name)
+    }
+
+    fn read_dir(&self, dir: NodeId, from: u64, visit: DirVisitor<'_>) -> Result<(), Error> {
+        self.made.read_dir(dir, from, visit)
+    }
+
+    fn read_link(&self, node: NodeId) -> Result<Cow<'_, [u8]>, Error> {
+        self.made.read_link(node)
+    }
+
+    fn xattrs(&self, node: NodeId, visit: XattrVisitor<'_>) -> Result<(), Error> {
+        self.made.xattrs(node, visit)
+    }
+
+    fn read_at(&self, node: NodeId, at: u64, buf: &mut [u8]) -> Result<usize, Error> {
+        if buf.len() == 1 {
+            self.single.lock().unwrap().push(at);
+            // Nobody but who asked for it is told.
+            assert_ne!(at, 3 * self.piece, "this piece panics");
+        }
+        self.made.read_at(node, at, buf)
+    }
+
+    fn piece_end(&self, _: NodeId, at: u64) -> Result<Option<u64>, Error> {
+        Ok((at < self.made.size).then(|| ((at / self.piece + 1) * self.piece).min(self.made.size)))
+    }
+}
+
 /// The same files, but what is asked of the tree before any is read does not come back while the gate is shut: looking up
 /// `000003`, opening `000004`, listing.
 #[derive(Debug)]

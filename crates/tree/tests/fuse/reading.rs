@@ -9,7 +9,7 @@ use std::{
         ffi::{OsStrExt, OsStringExt},
         fs::{FileExt, MetadataExt},
     },
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -21,7 +21,7 @@ use dunnage_tree::{
 use rustix::io::Errno;
 
 use crate::{
-    made::{Made, Reads},
+    made::{Made, Pieces, Reads},
     support::{Archive, is_root, mount, pattern, skip},
 };
 
@@ -288,4 +288,38 @@ fn everybody_may_look_but_no_further_than_the_permissions_say() {
         assert_eq!(as_nobody(mounted.path("open")), open, "{options:?}");
         assert!(!as_nobody(mounted.path("closed")), "{options:?}");
     }
+}
+
+#[test]
+fn pieces_are_unpacked_ahead_of_who_reads_from_front_to_back() {
+    const PIECE: u64 = 2 << 20;
+    let made = Made { files: 2, size: 10 * PIECE + 5, reads: Reads::Zeros };
+    let tree = Arc::new(Pieces { made, piece: PIECE, single: Mutex::default() });
+    let options = MountOptions::default();
+    let test = "pieces_are_unpacked_ahead_of_who_reads_from_front_to_back";
+    let Some(mounted) = mount(test, Arc::clone(&tree) as Arc<dyn Tree>, &options) else { return };
+    let single = || std::mem::take(&mut *tree.single.lock().unwrap());
+    // Here and there: none.
+    let file = File::open(mounted.path("000000")).unwrap();
+    for at in [7, 3, 9, 0, 5] {
+        file.read_exact_at(&mut [0; 4096], at * PIECE + 12_345).unwrap();
+    }
+    assert_eq!(single(), []);
+    // From front to back: each once, a panic among them, and what is read is right.
+    let mut file = File::open(mounted.path("000001")).unwrap();
+    let mut content = Vec::new();
+    assert_eq!(file.read_to_end(&mut content).unwrap() as u64, 10 * PIECE + 5);
+    assert!(content.iter().all(|&byte| byte == 0));
+    let start = Instant::now();
+    let metrics = mounted.mount.metrics();
+    while metrics.unpacked_ahead() < tree.single.lock().unwrap().len() as u64 && start.elapsed().as_secs() < 10 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let mut pieces = single();
+    assert_eq!(metrics.unpacked_ahead(), pieces.len() as u64);
+    assert_eq!(metrics.panics(), u64::from(pieces.contains(&(3 * PIECE))));
+    pieces.sort_unstable();
+    assert!(pieces.len() > 5, "{pieces:?}");
+    assert!(pieces.iter().all(|at| at % PIECE == 0), "{pieces:?}");
+    assert!(pieces.is_sorted_by(|a, b| a < b), "{pieces:?}");
 }
