@@ -19,7 +19,10 @@ use dunnage_estargz::{
     Toc, TocPlace, TocType, WriteOptions, Writer, ZstdCompressor, ZstdDecompressor, ZstdLevel, gzip_footer,
     open_footer, unpack_with,
 };
-use dunnage_tree::tar::{self, EntryType, Header};
+use dunnage_tree::{
+    Tree,
+    tar::{self, EntryType, Header},
+};
 
 #[test]
 fn constants_are_those_of_the_formats() {
@@ -189,6 +192,12 @@ fn entries_and_verifiers() {
     assert!(matches!(verifiers.verifier("d", 0), Err(Error::NotFound { .. })));
     assert!(matches!(reader.open_file("d"), Err(Error::NotRegular { .. })));
     assert!(matches!(reader.open_file("no"), Err(Error::NotFound { .. })));
+    let tree: &dyn Tree = &reader;
+    let dir = tree.lookup(tree.root(), b"d").unwrap().unwrap();
+    let file = tree.lookup(dir, b"a").unwrap().unwrap();
+    let ends = [0, 3, 4, 5, u64::MAX].map(|at| tree.piece_end(file, at).unwrap());
+    assert_eq!(ends, [Some(4), Some(4), Some(5), None, None]);
+    assert!(tree.piece_end(dir, 0).is_err());
     let opened = reader.open_file("l").unwrap();
     let mut content = [0; 3];
     opened.read_exact_at(Offset::new(2), &mut content).unwrap();

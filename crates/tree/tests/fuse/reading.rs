@@ -14,7 +14,7 @@ use std::{
 };
 
 use dunnage_tree::{
-    CompareMtime, CompareOptions, DirTree, Mtime, Tree, compare_with,
+    CompareMtime, CompareOptions, DirTree, Mtime, OpaqueMark, Overlay, OverlayfsLayer, Tree, compare_with,
     fuse::MountOptions,
     tar::{self, EntryType},
 };
@@ -298,6 +298,15 @@ fn pieces_are_unpacked_ahead_of_who_reads_from_front_to_back() {
     let options = MountOptions::default();
     let test = "pieces_are_unpacked_ahead_of_who_reads_from_front_to_back";
     let Some(mounted) = mount(test, Arc::clone(&tree) as Arc<dyn Tree>, &options) else { return };
+    // Trees over it say the same.
+    let overlay = Overlay::new(vec![Arc::clone(&tree) as _]);
+    let shown = OverlayfsLayer::new(Arc::clone(&tree) as _, OpaqueMark::Both);
+    for over in [&overlay as &dyn Tree, &shown, &Arc::clone(&tree)] {
+        let file = over.lookup(over.root(), b"000001").unwrap().unwrap();
+        let ends = [0, PIECE, 10 * PIECE + 4, 10 * PIECE + 5].map(|at| over.piece_end(file, at).unwrap());
+        assert_eq!(ends, [Some(PIECE), Some(2 * PIECE), Some(10 * PIECE + 5), None], "{over:?}");
+        assert_eq!(tree.piece_end(file, 0).unwrap(), Some(PIECE));
+    }
     let single = || std::mem::take(&mut *tree.single.lock().unwrap());
     // Here and there: none.
     let file = File::open(mounted.path("000000")).unwrap();
