@@ -69,9 +69,16 @@ impl ChunkCache {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The chunk, if it is there already, to read so many bytes of it.
+    /// The chunk, if it is there already or somebody is about to keep it, to read so many bytes of it.
     pub(super) fn get(&self, key: Key, read: usize) -> Option<Arc<Chunk>> {
-        self.kept().get(key, read)
+        let mut kept = self.kept();
+        loop {
+            let chunk = kept.get(key, read);
+            if chunk.is_some() || !kept.busy.contains(&key) {
+                return chunk;
+            }
+            kept = self.done.wait(kept).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// The chunk; if it is not there, what `make` gives to [`keep`](Self::keep). If somebody else is about to do that, waits
@@ -236,6 +243,25 @@ mod tests {
             }
         });
         assert_eq!(made.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn who_wants_all_of_a_chunk_waits_for_who_unpacks_it() {
+        let cache = ChunkCache::new(0);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let make = || {
+                    thread::sleep(Duration::from_millis(30));
+                    Ok::<_, ()>(cache.keep(key(5), &[7; 100], 1))
+                };
+                cache.get_or(key(5), 1, make).unwrap();
+            });
+            while !cache.kept().busy.contains(&key(5)) {
+                thread::yield_now();
+            }
+            assert!(cache.get(key(5), 100).is_some());
+        });
+        assert!(cache.get(key(5), 100).is_none());
     }
 
     #[test]

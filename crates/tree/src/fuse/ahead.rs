@@ -94,11 +94,14 @@ impl Ahead {
     /// A place that is wanted; if there is none, one thread less is there to ask for it.
     pub(super) fn next(&self) -> Option<(NodeId, u64)> {
         let mut state = self.state();
-        let next = if state.ended { None } else { state.wanted.pop_front() };
-        if next.is_none() {
-            state.working = state.working.saturating_sub(1);
+        while let Some((node, at)) = state.wanted.pop_front().filter(|_| !state.ended) {
+            // Who has come there by now does it without help; once is enough.
+            if state.streams.iter().any(|stream| stream.node == node && stream.read <= at) {
+                return Some((node, at));
+            }
         }
-        next
+        state.working = state.working.saturating_sub(1);
+        None
     }
 
     /// Nothing is wanted any more.
@@ -186,10 +189,23 @@ mod tests {
         assert_eq!(got, [(1, 4), (1, 8), (2, 4), (2, 8), (3, 4), (3, 8)]);
         assert_eq!(ahead.next(), None);
         assert_eq!(ahead.state().working, 0);
+        // What is read faster than it can be unpacked ahead is left out, and so is who has not been heard of for long.
         assert!(read(1, 4));
+        read(1, 6);
+        read(1, 8);
+        read(1, 10);
+        read(1, 12);
+        assert_eq!(ahead.next(), Some((NodeId::new(1), 16 * MIB)));
+        for node in 4..8 {
+            read(node, 0);
+        }
+        assert_eq!([ahead.next(), ahead.next()], [None; 2]);
+        assert_eq!(ahead.state().working, 0);
+        read(8, 0);
+        assert!(read(8, 1));
         ahead.end();
         assert_eq!(ahead.next(), None);
-        assert!(!read(1, 8));
+        assert!(!read(8, 4));
     }
 
     #[test]

@@ -197,7 +197,6 @@ impl Server {
     /// Before a read: has the content behind it unpacked, if somebody reads the file from front to back.
     pub(super) fn unpack_ahead(self: &Arc<Self>, ino: INodeNo, at: u64, len: u32) {
         let node = self.numbers.node(ino);
-        // Who reads past an error is told of it then.
         let piece_end = |at| self.tree.piece_end(node, at).ok().flatten();
         if !self.ahead.note(node, at, u64::from(len), piece_end) {
             return;
@@ -205,8 +204,11 @@ impl Server {
         let own = Arc::clone(self);
         self.overflow.run(Box::new(move || {
             while let Some((node, at)) = own.ahead.next() {
-                let _ = own.guard(|| own.ask(own.tree.read_at(node, at, &mut [0])));
-                own.metrics.unpack_ahead();
+                // Who comes to what is wrong there is told of it then.
+                let unpack = || own.tree.read_at(node, at, &mut [0]).map_err(|_| Errno::EIO);
+                if own.guard(unpack).is_ok() {
+                    own.metrics.unpack_ahead();
+                }
             }
         }));
     }

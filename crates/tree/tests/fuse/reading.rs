@@ -293,7 +293,7 @@ fn everybody_may_look_but_no_further_than_the_permissions_say() {
 #[test]
 fn pieces_are_unpacked_ahead_of_who_reads_from_front_to_back() {
     const PIECE: u64 = 2 << 20;
-    let made = Made { files: 2, size: 10 * PIECE + 5, reads: Reads::Zeros };
+    let made = Made { files: 2, size: 10 * PIECE + 5, reads: Reads::After(Duration::from_millis(2)) };
     let tree = Arc::new(Pieces { made, piece: PIECE, single: Mutex::default() });
     let options = MountOptions::default();
     let test = "pieces_are_unpacked_ahead_of_who_reads_from_front_to_back";
@@ -321,14 +321,15 @@ fn pieces_are_unpacked_ahead_of_who_reads_from_front_to_back() {
     assert!(content.iter().all(|&byte| byte == 0));
     let start = Instant::now();
     let metrics = mounted.mount.metrics();
-    while metrics.unpacked_ahead() < tree.single.lock().unwrap().len() as u64 && start.elapsed().as_secs() < 10 {
+    let done = || metrics.unpacked_ahead() + metrics.panics();
+    while done() < tree.single.lock().unwrap().len() as u64 && start.elapsed().as_secs() < 10 {
         std::thread::sleep(Duration::from_millis(1));
     }
     let mut pieces = single();
-    assert_eq!(metrics.unpacked_ahead(), pieces.len() as u64);
+    assert_eq!(done(), pieces.len() as u64);
     assert_eq!(metrics.panics(), u64::from(pieces.contains(&(3 * PIECE))));
     pieces.sort_unstable();
-    assert!(pieces.len() > 5, "{pieces:?}");
+    assert!(pieces.len() > 2, "{pieces:?}");
     assert!(pieces.iter().all(|at| at % PIECE == 0), "{pieces:?}");
     assert!(pieces.is_sorted_by(|a, b| a < b), "{pieces:?}");
 }
