@@ -73,8 +73,9 @@ impl Ahead {
             return false;
         };
         stream.read = stream.read.max(end);
+        // Pieces smaller than a read are what the kernel reads ahead itself, on several cores.
         while next < stream.read.saturating_add(WINDOW)
-            && let Some(after) = piece_end(next).filter(|&after| after > next)
+            && let Some(after) = piece_end(next).filter(|&after| after.saturating_sub(next) > len)
         {
             if next > stream.wanted {
                 stream.wanted = next;
@@ -170,9 +171,11 @@ mod tests {
             assert!(!ahead.note(NodeId::new(3 + at), at * MIB, MIB, in_fours));
         }
         assert_eq!(wanted(&ahead), []);
-        // A piece that ends where it begins would be wanted for ever.
-        for at in 0..4 {
-            assert!(!ahead.note(NodeId::new(9), at * MIB, MIB, Some));
+        // Pieces that end where they begin would be wanted for ever.
+        for (node, piece) in [(8, MIB), (9, 0)] {
+            for at in 0..4 {
+                assert!(!ahead.note(NodeId::new(node), at * MIB, MIB, |at| Some((at / MIB * MIB) + piece)));
+            }
         }
         assert_eq!(wanted(&ahead), []);
     }
