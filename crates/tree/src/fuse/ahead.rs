@@ -80,6 +80,9 @@ impl Ahead {
             if next > stream.wanted {
                 stream.wanted = next;
                 state.wanted.push_back((node, next));
+                if state.wanted.len() > WANTED {
+                    state.wanted.pop_front();
+                }
             }
             next = after;
         }
@@ -117,6 +120,8 @@ const LEAST: u64 = 128 << 10;
 const SLACK: u64 = 2 << 20;
 /// How far behind what is read a piece may begin.
 const WINDOW: u64 = 8 << 20;
+/// Places that wait at most, while the threads wait for a network, say. The oldest are the first to be of no use.
+const WANTED: usize = 256;
 /// Files at once. Their windows together are no more than the smallest cache that is usual.
 const STREAMS: usize = 4;
 
@@ -209,6 +214,18 @@ mod tests {
         ahead.end();
         assert_eq!(ahead.next(), None);
         assert!(!read(8, 4));
+    }
+
+    #[test]
+    fn places_that_nobody_comes_to_do_not_pile_up() {
+        let ahead = Ahead::of(1);
+        for node in 0..1000 {
+            for at in 0..2 {
+                ahead.note(NodeId::new(node), at * MIB, MIB, in_fours);
+            }
+        }
+        assert_eq!(ahead.state().wanted.len(), WANTED);
+        assert_eq!(ahead.next(), Some((NodeId::new(996), 4 * MIB)));
     }
 
     #[test]
