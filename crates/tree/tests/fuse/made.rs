@@ -133,6 +133,15 @@ impl Tree for Made {
     }
 }
 
+/// A method that answers as the files underneath do.
+macro_rules! as_made {
+    ($name:ident($($argument:ident: $type:ty),*) -> $answer:ty) => {
+        fn $name(&self, $($argument: $type),*) -> $answer {
+            self.made.$name($($argument),*)
+        }
+    };
+}
+
 /// The same files, which are unpacked in pieces; where each read of a single byte was.
 #[derive(Debug)]
 pub(crate) struct Pieces {
@@ -142,29 +151,12 @@ pub(crate) struct Pieces {
 }
 
 impl Tree for Pieces {
-    fn root(&self) -> NodeId {
-        self.made.root()
-    }
-
-    fn attr(&self, node: NodeId) -> Result<Attr, Error> {
-        self.made.attr(node)
-    }
-
-    fn lookup(&self, dir: NodeId, name: &[u8]) -> Result<Option<NodeId>, Error> {
-        self.made.lookup(dir, name)
-    }
-
-    fn read_dir(&self, dir: NodeId, from: u64, visit: DirVisitor<'_>) -> Result<(), Error> {
-        self.made.read_dir(dir, from, visit)
-    }
-
-    fn read_link(&self, node: NodeId) -> Result<Cow<'_, [u8]>, Error> {
-        self.made.read_link(node)
-    }
-
-    fn xattrs(&self, node: NodeId, visit: XattrVisitor<'_>) -> Result<(), Error> {
-        self.made.xattrs(node, visit)
-    }
+    as_made!(root() -> NodeId);
+    as_made!(attr(node: NodeId) -> Result<Attr, Error>);
+    as_made!(lookup(dir: NodeId, name: &[u8]) -> Result<Option<NodeId>, Error>);
+    as_made!(read_dir(dir: NodeId, from: u64, visit: DirVisitor<'_>) -> Result<(), Error>);
+    as_made!(read_link(node: NodeId) -> Result<Cow<'_, [u8]>, Error>);
+    as_made!(xattrs(node: NodeId, visit: XattrVisitor<'_>) -> Result<(), Error>);
 
     fn read_at(&self, node: NodeId, at: u64, buf: &mut [u8]) -> Result<usize, Error> {
         if buf.len() == 1 {
@@ -189,13 +181,8 @@ pub(crate) struct Held {
 }
 
 impl Tree for Held {
-    fn root(&self) -> NodeId {
-        self.made.root()
-    }
-
-    fn attr(&self, node: NodeId) -> Result<Attr, Error> {
-        self.made.attr(node)
-    }
+    as_made!(root() -> NodeId);
+    as_made!(attr(node: NodeId) -> Result<Attr, Error>);
 
     fn lookup(&self, dir: NodeId, name: &[u8]) -> Result<Option<NodeId>, Error> {
         if name == b"000003" {
@@ -209,17 +196,9 @@ impl Tree for Held {
         self.made.read_dir(dir, from, visit)
     }
 
-    fn read_link(&self, node: NodeId) -> Result<Cow<'_, [u8]>, Error> {
-        self.made.read_link(node)
-    }
-
-    fn xattrs(&self, node: NodeId, visit: XattrVisitor<'_>) -> Result<(), Error> {
-        self.made.xattrs(node, visit)
-    }
-
-    fn read_at(&self, node: NodeId, at: u64, buf: &mut [u8]) -> Result<usize, Error> {
-        self.made.read_at(node, at, buf)
-    }
+    as_made!(read_link(node: NodeId) -> Result<Cow<'_, [u8]>, Error>);
+    as_made!(xattrs(node: NodeId, visit: XattrVisitor<'_>) -> Result<(), Error>);
+    as_made!(read_at(node: NodeId, at: u64, buf: &mut [u8]) -> Result<usize, Error>);
 
     fn host_file(&self, node: NodeId) -> Result<Option<OwnedFd>, Error> {
         if node.get() == 4 {
