@@ -198,7 +198,8 @@ impl Server {
     pub(super) fn unpack_ahead(self: &Arc<Self>, ino: INodeNo, at: u64, len: u32) {
         let node = self.numbers.node(ino);
         let piece_end = |at| self.tree.piece_end(node, at).ok().flatten();
-        if !self.ahead.note(node, at, u64::from(len), piece_end) {
+        let note = || Ok(self.ahead.note(node, at, u64::from(len), piece_end));
+        if !self.guard(note).unwrap_or(false) {
             return;
         }
         let own = Arc::clone(self);

@@ -168,6 +168,7 @@ impl Tree for Pieces {
     }
 
     fn piece_end(&self, _: NodeId, at: u64) -> Result<Option<u64>, Error> {
+        assert_ne!(self.piece, 0, "these pieces panic");
         Ok((at < self.made.size).then(|| ((at / self.piece + 1) * self.piece).min(self.made.size)))
     }
 }

@@ -333,3 +333,14 @@ fn pieces_are_unpacked_ahead_of_who_reads_from_front_to_back() {
     assert!(pieces.iter().all(|at| at % PIECE == 0), "{pieces:?}");
     assert!(pieces.is_sorted_by(|a, b| a < b), "{pieces:?}");
 }
+
+#[test]
+fn a_panic_about_pieces_ends_no_mount() {
+    let made = Made { files: 1, size: 4 << 20, reads: Reads::Zeros };
+    let tree = Arc::new(Pieces { made, piece: 0, single: Mutex::default() });
+    // As many reads as would take all listeners.
+    let options = MountOptions { threads: 2, ..MountOptions::default() };
+    let Some(mounted) = mount("a_panic_about_pieces_ends_no_mount", tree, &options) else { return };
+    assert_eq!(fs::read(mounted.path("000000")).unwrap(), vec![0; 4 << 20]);
+    assert!(mounted.mount.metrics().panics() >= 2);
+}
