@@ -24,6 +24,8 @@ pub(super) struct Turns {
     away: AtomicUsize,
     /// For how long at most.
     most: Duration,
+    /// An answer that took longer took long.
+    long: Duration,
     /// Whether the last answer took long: then the next one may, too.
     slow: AtomicBool,
     called: Mutex<()>,
@@ -51,6 +53,7 @@ impl Turns {
             listening: AtomicUsize::new(threads),
             away: AtomicUsize::new(0),
             most: AWAY,
+            long: LONG,
             slow: AtomicBool::new(false),
             called: Mutex::new(()),
             call: Condvar::new(),
@@ -74,7 +77,7 @@ impl Turns {
     pub(super) fn end(&self) {
         let mut own = OWN.get();
         let now = Instant::now();
-        let is_slow = own.begun.is_some_and(|begun| now.saturating_duration_since(begun) > LONG);
+        let is_slow = own.begun.is_some_and(|begun| now.saturating_duration_since(begun) > self.long);
         // Who reads it is not written to without need.
         if self.slow.load(Relaxed) != is_slow {
             self.slow.store(is_slow, Relaxed);
@@ -99,7 +102,7 @@ const AT_ONCE: Duration = Duration::from_micros(4);
 const OFTEN: u32 = 8;
 /// For how long, unless it is called.
 const AWAY: Duration = Duration::from_millis(100);
-/// An answer that took longer took long. Chunks of a megabyte take more, names and small files a tenth.
+/// Chunks of a megabyte take longer, names and small files a tenth.
 const LONG: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
@@ -108,56 +111,49 @@ mod tests {
 
     use super::*;
 
-    /// Two threads that listen, of which the one that waited for all its requests has gone away for an hour.
-    fn one_away() -> Arc<Turns> {
-        let turns = Arc::new(Turns { most: Duration::from_secs(3600), ..Turns::new(2) });
+    /// Two threads that listen, of which the one that waited for all its requests has gone away for an hour. Answers that take
+    /// longer than `long` take long.
+    fn one_away(long: Duration) -> Arc<Turns> {
+        let turns = Arc::new(Turns { most: Duration::from_secs(3600), long, ..Turns::new(2) });
         let other = Arc::clone(&turns);
-        thread::spawn(move || {
-            for _ in 0..=OFTEN {
-                thread::sleep(AT_ONCE * 2);
-                other.begin(Instant::now());
-                other.end();
-            }
-        });
-        let start = Instant::now();
-        while turns.away.load(Relaxed) == 0 {
-            assert!(start.elapsed() < Duration::from_secs(10), "nobody went away");
-            thread::yield_now();
-        }
+        thread::spawn(move || (0..=OFTEN).for_each(|_| answer(&other)));
+        until(|| turns.away.load(Relaxed) == 1);
         turns
     }
 
-    /// A request that took so long.
-    fn answer(turns: &Turns, took: Duration) {
-        turns.begin(Instant::now());
-        thread::sleep(took);
-        turns.end();
+    fn until(is_so: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !is_so() {
+            assert!(start.elapsed() < Duration::from_secs(10), "it takes too long");
+            thread::yield_now();
+        }
+    }
+
+    /// A request that was waited for.
+    fn answer(turns: &Turns) {
         thread::sleep(AT_ONCE * 2);
+        turns.begin(Instant::now());
+        turns.end();
     }
 
     #[test]
     fn who_answers_slowly_calls_another_one_first() {
-        let turns = one_away();
-        answer(&turns, LONG * 2);
-        assert_eq!(turns.away.load(Relaxed), 1);
-        // The first to know that it takes long is the one after it. A call that nobody waits for yet is not heard.
-        let called = (1..OFTEN).any(|_| {
-            thread::sleep(AT_ONCE * 2);
-            turns.begin(Instant::now());
-            thread::sleep(LONG * 2);
-            let is_back = turns.away.load(Relaxed) == 0;
-            turns.end();
-            is_back
-        });
-        assert!(called);
-        assert_eq!(turns.listening.load(Relaxed), 2);
+        let turns = one_away(Duration::ZERO);
+        // A call that nobody waits for yet is not heard.
+        for _ in 1..OFTEN {
+            answer(&turns);
+            thread::sleep(Duration::from_millis(1));
+        }
+        until(|| turns.listening.load(Relaxed) == 2);
+        assert_eq!(turns.away.load(Relaxed), 0);
     }
 
     #[test]
     fn who_answers_at_once_calls_nobody() {
-        let turns = one_away();
-        for _ in 0..OFTEN {
-            answer(&turns, Duration::ZERO);
+        let turns = one_away(Duration::from_secs(3600));
+        for _ in 1..OFTEN {
+            answer(&turns);
+            thread::sleep(Duration::from_millis(1));
         }
         assert_eq!(turns.away.load(Relaxed), 1);
     }
