@@ -17,8 +17,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dunnage-statefile", &["dunnage-digest"]),
     ("dunnage-objstore", &["dunnage-digest", "dunnage-tree"]),
     ("dunnage-estargz", &["dunnage-digest", "dunnage-tree"]),
-    ("dunnage-imagefmt", &["dunnage-digest", "dunnage-tree"]),
-    ("dunnage-layer", &["dunnage-digest", "dunnage-tree", "dunnage-estargz"]),
+    ("dunnage-oci", &["dunnage-digest", "dunnage-tree", "dunnage-estargz"]),
+    ("dunnage-imagefmt", &["dunnage-digest", "dunnage-tree", "dunnage-oci"]),
+    ("dunnage-layer", &["dunnage-digest", "dunnage-tree", "dunnage-estargz", "dunnage-oci"]),
     ("dunnage", LIBRARIES),
     ("dunnage-conformance", LIBRARIES),
     ("xtask", TOOLS),
@@ -30,6 +31,7 @@ const LIBRARIES: &[&str] = &[
     "dunnage-statefile",
     "dunnage-objstore",
     "dunnage-estargz",
+    "dunnage-oci",
     "dunnage-imagefmt",
     "dunnage-layer",
 ];
@@ -42,6 +44,7 @@ const TOOLS: &[&str] = &[
     "dunnage-statefile",
     "dunnage-objstore",
     "dunnage-estargz",
+    "dunnage-oci",
     "dunnage-imagefmt",
     "dunnage-layer",
 ];
@@ -203,8 +206,8 @@ mod tests {
         let metadata = metadata(vec![
             package("dunnage-digest", &[("sha2", None)]),
             package("dunnage-tree", &[("dunnage-digest", None)]),
-            package("dunnage-layer", &[("dunnage-estargz", None)]),
-            package("dunnage-estargz", &[("dunnage-tree", None), ("dunnage-layer", Some("dev"))]),
+            package("dunnage-oci", &[("dunnage-estargz", None)]),
+            package("dunnage-estargz", &[("dunnage-tree", None), ("dunnage-oci", Some("dev"))]),
         ]);
         assert!(check_arrows(&metadata).is_empty());
     }

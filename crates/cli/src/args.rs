@@ -7,7 +7,7 @@ use std::{ffi::OsString, path::PathBuf};
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use dunnage_digest::Digest;
-use dunnage_layer::Platform;
+use dunnage_oci::Platform;
 
 pub(crate) use self::state::{
     Dialect, KeyFrom, State, StateCat, StateCompression, StateConvert, StateIn, StatePack, StateRekey, StateShow,

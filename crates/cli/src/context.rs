@@ -9,7 +9,7 @@ use std::{
 
 use dunnage_digest::{Digest, ErrorKind};
 use dunnage_estargz::{ExternalTocDecompressor, OpenOptions, Trust};
-use dunnage_layer::Platform;
+use dunnage_oci::Platform;
 
 use crate::{
     args::{Global, ProgressMode},

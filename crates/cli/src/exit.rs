@@ -164,7 +164,7 @@ fn kind(chain: &[Cause<'_>]) -> ErrorKind {
         let failure = error.downcast_ref::<Failure>().map(|error| error.kind);
         let layer = || error.downcast_ref::<dunnage_estargz::Error>().map(dunnage_estargz::Error::kind);
         let tree = || error.downcast_ref::<dunnage_tree::Error>().map(dunnage_tree::Error::kind);
-        let image = || error.downcast_ref::<dunnage_layer::Error>().map(dunnage_layer::Error::kind);
+        let image = || error.downcast_ref::<dunnage_oci::Error>().map(dunnage_oci::Error::kind);
         let state = || error.downcast_ref::<dunnage_statefile::Error>().map(dunnage_statefile::Error::kind);
         let mismatch = || error.downcast_ref::<Mismatch>().map(|_| ErrorKind::Integrity);
         let stream = || error.downcast_ref::<CorruptStream>().map(|_| ErrorKind::Malformed);
@@ -236,8 +236,8 @@ fn hint_of_layer(error: &dunnage_estargz::Error) -> Option<&'static str> {
     }
 }
 
-const fn hint_of_image(error: &dunnage_layer::Error) -> Option<&'static str> {
-    use dunnage_layer::Error;
+const fn hint_of_image(error: &dunnage_oci::Error) -> Option<&'static str> {
+    use dunnage_oci::Error;
     match error {
         Error::NoPlatform { .. } => Some("--platform takes one of these"),
         Error::NoTag { .. } | Error::ManyTags { .. } => Some("name one of these as oci:DIR:TAG"),
@@ -278,8 +278,8 @@ fn limit_hint(chain: &[Cause<'_>]) -> &'static str {
             Some(dunnage_estargz::Error::Tar(dunnage_tree::Error::Limit { what, .. })) => Some(*what),
             _ => None,
         };
-        let image = || match error.downcast_ref::<dunnage_layer::Error>() {
-            Some(dunnage_layer::Error::Limit { what, .. }) => Some(*what),
+        let image = || match error.downcast_ref::<dunnage_oci::Error>() {
+            Some(dunnage_oci::Error::Limit { what, .. }) => Some(*what),
             _ => None,
         };
         let tree = || match error.downcast_ref::<dunnage_tree::Error>() {

@@ -23,7 +23,7 @@ use dunnage_conformance::{
     tarball::{Entry, EntryKind, Format, tarball},
 };
 use dunnage_estargz::{Codec, ExternalTocCompressor, GzipCompressor, Level, WriteOptions, ZstdCompressor};
-use dunnage_layer::{
+use dunnage_oci::{
     Conversion, Converted, Depth, ImageOptions, Layout, Limits, Tar, Target, Verification, VerifyOptions,
 };
 use dunnage_tree::{CompareOptions, DirTree, compare};
@@ -213,13 +213,13 @@ fn image_options(target: Target, tar: Tar, threads: usize) -> Result<ImageOption
     Ok(ImageOptions { target, write, tar, threads, ..ImageOptions::default() })
 }
 
-fn convert(from: &Path, tag: &str, to: &Path, options: &ImageOptions) -> Result<Converted, dunnage_layer::Error> {
+fn convert(from: &Path, tag: &str, to: &Path, options: &ImageOptions) -> Result<Converted, dunnage_oci::Error> {
     let source = Layout::open(from, &Limits::default())?;
     let plan = Conversion::plan(&source, Some(tag), options.clone())?;
     plan.run(&Layout::create(to, &Limits::default())?, None, &|_| ())
 }
 
-fn verify(layout: &Path, tag: &str) -> Result<(), dunnage_layer::Error> {
+fn verify(layout: &Path, tag: &str) -> Result<(), dunnage_oci::Error> {
     let layout = Layout::open(layout, &Limits::default())?;
     let options = VerifyOptions { depth: Depth::Audit, ..VerifyOptions::default() };
     Verification::plan(&layout, Some(tag), options)?.run(&|_| ()).map(drop)

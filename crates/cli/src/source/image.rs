@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::Result;
-use dunnage_layer::{Contents, Image, Layout, Limits, Platform};
+use dunnage_oci::{Contents, Image, Layout, Limits, Platform};
 use dunnage_tree::{ExportOptions, Overlay, TarExport, Tree};
 
 use super::Source;

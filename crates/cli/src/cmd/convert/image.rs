@@ -4,7 +4,7 @@ use std::{fmt, fs::File, io::BufReader, time::Instant};
 
 use anyhow::{Context as _, Result};
 use dunnage_estargz::Missing;
-use dunnage_layer::{
+use dunnage_oci::{
     Conversion, Converted, ConvertedLayer, ConvertedManifest, ImageOptions, Layout, Limits, Outcome, Record, SameTag,
     Tar, Target as ImageTarget,
 };
@@ -48,7 +48,7 @@ fn convert(
     from: &ImageRef,
     to: &ImageRef,
     options: ImageOptions,
-) -> Result<Converted, dunnage_layer::Error> {
+) -> Result<Converted, dunnage_oci::Error> {
     let source = Layout::open(&from.dir, &Limits::default())?;
     let plan = Conversion::plan(&source, from.tag.as_deref(), options)?;
     let destination = Layout::create(&to.dir, &Limits::default())?;

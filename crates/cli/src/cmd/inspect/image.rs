@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use anyhow::{Context as _, Result};
 use dunnage_estargz::TOC_DIGEST_ANNOTATION;
-use dunnage_layer::{Error, Image, ImageLayer};
+use dunnage_oci::{Error, Image, ImageLayer};
 use serde::Serialize;
 
 use crate::{

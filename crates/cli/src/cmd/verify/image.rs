@@ -3,7 +3,7 @@
 use std::{fmt, time::Instant};
 
 use anyhow::{Context as _, Result};
-use dunnage_layer::{Depth, Verification, VerifiedImage, VerifyOptions};
+use dunnage_oci::{Depth, Verification, VerifiedImage, VerifyOptions};
 use serde::Serialize;
 
 use crate::{
@@ -26,7 +26,7 @@ pub(super) fn run(context: &Context, args: &Verify, source: &ImageSource) -> Res
     Ok(Exit::DONE)
 }
 
-fn check(context: &Context, args: &Verify, source: &ImageSource) -> Result<VerifiedImage, dunnage_layer::Error> {
+fn check(context: &Context, args: &Verify, source: &ImageSource) -> Result<VerifiedImage, dunnage_oci::Error> {
     let options = VerifyOptions {
         limits: context.limits.clone(),
         threads: context.threads,

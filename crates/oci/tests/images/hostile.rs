@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::symlink};
 
-use dunnage_layer::{Error, ImageOptions, Layout, Limits};
+use dunnage_oci::{Error, ImageOptions, Layout, Limits};
 use serde_json::{Value, json};
 
 use crate::make::*;
@@ -413,7 +413,7 @@ fn a_layer_that_unpacks_to_too_much_is_left_alone() {
     let layer = making.layer(GZIP, &tar);
     let image = making.image("amd64", &[layer]);
     making.tag("latest", &image);
-    let mut options = ImageOptions { target: dunnage_layer::Target::Tar, ..ImageOptions::default() };
+    let mut options = ImageOptions { target: dunnage_oci::Target::Tar, ..ImageOptions::default() };
     options.write.limits.tar.unpacked = 1 << 20;
     let error = here.convert(("in", None), ("out", None), &options).unwrap_err();
     assert_eq!(error.kind(), dunnage_digest::ErrorKind::LimitExceeded);

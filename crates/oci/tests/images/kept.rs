@@ -3,7 +3,7 @@
 use std::fs;
 
 use dunnage_estargz::Missing;
-use dunnage_layer::{ImageOptions, Outcome, Record, Target};
+use dunnage_oci::{ImageOptions, Outcome, Record, Target};
 
 use crate::{make::*, targets::options};
 

@@ -3,7 +3,7 @@
 use std::{fs, sync::Arc};
 
 use dunnage_estargz::{ExternalTocCompressor, GzipCompressor, WriteOptions, ZstdCompressor};
-use dunnage_layer::{ImageOptions, Outcome, Tar, Target};
+use dunnage_oci::{ImageOptions, Outcome, Tar, Target};
 use serde_json::{Value, json};
 
 use crate::make::*;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use dunnage_digest::{Algorithm, Digest};
-use dunnage_layer::{Conversion, Converted, Error, Image, ImageOptions, Layout, Limits};
+use dunnage_oci::{Conversion, Converted, Error, Image, ImageOptions, Layout, Limits};
 use dunnage_tree::{
     CompareOptions, Overlay, compare,
     tar::{self, EntryType, Header},

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use dunnage_layer::{Depth, Error, Target, Verification, VerifiedImage, VerifyOptions};
+use dunnage_oci::{Depth, Error, Target, Verification, VerifiedImage, VerifyOptions};
 use serde_json::json;
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(crate) fn verify(here: &Here, layout: &str, tag: Option<&str>) -> Result<VerifiedImage, Error> {
-    let layout = dunnage_layer::Layout::open(&here.path(layout), &Default::default())?;
+    let layout = dunnage_oci::Layout::open(&here.path(layout), &Default::default())?;
     let options = VerifyOptions { depth: Depth::Audit, ..VerifyOptions::default() };
     let plan = Verification::plan(&layout, tag, options)?;
     let done = std::sync::Mutex::new(0);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs};
 
 use dunnage_estargz::{Missing, TOC_DIGEST_ANNOTATION, UNCOMPRESSED_SIZE_ANNOTATION};
-use dunnage_layer::{Conversion, ImageOptions, Layout, Limits, Outcome, Record, SameTag, Target};
+use dunnage_oci::{Conversion, ImageOptions, Layout, Limits, Outcome, Record, SameTag, Target};
 use serde_json::{Value, json};
 
 use crate::make::*;
