@@ -3,8 +3,8 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
 
 mod audit;
-mod build;
 mod codec;
+mod compose;
 mod crc64;
 mod error;
 mod footer;
@@ -12,20 +12,22 @@ mod gunzip;
 mod input;
 mod limits;
 mod read;
+mod report;
 #[cfg(feature = "testsuite")]
 pub mod testsuite;
 mod toc;
+mod trust;
 mod write;
 
 pub use crate::{
     audit::{Audit, Disagreement},
-    build::{Build, Built, LANDMARK_CONTENT, Missing, NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK},
     codec::{
         Codec, Compressor, CorruptStream, Covers, Decoder, Decompressor, Encoder, End, ExternalTocCompressor,
         ExternalTocDecompressor, Form, Gauge, GzipCompressor, GzipDecompressor, LegacyGzipDecompressor, Level,
         StorageCompressor, StorageDecompressor, TarSplit, TocSource, TocWritten, ZstdCompressor, ZstdDecompressor,
         ZstdLevel,
     },
+    compose::{Build, Built, LANDMARK_CONTENT, Missing, NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK},
     error::{Error, aggregate},
     footer::{
         EXTERNAL_FOOTER_LEN, FOOTER_LEN, Footer, Format, LEGACY_FOOTER_LEN, STORAGE_FOOTER_LEN, TocPlace,
@@ -36,13 +38,16 @@ pub use crate::{
     input::{Packing, Whole},
     limits::Limits,
     read::{
-        AnnotatedToc, Chunk, ChunkVerifier, Entry, FileFacts, FileReader, Group, GroupShare, Hook, KindCounts,
-        LandmarkKind, Landmarks, LayoutOptions, LayoutReport, MeasureOptions, Measured, OpenOptions, PayloadShares,
-        Plain, PreRead, PreReader, Prefetch, PrefetchArea, Reader, Reassembled, RepeatedNames, Segment, SegmentKind,
-        SharedStreams, SizeClass, StreamFacts, StreamFigures, StreamKind, TarPart, Telemetry, Trust, TrustedReader,
-        Verified, Verifiers, Versions, find_footer, open_footer, restore_tar, unpack, unpack_with,
+        Chunk, Entry, FileReader, Hook, Landmarks, OpenOptions, PreRead, PreReader, Prefetch, Reader, Reassembled,
+        RepeatedNames, TarPart, Telemetry, Trust, Versions, find_footer, open_footer, restore_tar, unpack, unpack_with,
+    },
+    report::{
+        FileFacts, Group, GroupShare, KindCounts, LandmarkKind, LayoutOptions, LayoutReport, MeasureOptions, Measured,
+        PayloadShares, Plain, PrefetchArea, Segment, SegmentKind, SharedStreams, SizeClass, StreamFacts, StreamFigures,
+        StreamKind,
     },
     toc::{ChunkType, TOC_TAR_NAME, Toc, TocEntry, TocType},
+    trust::{AnnotatedToc, ChunkVerifier, TrustedReader, Verified, Verifiers},
     write::{NonUtf8, Proof, Streams, Summary, WriteOptions, Writer},
 };
 

@@ -11,12 +11,12 @@
 //! - Owners, set-id bits, devices and privileged attributes are left out unless the options ask for them, and reported.
 
 mod destination;
-mod lower;
 mod meta;
 mod options;
 mod summary;
 mod tar;
 mod unpack;
+mod whiteouts;
 
 use std::ops::ControlFlow;
 

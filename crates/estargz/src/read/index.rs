@@ -9,20 +9,20 @@ use dunnage_tree::Mtime;
 use crate::TocEntry;
 
 /// Row of a node.
-pub(super) type Row = u32;
+pub(crate) type Row = u32;
 
 /// The root is always the first row.
-pub(super) const ROOT: Row = 0;
+pub(crate) const ROOT: Row = 0;
 
 /// A piece of [`Index::text`].
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Span {
-    pub(super) start: u32,
-    pub(super) len: u32,
+pub(crate) struct Span {
+    pub(crate) start: u32,
+    pub(crate) len: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum NodeKind {
+pub(crate) enum NodeKind {
     #[default]
     Directory,
     File,
@@ -36,7 +36,7 @@ pub(super) enum NodeKind {
 
 /// A digest in a table: nearly all are SHA-256, the others lie elsewhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) enum DigestCell {
+pub(crate) enum DigestCell {
     #[default]
     None,
     Sha256([u8; 32]),
@@ -44,38 +44,38 @@ pub(super) enum DigestCell {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Node {
-    pub(super) name: Span,
-    pub(super) parent: Row,
-    pub(super) owner: u32,
+pub(crate) struct Node {
+    pub(crate) name: Span,
+    pub(crate) parent: Row,
+    pub(crate) owner: u32,
     /// The low 32 bits of the mode number.
-    pub(super) mode: u32,
+    pub(crate) mode: u32,
     /// Names that lead here, or 2 + child directories.
-    pub(super) links: u32,
+    pub(crate) links: u32,
     /// Directory: its children in `children`. File: its chunks in `chunks`, if `count` is not 0. Symlink: its target in
     /// `text`. Hard link: the row it leads to. Device: its major number.
-    pub(super) first: u32,
+    pub(crate) first: u32,
     /// How many of those; for a device, its minor number.
-    pub(super) count: u32,
+    pub(crate) count: u32,
     /// Place in `xattrs`, plus one.
-    pub(super) xattrs: u32,
-    pub(super) kind: NodeKind,
+    pub(crate) xattrs: u32,
+    pub(crate) kind: NodeKind,
     /// Whether an entry describes it, and not only entries below it.
-    pub(super) has_entry: bool,
+    pub(crate) has_entry: bool,
     /// Whether the content has a digest of each chunk, and not merely of the file.
-    pub(super) has_chunk_digest: bool,
-    pub(super) mtime: Time,
-    pub(super) size: u64,
+    pub(crate) has_chunk_digest: bool,
+    pub(crate) mtime: Time,
+    pub(crate) size: u64,
     /// Of a file in one chunk: where its stream starts.
-    pub(super) offset: u64,
-    pub(super) inner: u32,
+    pub(crate) offset: u64,
+    pub(crate) inner: u32,
     /// Of a file: its digest, which is that of its chunk as well unless `count` is not 0.
-    pub(super) digest: DigestCell,
+    pub(crate) digest: DigestCell,
 }
 
 /// A time, or none, in less space than an `Option` of it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Time {
+pub(crate) struct Time {
     secs: [u32; 2],
     /// No number of nanoseconds where there is no time.
     nanos: u32,
@@ -97,7 +97,7 @@ impl From<Option<Mtime>> for Time {
 }
 
 impl Time {
-    pub(super) fn get(self) -> Option<Mtime> {
+    pub(crate) fn get(self) -> Option<Mtime> {
         let [low, high] = self.secs;
         let secs = (u64::from(high) << 32 | u64::from(low)).cast_signed();
         (self.nanos != u32::MAX).then_some(Mtime { secs, nanos: self.nanos })
@@ -106,123 +106,123 @@ impl Time {
 
 /// A chunk of a file that has several, or whose only chunk has a digest of its own.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ChunkRow {
-    pub(super) offset: u64,
-    pub(super) inner: u32,
-    pub(super) at: u64,
-    pub(super) size: u64,
-    pub(super) digest: DigestCell,
+pub(crate) struct ChunkRow {
+    pub(crate) offset: u64,
+    pub(crate) inner: u32,
+    pub(crate) at: u64,
+    pub(crate) size: u64,
+    pub(crate) digest: DigestCell,
     /// Whether it is known to be zeros, without a look at its stream.
-    pub(super) zeros: bool,
+    pub(crate) zeros: bool,
 }
 
 /// Where the streams of a file with content start and end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Extent {
-    pub(super) start: u64,
-    pub(super) end: u64,
+pub(crate) struct Extent {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct OwnerRow {
-    pub(super) uid: i64,
-    pub(super) gid: i64,
+pub(crate) struct OwnerRow {
+    pub(crate) uid: i64,
+    pub(crate) gid: i64,
     /// Numbers in `owner_names`.
-    pub(super) user: u32,
-    pub(super) group: u32,
+    pub(crate) user: u32,
+    pub(crate) group: u32,
 }
 
 /// One extended attribute: name and value.
-pub(super) type Xattr = (Box<[u8]>, Box<[u8]>);
+pub(crate) type Xattr = (Box<[u8]>, Box<[u8]>);
 
 #[derive(Debug, Default)]
-pub(super) struct Index {
-    pub(super) nodes: Vec<Node>,
-    pub(super) text: Vec<u8>,
-    pub(super) children: Vec<Row>,
-    pub(super) chunks: Vec<ChunkRow>,
-    pub(super) xattrs: Vec<Vec<Xattr>>,
-    pub(super) owners: Vec<OwnerRow>,
-    pub(super) owner_names: Vec<Box<[u8]>>,
-    pub(super) digests: Vec<Digest>,
+pub(crate) struct Index {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) text: Vec<u8>,
+    pub(crate) children: Vec<Row>,
+    pub(crate) chunks: Vec<ChunkRow>,
+    pub(crate) xattrs: Vec<Vec<Xattr>>,
+    pub(crate) owners: Vec<OwnerRow>,
+    pub(crate) owner_names: Vec<Box<[u8]>>,
+    pub(crate) digests: Vec<Digest>,
     /// Where streams with content start, in ascending order, each once.
-    pub(super) streams: Vec<u64>,
+    pub(crate) streams: Vec<u64>,
     /// Where the streams of each file end, where the TOC says so, in ascending order.
-    pub(super) extents: Vec<Extent>,
+    pub(crate) extents: Vec<Extent>,
     /// Where the last stream ends.
-    pub(super) payload_len: u64,
+    pub(crate) payload_len: u64,
     /// TOC entries.
-    pub(super) entries: u64,
+    pub(crate) entries: u64,
     /// Chunks with content.
-    pub(super) data_chunks: u64,
+    pub(crate) data_chunks: u64,
     /// Whether the TOC has entries of type `chunk`.
-    pub(super) has_chunk_entries: bool,
+    pub(crate) has_chunk_entries: bool,
     /// The first file without a chunk digest.
-    pub(super) without_chunk_digest: Option<Row>,
+    pub(crate) without_chunk_digest: Option<Row>,
 }
 
 /// One chunk, resolved.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Location {
-    pub(super) offset: u64,
-    pub(super) inner: u64,
-    pub(super) at: u64,
-    pub(super) size: u64,
-    pub(super) digest: DigestCell,
-    pub(super) zeros: bool,
+pub(crate) struct Location {
+    pub(crate) offset: u64,
+    pub(crate) inner: u64,
+    pub(crate) at: u64,
+    pub(crate) size: u64,
+    pub(crate) digest: DigestCell,
+    pub(crate) zeros: bool,
 }
 
 impl Location {
     /// Bytes of the stream up to the end of the chunk.
-    pub(super) fn want(&self) -> u64 {
+    pub(crate) fn want(&self) -> u64 {
         self.inner.saturating_add(self.size)
     }
 }
 
 impl Index {
-    pub(super) fn node(&self, row: Row) -> Option<&Node> {
+    pub(crate) fn node(&self, row: Row) -> Option<&Node> {
         usize::try_from(row).ok().and_then(|row| self.nodes.get(row))
     }
 
-    pub(super) fn text(&self, span: Span) -> &[u8] {
+    pub(crate) fn text(&self, span: Span) -> &[u8] {
         let start = usize::try_from(span.start).unwrap_or(usize::MAX);
         let end = start.saturating_add(usize::try_from(span.len).unwrap_or(usize::MAX));
         self.text.get(start..end).unwrap_or_default()
     }
 
-    pub(super) fn name(&self, row: Row) -> &[u8] {
+    pub(crate) fn name(&self, row: Row) -> &[u8] {
         self.node(row).map_or(&[], |node| self.text(node.name))
     }
 
     /// The node a name leads to: itself, or the target of a hard link.
-    pub(super) fn target(&self, row: Row) -> Row {
+    pub(crate) fn target(&self, row: Row) -> Row {
         match self.node(row) {
             Some(node) if node.kind == NodeKind::HardLink => node.first,
             _ => row,
         }
     }
 
-    pub(super) fn children(&self, dir: &Node) -> &[Row] {
+    pub(crate) fn children(&self, dir: &Node) -> &[Row] {
         let start = usize::try_from(dir.first).unwrap_or(usize::MAX);
         let end = start.saturating_add(usize::try_from(dir.count).unwrap_or(usize::MAX));
         self.children.get(start..end).filter(|_| dir.kind == NodeKind::Directory).unwrap_or_default()
     }
 
     /// The row behind a name in a directory; a hard link is not followed.
-    pub(super) fn child(&self, dir: &Node, name: &[u8]) -> Option<Row> {
+    pub(crate) fn child(&self, dir: &Node, name: &[u8]) -> Option<Row> {
         let children = self.children(dir);
         let at = children.binary_search_by(|&row| self.name(row).cmp(name)).ok()?;
         children.get(at).copied()
     }
 
     /// The node at a clean path, hard links followed.
-    pub(super) fn lookup(&self, path: &[u8]) -> Option<Row> {
+    pub(crate) fn lookup(&self, path: &[u8]) -> Option<Row> {
         let parts = path.split(|&byte| byte == b'/').filter(|part| !part.is_empty());
         parts.map(Some).try_fold(ROOT, |row, part| Some(self.target(self.child(self.node(row)?, part?)?)))
     }
 
     /// Path of a row from the root, for messages.
-    pub(super) fn path(&self, row: Row) -> String {
+    pub(crate) fn path(&self, row: Row) -> String {
         let mut parts = Vec::new();
         let mut row = row;
         while row != ROOT && parts.len() < 256 {
@@ -240,7 +240,7 @@ impl Index {
     }
 
     /// Chunks of a file; none if it is empty or no file.
-    pub(super) fn locations(&self, file: &Node) -> impl Iterator<Item = Location> {
+    pub(crate) fn locations(&self, file: &Node) -> impl Iterator<Item = Location> {
         let single = (file.kind == NodeKind::File && file.count == 0 && file.size > 0).then_some(Location {
             offset: file.offset,
             inner: u64::from(file.inner),
@@ -253,7 +253,7 @@ impl Index {
     }
 
     /// The chunk that holds the byte at `at`.
-    pub(super) fn location_at(&self, file: &Node, at: u64) -> Option<Location> {
+    pub(crate) fn location_at(&self, file: &Node, at: u64) -> Option<Location> {
         if at >= file.size {
             return None;
         }
@@ -267,7 +267,7 @@ impl Index {
 
     /// Where the stream that starts at `offset` ends at the latest: at the next stream with content, where the TOC says
     /// that those of its file end, or at the end of all.
-    pub(super) fn stream_end(&self, offset: u64) -> u64 {
+    pub(crate) fn stream_end(&self, offset: u64) -> u64 {
         let after = self.streams.partition_point(|&start| start <= offset);
         let next = self.streams.get(after).copied().unwrap_or(self.payload_len);
         let extent = self.extents.partition_point(|extent| extent.start <= offset).checked_sub(1);
@@ -275,7 +275,7 @@ impl Index {
         extent.map_or(next, |extent| next.min(extent.end))
     }
 
-    pub(super) fn digest(&self, cell: DigestCell) -> Option<Digest> {
+    pub(crate) fn digest(&self, cell: DigestCell) -> Option<Digest> {
         match cell {
             DigestCell::None => None,
             DigestCell::Sha256(bytes) => Some(Digest::sha256(bytes)),
@@ -283,21 +283,21 @@ impl Index {
         }
     }
 
-    pub(super) fn xattrs(&self, node: &Node) -> &[Xattr] {
+    pub(crate) fn xattrs(&self, node: &Node) -> &[Xattr] {
         let at = node.xattrs.checked_sub(1).and_then(|at| usize::try_from(at).ok());
         at.and_then(|at| self.xattrs.get(at)).map(Vec::as_slice).unwrap_or_default()
     }
 
-    pub(super) fn owner(&self, node: &Node) -> OwnerRow {
+    pub(crate) fn owner(&self, node: &Node) -> OwnerRow {
         usize::try_from(node.owner).ok().and_then(|at| self.owners.get(at)).copied().unwrap_or_default()
     }
 
-    pub(super) fn owner_name(&self, number: u32) -> &[u8] {
+    pub(crate) fn owner_name(&self, number: u32) -> &[u8] {
         usize::try_from(number).ok().and_then(|at| self.owner_names.get(at)).map_or(&[], |name| name)
     }
 
     /// Bytes the tables take.
-    pub(super) fn memory(&self) -> usize {
+    pub(crate) fn memory(&self) -> usize {
         let tables = [
             self.nodes.capacity().saturating_mul(size_of::<Node>()),
             self.children.capacity().saturating_mul(size_of::<Row>()),

@@ -26,13 +26,13 @@ use crate::{
 /// digests of the TOC; whether the TOC itself is the one that was meant is for [`verify_toc`](Self::verify_toc) to say.
 pub struct Reader<R> {
     source: R,
-    pub(super) index: Index,
+    pub(crate) index: Index,
     footer: Footer,
     decompressor: Arc<dyn Decompressor>,
     toc_digest: Digest,
     toc_len: u64,
     limits: Limits,
-    pub(super) landmarks: Landmarks,
+    pub(crate) landmarks: Landmarks,
     trust: Trust,
     cache: ChunkCache,
     zeros: ZeroDigests,
@@ -85,7 +85,7 @@ impl<R: ReadAt + Sync> Reader<R> {
     }
 
     /// Reads from a file at `at` until `buf` is full or the file ends.
-    pub(super) fn read_row(&self, row: Row, at: u64, buf: &mut [u8]) -> Result<usize, Error> {
+    pub(crate) fn read_row(&self, row: Row, at: u64, buf: &mut [u8]) -> Result<usize, Error> {
         let Some(node) = self.index.node(row) else { return Ok(0) };
         let mut filled = 0_usize;
         while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -146,7 +146,7 @@ impl<R: ReadAt + Sync> Reader<R> {
     }
 
     /// Chunks are held in memory while they are verified, but for holes.
-    pub(super) fn check_size(&self, chunk: &Location) -> Result<(), Error> {
+    pub(crate) fn check_size(&self, chunk: &Location) -> Result<(), Error> {
         if !chunk.zeros && chunk.size > self.limits.chunk {
             return Err(Error::Limit { what: "chunk", limit: self.limits.chunk, asked: chunk.size });
         }
@@ -154,18 +154,18 @@ impl<R: ReadAt + Sync> Reader<R> {
     }
 
     /// Reads the compressed stream that a chunk lies in.
-    pub(super) fn read_stream(&self, chunk: &Location, input: &mut Vec<u8>) -> Result<(), Error> {
+    pub(crate) fn read_stream(&self, chunk: &Location, input: &mut Vec<u8>) -> Result<(), Error> {
         let len = self.index.stream_end(chunk.offset).saturating_sub(chunk.offset);
         self.read_raw(Offset::new(chunk.offset), len, input)
     }
 
     /// Reads compressed bytes of the payload, growing the buffer with what arrives.
-    pub(super) fn read_raw(&self, at: Offset, len: u64, buf: &mut Vec<u8>) -> Result<(), Error> {
+    pub(crate) fn read_raw(&self, at: Offset, len: u64, buf: &mut Vec<u8>) -> Result<(), Error> {
         self.read_part("a chunk", at, len, buf)
     }
 
     /// The same for any part of the blob.
-    pub(super) fn read_part(&self, what: &'static str, at: Offset, len: u64, buf: &mut Vec<u8>) -> Result<(), Error> {
+    pub(crate) fn read_part(&self, what: &'static str, at: Offset, len: u64, buf: &mut Vec<u8>) -> Result<(), Error> {
         const STEP: u64 = 16 << 20;
         buf.clear();
         while (buf.len() as u64) < len {
@@ -278,7 +278,7 @@ impl<R> Reader<R> {
     }
 
     /// Whether a name in the root is a landmark that is not to be seen.
-    pub(super) fn is_hidden(&self, dir: Row, row: Row) -> bool {
+    pub(crate) fn is_hidden(&self, dir: Row, row: Row) -> bool {
         let is_landmark =
             |name: &[u8]| [PREFETCH_LANDMARK, NO_PREFETCH_LANDMARK].iter().any(|mark| name == mark.as_bytes());
         self.landmarks == Landmarks::Hide
@@ -288,12 +288,12 @@ impl<R> Reader<R> {
     }
 
     /// Compares content with the digest of its chunk.
-    pub(super) fn check(&self, row: Row, chunk: &Location, content: &[u8]) -> Result<(), Error> {
+    pub(crate) fn check(&self, row: Row, chunk: &Location, content: &[u8]) -> Result<(), Error> {
         self.check_digest(row, chunk, |algorithm| Digest::of(algorithm, content))
     }
 
     /// Compares the zeros that a chunk is said to be with its digest.
-    pub(super) fn check_zeros(&self, row: Row, chunk: &Location) -> Result<(), Error> {
+    pub(crate) fn check_zeros(&self, row: Row, chunk: &Location) -> Result<(), Error> {
         self.check_digest(row, chunk, |algorithm| self.zeros.of(algorithm, chunk.size))
     }
 
@@ -319,7 +319,7 @@ impl<R> Reader<R> {
         })
     }
 
-    pub(super) fn corrupt(&self, row: Row, chunk: &Location, reason: String) -> Error {
+    pub(crate) fn corrupt(&self, row: Row, chunk: &Location, reason: String) -> Error {
         Error::CorruptChunk { name: self.index.path(row), at: Offset::new(chunk.offset), reason }
     }
 }
@@ -360,7 +360,7 @@ pub struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    pub(super) const fn new(index: &'a Index, row: Row, node: &'a Node) -> Self {
+    pub(crate) const fn new(index: &'a Index, row: Row, node: &'a Node) -> Self {
         Self { index, row, node }
     }
 
@@ -439,7 +439,7 @@ impl<'a> Entry<'a> {
         self.index.locations(self.node).map(move |location| entry.chunk(&location))
     }
 
-    pub(super) fn chunk(&self, location: &Location) -> Chunk {
+    pub(crate) fn chunk(&self, location: &Location) -> Chunk {
         Chunk {
             offset: Offset::new(location.offset),
             inner_offset: location.inner,
@@ -480,8 +480,8 @@ pub struct Chunk {
 
 /// A regular file of a layer, by position. Every byte read has been verified.
 pub struct FileReader<'a, R> {
-    pub(super) reader: &'a Reader<R>,
-    pub(super) row: Row,
+    pub(crate) reader: &'a Reader<R>,
+    pub(crate) row: Row,
     size: u64,
 }
 

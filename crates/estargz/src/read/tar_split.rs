@@ -160,7 +160,7 @@ impl<R: ReadAt + Sync> Reader<R> {
     }
 
     /// Where the footer says that the compressed lines are.
-    pub(super) fn tar_split_part(&self) -> Result<Part, Error> {
+    pub(crate) fn tar_split_part(&self) -> Result<Part, Error> {
         let at = Offset::ZERO;
         let blob_len =
             self.source().size().map_err(|source| Error::Read { what: "the size of the blob", at, source })?;

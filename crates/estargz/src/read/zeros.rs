@@ -9,11 +9,11 @@ const KEPT: usize = 64;
 
 /// Digests of zeros by their number, the one used last at the back: a hole that is read in small pieces is hashed once.
 #[derive(Debug, Default)]
-pub(super) struct ZeroDigests(Mutex<Vec<(Algorithm, u64, Digest)>>);
+pub(crate) struct ZeroDigests(Mutex<Vec<(Algorithm, u64, Digest)>>);
 
 impl ZeroDigests {
     /// The digest of `len` zeros.
-    pub(super) fn of(&self, algorithm: Algorithm, len: u64) -> Digest {
+    pub(crate) fn of(&self, algorithm: Algorithm, len: u64) -> Digest {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let found = kept.iter().position(|&(known, size, _)| known == algorithm && size == len);
         if let Some(at) = found {
@@ -36,7 +36,7 @@ impl ZeroDigests {
 }
 
 /// Adds `len` zeros to a hash.
-pub(super) fn hash_zeros(hasher: &mut Hasher, len: u64) {
+pub(crate) fn hash_zeros(hasher: &mut Hasher, len: u64) {
     static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
     let mut left = len;
     while left > 0 {

@@ -21,8 +21,8 @@ use super::{
     convert::{file_type, nameless},
     metrics::Op,
     options::{Content, Passthrough},
+    pending::Slot,
     server::Server,
-    slot::Slot,
 };
 use crate::Kind;
 

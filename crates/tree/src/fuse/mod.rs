@@ -8,10 +8,10 @@
 //! | `filesystem`  | the requests of the kernel, one method each                            |
 //! | `server`      | what the answers are, from the tree                                    |
 //! | `convert`     | numbers, attributes and errors as the kernel wants them                |
-//! | `slot`        | requests in progress; gives up those whose caller was interrupted      |
-//! | `ahead`       | content that is unpacked before anybody asks for it                    |
+//! | `pending`     | requests in progress; gives up those whose caller was interrupted      |
+//! | `readahead`   | content that is unpacked before anybody asks for it                    |
 //! | `overflow`    | threads for reads that would take the last one that listens            |
-//! | `turns`       | how many threads listen                                                |
+//! | `listeners`   | how many threads listen                                                |
 //! | `passthrough` | open files that the kernel reads without us                            |
 //! | `metrics`     | what was counted, as text for Prometheus                               |
 //!
@@ -21,19 +21,19 @@
 //! comes through is answered with `EROFS`. A panic in a tree is an `EIO` for the one who asked, and a number in
 //! [`Metrics`]; the mount goes on.
 
-mod ahead;
 mod attach;
 mod buffers;
 mod convert;
 mod filesystem;
+mod listeners;
 mod metrics;
 mod mount;
 mod options;
 mod overflow;
 mod passthrough;
+mod pending;
+mod readahead;
 mod server;
-mod slot;
-mod turns;
 
 pub use self::{
     attach::{Unmounted, unmount},

@@ -16,8 +16,8 @@ use super::{
     attach::{self, Device, failed},
     filesystem::Requests,
     metrics::Metrics,
+    pending::Slots,
     server::Server,
-    slot::Slots,
 };
 use crate::{Error, Tree};
 

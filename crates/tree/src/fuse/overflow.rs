@@ -3,7 +3,7 @@
 //! A request can wait for a disk or a network, and as many can wait at once as there are callers. One thread always has to be
 //! free for what does not wait: what is in memory, and the last request of a file that is closed, without which the kernel
 //! lets no process die. So the request that would take it goes to one of these. They come when they are needed and go when
-//! they are not. What is unpacked [ahead](super::ahead) of readers is done here too.
+//! they are not. What is unpacked [ahead](super::readahead) of readers is done here too.
 
 use std::{
     collections::VecDeque,

@@ -14,15 +14,15 @@ use fuser::{AccessFlags, Errno, FileAttr, INodeNo, Request};
 
 use super::{
     MountOptions,
-    ahead::Ahead,
     buffers::Buffers,
     convert::{Numbers, attributes, errno, nameless},
+    listeners::Listeners,
     metrics::{Metrics, Op},
     options::{Content, Report},
     overflow::Overflow,
     passthrough::OpenFiles,
-    slot::{Reply, Slot, Slots},
-    turns::Turns,
+    pending::{Reply, Slot, Slots},
+    readahead::ReadAhead,
 };
 use crate::{Attr, DirEntry, Error, Kind, Tree};
 
@@ -43,8 +43,8 @@ pub(super) struct Server {
     listeners: usize,
     working: AtomicUsize,
     pub(super) overflow: Arc<Overflow>,
-    pub(super) ahead: Arc<Ahead>,
-    turns: Turns,
+    pub(super) ahead: Arc<ReadAhead>,
+    turns: Listeners,
     pub(super) buffers: Buffers,
 }
 
@@ -72,8 +72,8 @@ impl Server {
             listeners: options.threads(),
             working: AtomicUsize::new(0),
             overflow: Arc::default(),
-            ahead: Arc::new(Ahead::new()),
-            turns: Turns::new(options.threads()),
+            ahead: Arc::new(ReadAhead::new()),
+            turns: Listeners::new(options.threads()),
             buffers: Buffers::default(),
         }
     }

@@ -14,7 +14,7 @@ use crate::NodeId;
 
 /// Who reads what from front to back, and what is to be unpacked for them.
 #[derive(Debug)]
-pub(super) struct Ahead {
+pub(super) struct ReadAhead {
     /// Threads at most.
     most: usize,
     state: Mutex<State>,
@@ -40,7 +40,7 @@ struct Stream {
     wanted: u64,
 }
 
-impl Ahead {
+impl ReadAhead {
     pub(super) fn new() -> Self {
         Self::of(thread::available_parallelism().map_or(1, usize::from))
     }
@@ -136,13 +136,13 @@ mod tests {
         (at < 30 * MIB).then(|| ((at / (4 * MIB) + 1) * 4 * MIB).min(30 * MIB))
     }
 
-    fn wanted(ahead: &Ahead) -> Vec<(u64, u64)> {
+    fn wanted(ahead: &ReadAhead) -> Vec<(u64, u64)> {
         ahead.state().wanted.drain(..).map(|(node, at)| (node.get(), at / MIB)).collect()
     }
 
     #[test]
     fn pieces_behind_a_row_of_reads_are_wanted_once() {
-        let ahead = Ahead::of(2);
+        let ahead = ReadAhead::of(2);
         let read = |at: u64| ahead.note(NodeId::new(7), at * MIB, MIB, in_fours);
         // One read is no row.
         assert!(!read(0));
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn small_reads_other_files_and_single_bytes_want_nothing() {
-        let ahead = Ahead::of(2);
+        let ahead = ReadAhead::of(2);
         for at in 0..4 {
             assert!(!ahead.note(NodeId::new(1), at * 4096, 4096, in_fours));
             assert!(!ahead.note(NodeId::new(2), at * MIB, MIB, |_| None));
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn there_are_as_many_threads_as_there_is_work_for_and_no_more() {
-        let ahead = Ahead::of(2);
+        let ahead = ReadAhead::of(2);
         let read = |node: u64, at: u64| ahead.note(NodeId::new(node), at * MIB, MIB, in_fours);
         for node in 1..4 {
             read(node, 0);
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn places_that_nobody_comes_to_do_not_pile_up() {
-        let ahead = Ahead::of(1);
+        let ahead = ReadAhead::of(1);
         for node in 0..1000 {
             for at in 0..2 {
                 ahead.note(NodeId::new(node), at * MIB, MIB, in_fours);
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn rows_are_forgotten_when_there_are_many() {
-        let ahead = Ahead::of(1);
+        let ahead = ReadAhead::of(1);
         for node in 0..100 {
             ahead.note(NodeId::new(node), 0, MIB, in_fours);
         }

@@ -18,7 +18,7 @@ use std::{
 
 /// Who listens, and who stays away.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(super) struct Listeners {
     /// Threads that wait for a request in the kernel, or are on their way there.
     listening: AtomicUsize,
     away: AtomicUsize,
@@ -47,7 +47,7 @@ thread_local! {
     static OWN: Cell<Own> = const { Cell::new(Own { begun: None, ended: None, waited: 0 }) };
 }
 
-impl Turns {
+impl Listeners {
     pub(super) const fn new(threads: usize) -> Self {
         Self {
             listening: AtomicUsize::new(threads),
@@ -113,8 +113,8 @@ mod tests {
 
     /// Two threads that listen, of which the one that waited for all its requests has gone away for an hour. Answers that take
     /// longer than `long` take long.
-    fn one_away(long: Duration) -> Arc<Turns> {
-        let turns = Arc::new(Turns { most: Duration::from_secs(3600), long, ..Turns::new(2) });
+    fn one_away(long: Duration) -> Arc<Listeners> {
+        let turns = Arc::new(Listeners { most: Duration::from_secs(3600), long, ..Listeners::new(2) });
         let other = Arc::clone(&turns);
         thread::spawn(move || (0..=OFTEN).for_each(|_| answer(&other)));
         until(|| turns.away.load(Relaxed) == 1);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     /// A request that was waited for.
-    fn answer(turns: &Turns) {
+    fn answer(turns: &Listeners) {
         thread::sleep(AT_ONCE * 2);
         turns.begin(Instant::now());
         turns.end();

@@ -5,8 +5,7 @@ use std::ops::Deref;
 
 use dunnage_digest::{Digest, ReadAt};
 
-use super::{OpenOptions, Reader};
-use crate::Error;
+use crate::{Error, OpenOptions, Reader};
 
 /// A [`Reader`] whose TOC has the digest that the caller trusts, and which covers every chunk.
 ///

@@ -11,12 +11,14 @@ use std::{
 
 use dunnage_digest::{Cancel, Digest, Hasher, Mismatch, Offset, ReadAt};
 
-use super::{
-    Chunk, Reader,
-    index::{DigestCell, Location, NodeKind, Row},
-    zeros::hash_zeros,
+use crate::{
+    Chunk, Decoder, Error, Reader,
+    error::shown,
+    read::{
+        index::{DigestCell, Location, NodeKind, Row},
+        zeros::hash_zeros,
+    },
 };
-use crate::{Decoder, Error, error::shown};
 
 /// What [`Reader::verify`] read, all of it matching its digests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -10,9 +10,9 @@
 
 use dunnage_digest::{Digest, ReadAt};
 
-use super::{Reader, Verifiers};
+use super::Verifiers;
 use crate::{
-    Error, Format, STORAGE_CHECKSUM_ANNOTATION, STORAGE_POSITION_ANNOTATION, STORAGE_TAR_SPLIT_ANNOTATION,
+    Error, Format, Reader, STORAGE_CHECKSUM_ANNOTATION, STORAGE_POSITION_ANNOTATION, STORAGE_TAR_SPLIT_ANNOTATION,
     TOC_DIGEST_ANNOTATION,
 };
 

@@ -28,11 +28,10 @@ pub use self::{
         PrefetchArea, Segment, SegmentKind, SharedStreams, SizeClass, StreamFacts, StreamFigures, StreamKind,
     },
 };
-use super::{
-    Reader,
-    index::{Index, NodeKind, ROOT, Row},
+use crate::{
+    Error, Footer, Format, NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK, Reader,
+    read::index::{Index, NodeKind, ROOT, Row},
 };
-use crate::{Error, Footer, Format, NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK};
 
 impl<R: ReadAt + Sync> Reader<R> {
     /// The layout of the layer, from its index alone.

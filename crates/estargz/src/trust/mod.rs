@@ -1,0 +1,11 @@
+//! Whether a layer is what a manifest names: annotations of its descriptor, its TOC, and its chunks.
+
+mod annotations;
+mod trusted;
+mod verify;
+
+pub use self::{
+    annotations::AnnotatedToc,
+    trusted::TrustedReader,
+    verify::{ChunkVerifier, Verified, Verifiers},
+};
