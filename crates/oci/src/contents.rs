@@ -11,7 +11,7 @@ use crate::{
     document::{ImageNode, read_tree, toc_image},
     format::{Format, Named, Outside, open_toc, packing},
     input::{LayerInput, spool},
-    watch::Watch,
+    progress::Watch,
 };
 
 /// Everything that one entry of a layout leads to.

@@ -35,7 +35,7 @@ use crate::{
     format::is_about_toc,
     layout::{check_tag, tagged},
     media::LayerType,
-    watch::Watch,
+    progress::Watch,
 };
 
 /// What layers are converted to.

@@ -12,7 +12,7 @@ use std::{
 use dunnage_digest::{Cursor, DiffId, Hasher, Mismatch, VerifyingReader};
 use dunnage_estargz::{Error as LayerError, Packing};
 
-use crate::{Descriptor, Error, Layout, watch::Share};
+use crate::{Descriptor, Error, Layout, progress::Share};
 
 /// A layer's blob, and how it is to be read.
 #[derive(Clone, Copy, Debug)]

@@ -16,9 +16,9 @@ mod media;
 mod nameless;
 mod parallel;
 mod platform;
+mod progress;
 mod record;
 mod verify;
-mod watch;
 
 pub use crate::{
     contents::{Contents, Image, ImageLayer},

@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use crate::{Error, watch::Watch};
+use crate::{Error, progress::Watch};
 
 /// Does `work` for all jobs on so many threads, those of the largest `size` first, so that nobody waits for a large one at
 /// the end. What it made, in the order of the jobs; if something failed, the others stop.

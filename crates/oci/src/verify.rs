@@ -18,7 +18,7 @@ use crate::{
     input::LayerInput,
     media::LayerType,
     parallel::largest_first,
-    watch::{Share, Watch},
+    progress::{Share, Watch},
 };
 
 /// How to check an image.

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Descriptor, Error, Layout,
     parallel::largest_first,
-    watch::{Share, Watch},
+    progress::{Share, Watch},
 };
 
 /// A blob that has to be read.

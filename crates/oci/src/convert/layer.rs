@@ -22,7 +22,7 @@ use crate::{
     input::{LayerInput, spool},
     layout::NewBlob,
     media::{LayerType, Suffix},
-    watch::Share,
+    progress::Share,
 };
 
 /// A layer that has to be converted, whoever refers to it.
