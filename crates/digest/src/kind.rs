@@ -36,6 +36,26 @@ pub enum ErrorKind {
     Misuse,
 }
 
+impl ErrorKind {
+    /// All kinds, for tables and for tests that must miss none.
+    pub const ALL: &'static [Self] = &[
+        Self::Malformed,
+        Self::Unsupported,
+        Self::LimitExceeded,
+        Self::Integrity,
+        Self::Inconsistent,
+        Self::Unauthenticated,
+        Self::NotFound,
+        Self::Conflict,
+        Self::Io,
+        Self::Remote,
+        Self::Auth,
+        Self::Timeout,
+        Self::Cancelled,
+        Self::Misuse,
+    ];
+}
+
 impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

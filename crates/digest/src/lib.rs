@@ -10,7 +10,11 @@ mod hex;
 mod kind;
 mod offset;
 mod pool;
+mod progress;
 mod read_at;
+mod read_full;
+mod request;
+mod source_error;
 mod verify;
 
 pub use crate::{
@@ -22,6 +26,10 @@ pub use crate::{
     kind::ErrorKind,
     offset::Offset,
     pool::{Ordered, WorkerDied},
+    progress::Progress,
     read_at::{Cursor, ReadAt, Section},
+    read_full::{read_full, read_some},
+    request::{Purpose, ReadRequest},
+    source_error::{SourceError, kind_of},
     verify::{Mismatch, VerifyingReader, VerifyingWriter},
 };

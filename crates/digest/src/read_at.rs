@@ -5,11 +5,12 @@
 use std::{
     fs::File,
     io::{self, Read},
+    ops::Range,
     os::unix::fs::FileExt,
     sync::Arc,
 };
 
-use crate::Offset;
+use crate::{Offset, ReadRequest};
 
 /// Random access to the bytes of one blob.
 pub trait ReadAt {
@@ -26,6 +27,22 @@ pub trait ReadAt {
     ///
     /// [`io::ErrorKind::UnexpectedEof`] if the blob ends first, else whatever the source reports.
     fn read_exact_at(&self, at: Offset, buf: &mut [u8]) -> io::Result<()>;
+
+    /// The same for a caller that says what the bytes are for and how long it waits. The default looks at the request once
+    /// and reads; override it where a read can wait for more than a local disk.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`read_exact_at`](Self::read_exact_at) and of [`ReadRequest::check`].
+    fn read_exact_at_for(&self, at: Offset, buf: &mut [u8], request: &ReadRequest<'_>) -> io::Result<()> {
+        request.check()?;
+        self.read_exact_at(at, buf)
+    }
+
+    /// Announces that these ranges of bytes will be read soon, in this order. Returns at once; the default does nothing.
+    fn prefetch(&self, ranges: &[Range<u64>]) {
+        let _ = ranges;
+    }
 }
 
 impl ReadAt for [u8] {
@@ -85,6 +102,14 @@ macro_rules! forward {
             fn read_exact_at(&self, at: Offset, buf: &mut [u8]) -> io::Result<()> {
                 (**self).read_exact_at(at, buf)
             }
+
+            fn read_exact_at_for(&self, at: Offset, buf: &mut [u8], request: &ReadRequest<'_>) -> io::Result<()> {
+                (**self).read_exact_at_for(at, buf, request)
+            }
+
+            fn prefetch(&self, ranges: &[Range<u64>]) {
+                (**self).prefetch(ranges);
+            }
         }
     )*};
 }
@@ -106,15 +131,32 @@ impl<R: ReadAt> Section<R> {
     }
 }
 
+impl<R> Section<R> {
+    /// Where the `len` bytes at `at` of the window are in the source.
+    fn place(&self, at: Offset, len: usize) -> io::Result<Offset> {
+        let end = at.get().checked_add(len as u64).filter(|&end| end <= self.len);
+        let start = end.and_then(|_| self.start.checked_add(at.get())).ok_or(io::ErrorKind::UnexpectedEof)?;
+        Ok(Offset::new(start))
+    }
+}
+
 impl<R: ReadAt> ReadAt for Section<R> {
     fn size(&self) -> io::Result<u64> {
         Ok(self.len)
     }
 
     fn read_exact_at(&self, at: Offset, buf: &mut [u8]) -> io::Result<()> {
-        let end = at.get().checked_add(buf.len() as u64).filter(|&end| end <= self.len);
-        let start = end.and_then(|_| self.start.checked_add(at.get())).ok_or(io::ErrorKind::UnexpectedEof)?;
-        self.source.read_exact_at(Offset::new(start), buf)
+        self.source.read_exact_at(self.place(at, buf.len())?, buf)
+    }
+
+    fn read_exact_at_for(&self, at: Offset, buf: &mut [u8], request: &ReadRequest<'_>) -> io::Result<()> {
+        self.source.read_exact_at_for(self.place(at, buf.len())?, buf, request)
+    }
+
+    fn prefetch(&self, ranges: &[Range<u64>]) {
+        let inside = |at: u64| self.start.saturating_add(at.min(self.len));
+        let ranges: Vec<_> = ranges.iter().map(|range| inside(range.start)..inside(range.end)).collect();
+        self.source.prefetch(&ranges);
     }
 }
 
@@ -167,9 +209,42 @@ impl<R: ReadAt> Read for Cursor<R> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::{io::Write, sync::Mutex};
 
     use super::*;
+    use crate::{Cancel, ErrorKind, kind_of};
+
+    /// Remembers the ranges that were announced.
+    #[derive(Default)]
+    struct Announced(Mutex<Vec<Range<u64>>>);
+
+    impl ReadAt for Announced {
+        fn size(&self) -> io::Result<u64> {
+            Ok(100)
+        }
+
+        fn read_exact_at(&self, _: Offset, _: &mut [u8]) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn prefetch(&self, ranges: &[Range<u64>]) {
+            self.0.lock().unwrap().extend_from_slice(ranges);
+        }
+    }
+
+    #[test]
+    fn requests_and_announcements_pass_through_windows_and_pointers() {
+        let source = Arc::new(Announced::default());
+        let window = Box::new(Section::new(&source, Offset::new(10), 20));
+        window.prefetch(&[0..5, 15..90]);
+        assert_eq!(*source.0.lock().unwrap(), [10..15, 25..30]);
+        let cancel = Cancel::new();
+        let request = ReadRequest::cancelled_by(&cancel);
+        window.read_exact_at_for(Offset::new(3), &mut [0], &request).unwrap();
+        cancel.cancel();
+        let error = window.read_exact_at_for(Offset::new(3), &mut [0], &request).unwrap_err();
+        assert_eq!(kind_of(&error), ErrorKind::Cancelled);
+    }
 
     fn check<R: ReadAt>(source: R) {
         let mut buf = [0; 3];

@@ -1,0 +1,79 @@
+//! How far a long run has come, and whether it should go on.
+
+use std::fmt;
+
+use crate::{Cancel, Cancelled};
+
+/// Connects a long run with its caller: the run reports how many bytes it has handled so far, and stops when the caller
+/// says so.
+///
+/// Every long operation of the workspace takes one. [`Progress::none`] neither reports nor stops.
+#[derive(Clone, Copy)]
+pub struct Progress<'p> {
+    report: Option<&'p (dyn Fn(u64) + Sync)>,
+    cancel: Option<&'p Cancel>,
+}
+
+impl<'p> Progress<'p> {
+    /// Reports nothing and is never cancelled.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { report: None, cancel: None }
+    }
+
+    /// Calls `report` with the number of bytes handled since the start, now and then, from any thread.
+    #[must_use]
+    pub const fn to(report: &'p (dyn Fn(u64) + Sync)) -> Self {
+        Self { report: Some(report), cancel: None }
+    }
+
+    /// Ends the run once `cancel` is raised.
+    #[must_use]
+    pub const fn cancelled_by(self, cancel: &'p Cancel) -> Self {
+        Self { cancel: Some(cancel), ..self }
+    }
+
+    /// Reports that `bytes` have been handled since the start.
+    pub fn at(&self, bytes: u64) {
+        if let Some(report) = self.report {
+            report(bytes);
+        }
+    }
+
+    /// Whether the run should go on.
+    ///
+    /// # Errors
+    ///
+    /// [`Cancelled`] once the caller raised the flag.
+    pub fn check(&self) -> Result<(), Cancelled> {
+        self.cancel.map_or(Ok(()), Cancel::check)
+    }
+}
+
+impl fmt::Debug for Progress<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Progress").field("reports", &self.report.is_some()).field("cancel", &self.cancel).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn a_run_reports_and_stops() {
+        let (seen, cancel) = (Mutex::new(Vec::new()), Cancel::new());
+        let report = |bytes| seen.lock().unwrap().push(bytes);
+        let progress = Progress::to(&report).cancelled_by(&cancel);
+        progress.at(1);
+        progress.check().unwrap();
+        cancel.cancel();
+        progress.at(2);
+        assert_eq!(progress.check(), Err(Cancelled));
+        assert_eq!(*seen.lock().unwrap(), [1, 2]);
+        Progress::none().at(3);
+        Progress::none().check().unwrap();
+    }
+}

@@ -1,0 +1,126 @@
+//! Errors of a source that keep their kind on the way up through [`io::Error`].
+//!
+//! [`ReadAt`](crate::ReadAt) and [`Read`](std::io::Read) can only return an [`io::Error`]. A source that knows more than
+//! the operating system (a registry that timed out, a chunk whose digest does not match) wraps its error in a
+//! [`SourceError`], and every crate above asks [`kind_of`] instead of guessing.
+
+use std::{error::Error, fmt, io};
+
+use crate::{Cancelled, ErrorKind, Mismatch};
+
+/// An error of a source together with its kind.
+///
+/// Use it when you implement [`ReadAt`](crate::ReadAt) or [`Read`](std::io::Read) over something that is not a local file,
+/// and whenever an error of a library crate has to pass through [`io::Error`]. It displays as the error inside.
+#[derive(Debug)]
+pub struct SourceError {
+    kind: ErrorKind,
+    source: Box<dyn Error + Send + Sync>,
+}
+
+impl SourceError {
+    /// Keeps `kind` beside `source`.
+    pub fn new(kind: ErrorKind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { kind, source: source.into() }
+    }
+
+    /// The kind of the error.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.fmt(f)
+    }
+}
+
+impl Error for SourceError {
+    /// The error inside, so that callers can downcast it. It displays the same text.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self.source.as_ref())
+    }
+}
+
+impl From<SourceError> for io::Error {
+    /// Never [`io::ErrorKind::Interrupted`], which readers retry, and never [`io::ErrorKind::NotFound`], which callers of
+    /// file systems take for "there is no such file".
+    fn from(error: SourceError) -> Self {
+        let kind = match error.kind {
+            ErrorKind::Malformed
+            | ErrorKind::Integrity
+            | ErrorKind::Inconsistent
+            | ErrorKind::Unauthenticated
+            | ErrorKind::LimitExceeded => io::ErrorKind::InvalidData,
+            ErrorKind::Timeout => io::ErrorKind::TimedOut,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// The kind of an I/O error: that of the [`SourceError`], [`Mismatch`] or [`Cancelled`] inside.
+///
+/// For any other error, [`ErrorKind::Malformed`] if the source ended too early or a decoder met invalid data, and
+/// [`ErrorKind::Io`] otherwise.
+#[must_use]
+pub fn kind_of(error: &io::Error) -> ErrorKind {
+    let mut next = error.get_ref().map(|inner| inner as &(dyn Error + 'static));
+    while let Some(inner) = next {
+        if let Some(kind) = kind_inside(inner) {
+            return kind;
+        }
+        next = match inner.downcast_ref::<io::Error>() {
+            Some(error) => error.get_ref().map(|inner| inner as &(dyn Error + 'static)),
+            None => inner.source(),
+        };
+    }
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => ErrorKind::Malformed,
+        _ => ErrorKind::Io,
+    }
+}
+
+fn kind_inside(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
+    if let Some(error) = error.downcast_ref::<SourceError>() {
+        return Some(error.kind);
+    }
+    if error.is::<Mismatch>() {
+        return Some(ErrorKind::Integrity);
+    }
+    error.is::<Cancelled>().then_some(ErrorKind::Cancelled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_survives_an_io_error_and_no_reader_retries_it() {
+        for &kind in ErrorKind::ALL {
+            let error = io::Error::from(SourceError::new(kind, "the source says no"));
+            assert_eq!(kind_of(&error), kind);
+            assert_eq!(error.to_string(), "the source says no");
+            assert!(!matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::NotFound), "{kind}");
+            // Wrapped again, as readers in between do.
+            assert_eq!(kind_of(&io::Error::other(error)), kind);
+        }
+    }
+
+    #[test]
+    fn errors_without_a_kind_are_damage_or_io() {
+        let mismatch = Mismatch::Size { expected: 1, got: 2 };
+        for (error, kind) in [
+            (io::Error::from(io::ErrorKind::UnexpectedEof), ErrorKind::Malformed),
+            (io::Error::new(io::ErrorKind::InvalidData, "bad block"), ErrorKind::Malformed),
+            (io::Error::from_raw_os_error(2), ErrorKind::Io),
+            (io::ErrorKind::TimedOut.into(), ErrorKind::Io),
+            (mismatch.into(), ErrorKind::Integrity),
+            (io::Error::other(Cancelled), ErrorKind::Cancelled),
+        ] {
+            assert_eq!(kind_of(&error), kind, "{error}");
+        }
+    }
+}
