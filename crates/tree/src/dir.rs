@@ -10,20 +10,22 @@ mod xattr;
 use std::{
     borrow::Cow,
     fmt,
+    ops::Range,
     os::fd::OwnedFd,
     path::Path,
     sync::{Arc, PoisonError, RwLock},
 };
 
+use dunnage_digest::ReadRequest;
 use hashbrown::HashMap;
 use rustix::{
-    fs::{FileType, Mode, OFlags, Stat},
+    fs::{FileType, Mode, OFlags, SeekFrom, Stat},
     io::Errno,
 };
 
 use self::listings::{Listed, Listings};
 use crate::{
-    Attr, DirVisitor, Error, Kind, Mtime, NodeId, SafeName, Tree, XattrVisitor,
+    Attr, DirVisitor, Error, Kind, Mtime, NodeId, SafeName, Tree, Usage, XattrVisitor,
     cache::Cache,
     confine::{self, Root, THROUGH, retry},
     name::display,
@@ -288,7 +290,7 @@ impl Tree for DirTree {
         }
     }
 
-    fn read_at(&self, node: NodeId, at: u64, buf: &mut [u8]) -> Result<usize, Error> {
+    fn read_at_for(&self, node: NodeId, at: u64, buf: &mut [u8], _: &ReadRequest<'_>) -> Result<usize, Error> {
         let fd = self.file(node)?;
         let mut filled: usize = 0;
         while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -302,9 +304,44 @@ impl Tree for DirTree {
         Ok(filled)
     }
 
+    fn data_from(&self, node: NodeId, at: u64) -> Result<Option<Range<u64>>, Error> {
+        let fd = self.file(node)?;
+        let failed = |error| self.failed("look for holes in", node, error);
+        if i64::try_from(at).is_err() {
+            return Ok(None);
+        }
+        // Nobody reads from the position of this descriptor, so it may be moved.
+        let start = match rustix::fs::seek(&*fd, SeekFrom::Data(at)) {
+            Ok(start) => start,
+            Err(Errno::NXIO) => return Ok(None),
+            // The file system does not know.
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => {
+                let size = self.attr(node)?.size;
+                return Ok((at < size).then_some(at..size));
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        let end = match rustix::fs::seek(&*fd, SeekFrom::Hole(start)) {
+            Ok(end) => end,
+            // It shrank in between.
+            Err(Errno::NXIO) => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        Ok(Some(start..end))
+    }
+
     fn host_file(&self, node: NodeId) -> Result<Option<OwnedFd>, Error> {
         let fd = self.file(node)?.try_clone();
         fd.map(Some).map_err(|source| Error::Io { action: "open", path: display(&self.path(node.get())), source })
+    }
+
+    /// That of the whole file system that the directory lies in.
+    fn usage(&self) -> Option<Usage> {
+        let found = rustix::fs::fstatvfs(&self.root).ok()?;
+        Some(Usage {
+            bytes: found.f_blocks.saturating_sub(found.f_bfree).saturating_mul(found.f_frsize),
+            nodes: found.f_files.saturating_sub(found.f_ffree),
+        })
     }
 }
 
@@ -367,6 +404,7 @@ fn attr(stat: &Stat) -> Attr {
         mtime: Some(Mtime { secs: stat.st_mtime, nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or_default() }),
         links: u32::try_from(stat.st_nlink).unwrap_or(u32::MAX),
         device: if device { (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)) } else { (0, 0) },
+        is_implied: false,
     }
 }
 

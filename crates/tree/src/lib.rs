@@ -34,7 +34,7 @@ pub use crate::{
     },
     limits::Limits,
     name::{SafeName, SafePath, UnsafeName, display as display_name},
-    node::{Attr, DirEntry, DirVisitor, Kind, Mtime, NodeId, Owner, Tree, XattrVisitor},
+    node::{Attr, DirEntry, DirVisitor, Kind, Mtime, NodeId, Owner, Tree, Usage, XattrVisitor},
     overlay::Overlay,
     walk::{Follow, Visit, Visited, Walk, resolve},
     whiteout::{OpaqueMark, OverlayfsLayer},

@@ -3,11 +3,19 @@
 //! The trait is small, object-safe and shaped for a file server: any number of threads read at once through a shared
 //! reference, nodes are numbers, and no call allocates on behalf of the caller. Names are bytes.
 
-use std::{borrow::Cow, fmt, ops::ControlFlow, os::fd::OwnedFd};
+use std::{
+    borrow::Cow,
+    fmt,
+    ops::{ControlFlow, Range},
+    os::fd::OwnedFd,
+};
+
+use dunnage_digest::ReadRequest;
 
 use crate::Error;
 
-/// Number of a node, stable for the life of its tree and equal for hard links to one file.
+/// Number of a node, stable for the life of its tree and equal for hard links to one file. Always below 2^63: views such as
+/// [`OverlayfsLayer`](crate::OverlayfsLayer) use the highest bit for nodes of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(u64);
 
@@ -78,10 +86,24 @@ pub struct Attr {
     pub size: u64,
     /// Last change; `None` where the source does not say.
     pub mtime: Option<Mtime>,
-    /// Names that lead here: hard links of a file, 2 + child directories of a directory.
+    /// Of a file, how many names lead to it. Of a directory, 2 + its child directories where the tree knows that without
+    /// counting, and 1 where it does not, as file systems say it.
     pub links: u32,
     /// Major and minor number of a device; (0, 0) for everything else.
     pub device: (u32, u32),
+    /// Whether the source has no entry for this directory: only entries below it imply that it is there. Mode, owner and
+    /// time are then defaults that state nothing about it.
+    pub is_implied: bool,
+}
+
+/// How much a tree holds, as `statfs` reports it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "format crates fill it field by field")]
+pub struct Usage {
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Nodes of all kinds.
+    pub nodes: u64,
 }
 
 /// Owner names, where the source keeps them. They are text: never resolved through an account database.
@@ -103,7 +125,7 @@ pub struct DirEntry<'a> {
     pub node: NodeId,
     /// The sort of that node.
     pub kind: Kind,
-    /// Where listing goes on after this entry.
+    /// Where listing goes on after this entry. Never 0, and always below 2^62.
     pub next: u64,
 }
 
@@ -171,12 +193,58 @@ pub trait Tree: fmt::Debug + Send + Sync {
 
     /// Reads from the file `node` at `at` until `buf` is full or the file ends; the number of bytes read.
     ///
-    /// Sources that carry digests hand on verified bytes only.
+    /// Sources that carry digests hand on verified bytes only. The request goes down to the source, so that a read over a
+    /// network can be cancelled.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongKind`] if `node` is not a file; those of the source and of the request.
+    fn read_at_for(&self, node: NodeId, at: u64, buf: &mut [u8], request: &ReadRequest<'_>) -> Result<usize, Error>;
+
+    /// Reads for a caller that waits as long as it takes; see [`read_at_for`](Self::read_at_for).
     ///
     /// # Errors
     ///
     /// [`Error::WrongKind`] if `node` is not a file; those of the source.
-    fn read_at(&self, node: NodeId, at: u64, buf: &mut [u8]) -> Result<usize, Error>;
+    fn read_at(&self, node: NodeId, at: u64, buf: &mut [u8]) -> Result<usize, Error> {
+        self.read_at_for(node, at, buf, &ReadRequest::default())
+    }
+
+    /// The whole content of the file `node`, of at most `limit` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Limit`] for a longer file; as [`read_at_for`](Self::read_at_for).
+    fn read_file(&self, node: NodeId, limit: u64) -> Result<Vec<u8>, Error> {
+        let mut content = Vec::new();
+        loop {
+            let have = content.len();
+            if have as u64 > limit {
+                return Err(Error::Limit { what: "bytes of a file", limit, asked: have as u64 });
+            }
+            content.resize(have.saturating_add(READ_FILE_STEP), 0);
+            let read = self.read_at(node, have as u64, content.get_mut(have..).unwrap_or_default())?;
+            content.truncate(have.saturating_add(read));
+            if read < READ_FILE_STEP && content.len() as u64 <= limit {
+                return Ok(content);
+            }
+        }
+    }
+
+    /// The next range of the file `node` that may hold something else than zeros, at or after `at`; `Ok(None)` if the rest
+    /// of the file is a hole. Bytes outside of all ranges are zeros, and need not be read. The default takes all of the
+    /// file for data.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongKind`] if `node` is not a file; those of the source.
+    fn data_from(&self, node: NodeId, at: u64) -> Result<Option<Range<u64>>, Error> {
+        let attr = self.attr(node)?;
+        if attr.kind != Kind::File {
+            return Err(Error::WrongKind { expected: Kind::File, got: attr.kind });
+        }
+        Ok((at < attr.size).then_some(at..attr.size))
+    }
 
     /// A descriptor of a host file that holds the content of the file `node` and nothing else; `Ok(None)` where there is
     /// no such file, which is the default. Whoever has it reads without this tree.
@@ -189,10 +257,8 @@ pub trait Tree: fmt::Debug + Send + Sync {
         Ok(None)
     }
 
-    /// Where the piece of the file `node` ends that is unpacked as a whole to read the byte at `at`; `Ok(None)` behind the end, and
-    /// where bytes can be read singly, which is the default. Answers at once, from memory.
-    ///
-    /// A tree that says so keeps what it has unpacked for a while, so that reading one byte of a piece readies all of it.
+    /// Where the piece ends that the tree has to unpack as a whole to read the byte at `at` of the file `node`; `Ok(None)`
+    /// after the end of the file, and where bytes can be read singly, which is the default. Answers at once, from memory.
     ///
     /// # Errors
     ///
@@ -201,7 +267,26 @@ pub trait Tree: fmt::Debug + Send + Sync {
         let _ = (node, at);
         Ok(None)
     }
+
+    /// Unpacks the piece that holds the byte at `at` of the file `node` and keeps it for a while, so that reads from it find
+    /// it ready. Does nothing where there are no pieces, which is the default.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_at_for`](Self::read_at_for).
+    fn prepare(&self, node: NodeId, at: u64, request: &ReadRequest<'_>) -> Result<(), Error> {
+        let _ = (node, at, request);
+        Ok(())
+    }
+
+    /// How much the tree holds; `None` where it would have to be walked to find out, which is the default.
+    fn usage(&self) -> Option<Usage> {
+        None
+    }
 }
+
+/// Bytes that [`Tree::read_file`] asks for at once.
+const READ_FILE_STEP: usize = 256 << 10;
 
 macro_rules! forward {
     ($($pointer:ty),*) => {$(
@@ -243,8 +328,18 @@ macro_rules! forward {
                 (**self).owner(node)
             }
 
-            fn read_at(&self, node: NodeId, at: u64, buf: &mut [u8]) -> Result<usize, Error> {
-                (**self).read_at(node, at, buf)
+            fn read_at_for(
+                &self,
+                node: NodeId,
+                at: u64,
+                buf: &mut [u8],
+                request: &ReadRequest<'_>,
+            ) -> Result<usize, Error> {
+                (**self).read_at_for(node, at, buf, request)
+            }
+
+            fn data_from(&self, node: NodeId, at: u64) -> Result<Option<Range<u64>>, Error> {
+                (**self).data_from(node, at)
             }
 
             fn host_file(&self, node: NodeId) -> Result<Option<OwnedFd>, Error> {
@@ -253,6 +348,14 @@ macro_rules! forward {
 
             fn piece_end(&self, node: NodeId, at: u64) -> Result<Option<u64>, Error> {
                 (**self).piece_end(node, at)
+            }
+
+            fn prepare(&self, node: NodeId, at: u64, request: &ReadRequest<'_>) -> Result<(), Error> {
+                (**self).prepare(node, at, request)
+            }
+
+            fn usage(&self) -> Option<Usage> {
+                (**self).usage()
             }
         }
     )*};

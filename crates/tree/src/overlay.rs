@@ -7,15 +7,16 @@ use std::{
     borrow::Cow,
     collections::BTreeMap,
     fmt,
-    ops::ControlFlow,
+    ops::{ControlFlow, Range},
     os::fd::OwnedFd,
     sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
+use dunnage_digest::ReadRequest;
 use hashbrown::{HashMap, HashSet};
 
 use crate::{
-    Attr, DirEntry, DirVisitor, Error, Kind, NodeId, Owner, Tree, XattrVisitor,
+    Attr, DirEntry, DirVisitor, Error, Kind, NodeId, Owner, Tree, Usage, XattrVisitor,
     whiteout::{Whiteout, parse_whiteout},
 };
 
@@ -80,6 +81,11 @@ impl Overlay {
             Node::Directory(merged) => merged.parts.first().copied(),
         };
         Ok(origin.and_then(|(layer, node)| Some((&**self.layers.get(layer)?, node))))
+    }
+
+    /// The same for a node that has content, if it is a file.
+    fn file(&self, node: NodeId) -> Result<(&dyn Tree, NodeId), Error> {
+        self.origin(node)?.ok_or(Error::WrongKind { expected: Kind::File, got: Kind::Directory })
     }
 
     fn directory(&self, node: NodeId) -> Result<Arc<Merged>, Error> {
@@ -191,8 +197,8 @@ impl Tree for Overlay {
         let Some((tree, origin)) = self.origin(node)? else { return Ok(EMPTY) };
         let mut attr = tree.attr(origin)?;
         if let Node::Directory(merged) = self.node(node)? {
-            let below = self.listing(&merged)?.iter().filter(|entry| entry.kind == Kind::Directory).count();
-            attr.links = u32::try_from(below).unwrap_or(u32::MAX).saturating_add(2);
+            // Counting takes a merged listing, which nobody has asked for yet if it is not there.
+            attr.links = merged.listing.get().map_or(1, |listing| links(listing));
         }
         Ok(attr)
     }
@@ -238,26 +244,44 @@ impl Tree for Overlay {
         }
     }
 
-    fn read_at(&self, node: NodeId, at: u64, buf: &mut [u8]) -> Result<usize, Error> {
-        match self.origin(node)? {
-            Some((tree, origin)) => tree.read_at(origin, at, buf),
-            None => Err(Error::WrongKind { expected: Kind::File, got: Kind::Directory }),
-        }
+    fn read_at_for(&self, node: NodeId, at: u64, buf: &mut [u8], request: &ReadRequest<'_>) -> Result<usize, Error> {
+        let (tree, origin) = self.file(node)?;
+        tree.read_at_for(origin, at, buf, request)
+    }
+
+    fn data_from(&self, node: NodeId, at: u64) -> Result<Option<Range<u64>>, Error> {
+        let (tree, origin) = self.file(node)?;
+        tree.data_from(origin, at)
     }
 
     fn host_file(&self, node: NodeId) -> Result<Option<OwnedFd>, Error> {
-        match self.origin(node)? {
-            Some((tree, origin)) => tree.host_file(origin),
-            None => Err(Error::WrongKind { expected: Kind::File, got: Kind::Directory }),
-        }
+        let (tree, origin) = self.file(node)?;
+        tree.host_file(origin)
     }
 
     fn piece_end(&self, node: NodeId, at: u64) -> Result<Option<u64>, Error> {
-        match self.origin(node)? {
-            Some((tree, origin)) => tree.piece_end(origin, at),
-            None => Err(Error::WrongKind { expected: Kind::File, got: Kind::Directory }),
-        }
+        let (tree, origin) = self.file(node)?;
+        tree.piece_end(origin, at)
     }
+
+    fn prepare(&self, node: NodeId, at: u64, request: &ReadRequest<'_>) -> Result<(), Error> {
+        let (tree, origin) = self.file(node)?;
+        tree.prepare(origin, at, request)
+    }
+
+    /// The sum over all layers: an upper bound, since upper layers hide files of lower ones.
+    fn usage(&self) -> Option<Usage> {
+        self.layers.iter().try_fold(Usage::default(), |sum, layer| {
+            let layer = layer.usage()?;
+            Some(Usage { bytes: sum.bytes.saturating_add(layer.bytes), nodes: sum.nodes.saturating_add(layer.nodes) })
+        })
+    }
+}
+
+/// Links of a directory with these names.
+fn links(listing: &[Listed]) -> u32 {
+    let below = listing.iter().filter(|entry| entry.kind == Kind::Directory).count();
+    u32::try_from(below).unwrap_or(u32::MAX).saturating_add(2)
 }
 
 impl fmt::Debug for Overlay {
@@ -267,5 +291,14 @@ impl fmt::Debug for Overlay {
 }
 
 /// The root of no layers.
-const EMPTY: Attr =
-    Attr { kind: Kind::Directory, mode: 0o755, uid: 0, gid: 0, size: 0, mtime: None, links: 2, device: (0, 0) };
+const EMPTY: Attr = Attr {
+    kind: Kind::Directory,
+    mode: 0o755,
+    uid: 0,
+    gid: 0,
+    size: 0,
+    mtime: None,
+    links: 2,
+    device: (0, 0),
+    is_implied: true,
+};

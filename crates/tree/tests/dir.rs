@@ -2,7 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "tests")]
 
-use std::{fs, ops::ControlFlow, os::unix::fs::symlink, path::Path, sync::Arc, thread};
+use std::{
+    fs,
+    ops::ControlFlow,
+    os::unix::fs::{FileExt, symlink},
+    path::Path,
+    sync::Arc,
+    thread,
+};
 
 use dunnage_tree::{DirTree, Error, Follow, Kind, Limits, NodeId, Tree, Walk, resolve};
 use rustix::fs::XattrFlags;
@@ -281,4 +288,26 @@ fn extended_attributes_are_never_those_of_another() {
     fs::remove_file(path("file")).unwrap();
     symlink("sub", path("file")).unwrap();
     assert_eq!(xattrs(&tree, file).unwrap_err().to_string(), "cannot find again `file`");
+}
+
+#[test]
+fn holes_are_known_and_files_are_read_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = fs::File::create(dir.path().join("holes")).unwrap();
+    file.set_len(16 << 20).unwrap();
+    file.write_all_at(&[7; 100], 4 << 20).unwrap();
+    let tree = DirTree::open(dir.path()).unwrap();
+    let node = tree.lookup(tree.root(), b"holes").unwrap().unwrap();
+    let data = tree.data_from(node, 0).unwrap().unwrap();
+    assert!(data.start <= 4 << 20 && data.end >= (4 << 20) + 100, "{data:?}");
+    for at in [data.end, 16 << 20, u64::MAX] {
+        // A file system that knows no holes shows one range of data.
+        assert!(tree.data_from(node, at).unwrap().is_none() || data == (0..16 << 20), "{at}");
+    }
+    assert_eq!(tree.read_file(node, 16 << 20).unwrap().len(), 16 << 20);
+    let error = tree.read_file(node, (16 << 20) - 1).unwrap_err();
+    assert!(matches!(error, Error::Limit { limit, .. } if limit == (16 << 20) - 1), "{error}");
+    assert!(tree.data_from(tree.root(), 0).is_err());
+    assert!(tree.usage().unwrap().bytes > 0);
+    assert!(!tree.attr(tree.root()).unwrap().is_implied);
 }

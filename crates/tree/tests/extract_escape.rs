@@ -545,7 +545,8 @@ fn a_hostile_tree_is_held_to_the_same_rules() {
         fn attr(&self, node: dunnage_tree::NodeId) -> Result<dunnage_tree::Attr, Error> {
             let kind = if node.get() == 1 { dunnage_tree::Kind::Directory } else { dunnage_tree::Kind::File };
             let (mode, uid, gid, size, mtime, links, device) = (0o777, 0, 0, 5, None, 1, (0, 0));
-            Ok(dunnage_tree::Attr { kind, mode, uid, gid, size, mtime, links, device })
+            let is_implied = false;
+            Ok(dunnage_tree::Attr { kind, mode, uid, gid, size, mtime, links, device, is_implied })
         }
 
         fn lookup(&self, _: dunnage_tree::NodeId, _: &[u8]) -> Result<Option<dunnage_tree::NodeId>, Error> {
@@ -566,7 +567,13 @@ fn a_hostile_tree_is_held_to_the_same_rules() {
             Ok(())
         }
 
-        fn read_at(&self, _: dunnage_tree::NodeId, _: u64, buf: &mut [u8]) -> Result<usize, Error> {
+        fn read_at_for(
+            &self,
+            _: dunnage_tree::NodeId,
+            _: u64,
+            buf: &mut [u8],
+            _: &dunnage_digest::ReadRequest<'_>,
+        ) -> Result<usize, Error> {
             buf.fill(b'x');
             Ok(buf.len())
         }

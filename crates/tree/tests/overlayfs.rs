@@ -13,6 +13,7 @@ use std::{
     },
 };
 
+use dunnage_digest::ReadRequest;
 use dunnage_tree::{
     Attr, DirEntry, DirTree, DirVisitor, Error, NodeId, OpaqueMark, OverlayfsLayer, Tree, XattrVisitor,
 };
@@ -47,8 +48,8 @@ impl Tree for Counted {
         self.0.xattrs(node, visit)
     }
 
-    fn read_at(&self, node: NodeId, at: u64, buf: &mut [u8]) -> Result<usize, Error> {
-        self.0.read_at(node, at, buf)
+    fn read_at_for(&self, node: NodeId, at: u64, buf: &mut [u8], request: &ReadRequest<'_>) -> Result<usize, Error> {
+        self.0.read_at_for(node, at, buf, request)
     }
 }
 

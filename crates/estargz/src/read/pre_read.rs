@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use dunnage_digest::ReadAt;
+use dunnage_digest::{ReadAt, ReadRequest};
 
 use super::{
     Chunk, Entry, FileReader, Reader,
@@ -96,7 +96,7 @@ impl<R: ReadAt + Sync> Reader<R> {
         visit: &mut dyn FnMut(&PreRead<'_>) -> Result<(), Error>,
         Workspace { decoder, input }: &mut Workspace,
     ) -> Result<(), Error> {
-        self.read_stream(chunk, input)?;
+        self.read_stream(chunk, input, &ReadRequest::default())?;
         let neighbours = self.neighbours(chunk.offset);
         let located = |shared: &Shared| {
             let node = self.index.node(shared.row)?;
@@ -162,7 +162,7 @@ where
             if reader.neighbours(chunk.offset).len() > 1 {
                 reader.read_with_neighbours(row, &chunk, skip, to, &mut self.visit, &mut self.workspace)?;
             } else {
-                reader.read_row(row, at, to)?;
+                reader.read_row(row, at, to, &ReadRequest::default())?;
             }
             filled = filled.saturating_add(len);
         }

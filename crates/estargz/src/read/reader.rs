@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use dunnage_digest::{Algorithm, Digest, Mismatch, Offset, ReadAt};
+use dunnage_digest::{Algorithm, Digest, Mismatch, Offset, ReadAt, ReadRequest};
 
 use super::{
     cache::{ChunkCache, Key},
@@ -85,7 +85,13 @@ impl<R: ReadAt + Sync> Reader<R> {
     }
 
     /// Reads from a file at `at` until `buf` is full or the file ends.
-    pub(crate) fn read_row(&self, row: Row, at: u64, buf: &mut [u8]) -> Result<usize, Error> {
+    pub(crate) fn read_row(
+        &self,
+        row: Row,
+        at: u64,
+        buf: &mut [u8],
+        request: &ReadRequest<'_>,
+    ) -> Result<usize, Error> {
         let Some(node) = self.index.node(row) else { return Ok(0) };
         let mut filled = 0_usize;
         while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -94,14 +100,21 @@ impl<R: ReadAt + Sync> Reader<R> {
             let skip = usize::try_from(at.saturating_sub(chunk.at)).unwrap_or(usize::MAX);
             let len = usize::try_from(chunk.size).unwrap_or(usize::MAX).saturating_sub(skip).min(rest.len());
             let Some(to) = rest.get_mut(..len).filter(|to| !to.is_empty()) else { break };
-            self.read_chunk(row, &chunk, skip, to)?;
+            self.read_chunk(row, &chunk, skip, to, request)?;
             filled = filled.saturating_add(len);
         }
         Ok(filled)
     }
 
     /// Copies part of a chunk, after all of it has been verified.
-    fn read_chunk(&self, row: Row, chunk: &Location, skip: usize, to: &mut [u8]) -> Result<(), Error> {
+    fn read_chunk(
+        &self,
+        row: Row,
+        chunk: &Location,
+        skip: usize,
+        to: &mut [u8],
+        request: &ReadRequest<'_>,
+    ) -> Result<(), Error> {
         if chunk.zeros {
             self.check_zeros(row, chunk)?;
             to.fill(0);
@@ -111,13 +124,13 @@ impl<R: ReadAt + Sync> Reader<R> {
         let key = Key { offset, inner, size, digest };
         // A read of the whole chunk is not followed by another one of it.
         if (to.len() as u64) < chunk.size {
-            let make = || self.with_chunk(row, chunk, |content| self.cache.keep(key, content, to.len()));
+            let make = || self.with_chunk(row, chunk, request, |content| self.cache.keep(key, content, to.len()));
             return self.copied(row, chunk, self.cache.get_or(key, to.len(), make)?.copy_to(skip, to));
         }
         if let Some(content) = self.cache.get(key, to.len()) {
             return self.copied(row, chunk, content.copy_to(skip, to));
         }
-        let is_copied = self.with_chunk(row, chunk, |content| {
+        let is_copied = self.with_chunk(row, chunk, request, |content| {
             let content = content.get(skip..).and_then(|rest| rest.get(..to.len()));
             content.map(|content| to.copy_from_slice(content)).is_some()
         })?;
@@ -130,13 +143,19 @@ impl<R: ReadAt + Sync> Reader<R> {
     }
 
     /// Reads, unpacks and verifies a chunk, and hands it to `take`.
-    fn with_chunk<T>(&self, row: Row, chunk: &Location, take: impl FnOnce(&[u8]) -> T) -> Result<T, Error> {
+    fn with_chunk<T>(
+        &self,
+        row: Row,
+        chunk: &Location,
+        request: &ReadRequest<'_>,
+        take: impl FnOnce(&[u8]) -> T,
+    ) -> Result<T, Error> {
         self.check_size(chunk)?;
         self.workspaces.with(
             chunk.want(),
             || self.decompressor.decoder(),
             |Workspace { decoder, input }| {
-                self.read_stream(chunk, input)?;
+                self.read_stream(chunk, input, request)?;
                 let content =
                     decode(decoder.as_mut(), input, chunk).map_err(|reason| self.corrupt(row, chunk, reason))?;
                 self.check(row, chunk, content)?;
@@ -154,18 +173,30 @@ impl<R: ReadAt + Sync> Reader<R> {
     }
 
     /// Reads the compressed stream that a chunk lies in.
-    pub(crate) fn read_stream(&self, chunk: &Location, input: &mut Vec<u8>) -> Result<(), Error> {
+    pub(crate) fn read_stream(
+        &self,
+        chunk: &Location,
+        input: &mut Vec<u8>,
+        request: &ReadRequest<'_>,
+    ) -> Result<(), Error> {
         let len = self.index.stream_end(chunk.offset).saturating_sub(chunk.offset);
-        self.read_raw(Offset::new(chunk.offset), len, input)
+        self.read_part("a chunk", Offset::new(chunk.offset), len, input, request)
     }
 
     /// Reads compressed bytes of the payload, growing the buffer with what arrives.
     pub(crate) fn read_raw(&self, at: Offset, len: u64, buf: &mut Vec<u8>) -> Result<(), Error> {
-        self.read_part("a chunk", at, len, buf)
+        self.read_part("a chunk", at, len, buf, &ReadRequest::default())
     }
 
     /// The same for any part of the blob.
-    pub(crate) fn read_part(&self, what: &'static str, at: Offset, len: u64, buf: &mut Vec<u8>) -> Result<(), Error> {
+    pub(crate) fn read_part(
+        &self,
+        what: &'static str,
+        at: Offset,
+        len: u64,
+        buf: &mut Vec<u8>,
+        request: &ReadRequest<'_>,
+    ) -> Result<(), Error> {
         const STEP: u64 = 16 << 20;
         buf.clear();
         while (buf.len() as u64) < len {
@@ -173,7 +204,8 @@ impl<R: ReadAt + Sync> Reader<R> {
             let step = usize::try_from(len.saturating_sub(have as u64).min(STEP)).unwrap_or(0);
             buf.resize(have.saturating_add(step), 0);
             let at = at.saturating_add(have as u64);
-            let result = self.source.read_exact_at(at, buf.get_mut(have..).unwrap_or_default());
+            let rest = buf.get_mut(have..).unwrap_or_default();
+            let result = self.source.read_exact_at_for(at, rest, request);
             result.map_err(|source| Error::Read { what, at, source })?;
         }
         Ok(())
@@ -491,7 +523,11 @@ impl<R: ReadAt + Sync> ReadAt for FileReader<'_, R> {
     }
 
     fn read_exact_at(&self, at: Offset, buf: &mut [u8]) -> io::Result<()> {
-        let read = self.reader.read_row(self.row, at.get(), buf).map_err(|error| match error {
+        self.read_exact_at_for(at, buf, &ReadRequest::default())
+    }
+
+    fn read_exact_at_for(&self, at: Offset, buf: &mut [u8], request: &ReadRequest<'_>) -> io::Result<()> {
+        let read = self.reader.read_row(self.row, at.get(), buf, request).map_err(|error| match error {
             Error::Read { ref source, .. } => io::Error::new(source.kind(), error),
             error => io::Error::new(io::ErrorKind::InvalidData, error),
         })?;

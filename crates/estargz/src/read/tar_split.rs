@@ -7,7 +7,7 @@
 use std::io::{self, Cursor, Read, Write};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use dunnage_digest::{Cancel, DiffId, Digest, Hasher, Mismatch, Offset, ReadAt};
+use dunnage_digest::{Cancel, DiffId, Digest, Hasher, Mismatch, Offset, ReadAt, ReadRequest};
 
 use super::{Reader, index::NodeKind};
 use crate::{
@@ -143,7 +143,7 @@ impl<R: ReadAt + Sync> Reader<R> {
         let mut crc = Crc64::default();
         let mut at = 0;
         while at < size {
-            let len = self.read_row(row, at, block)?;
+            let len = self.read_row(row, at, block, &ReadRequest::default())?;
             let bytes = block.get(..len).filter(|bytes| !bytes.is_empty());
             // The chunks cover the file, so there is always more.
             let Some(bytes) = bytes else { break };
@@ -187,7 +187,7 @@ impl<R: ReadAt + Sync> Reader<R> {
             return Err(Error::Limit { what: "compressed tar-split data", limit, asked });
         }
         let mut compressed = Vec::new();
-        self.read_part(WHAT, Offset::new(part.at), part.len, &mut compressed)?;
+        self.read_part(WHAT, Offset::new(part.at), part.len, &mut compressed, &ReadRequest::default())?;
         let digest = Digest::of(expected.algorithm(), &compressed);
         Mismatch::check(expected, &digest).map_err(|source| Error::Mismatch {
             what: "the tar-split data is not what the TOC names".to_owned(),

@@ -1,9 +1,12 @@
 //! A layer as a file tree, like every other format.
 
-use std::{borrow::Cow, ops::ControlFlow};
+use std::{
+    borrow::Cow,
+    ops::{ControlFlow, Range},
+};
 
-use dunnage_digest::ReadAt;
-use dunnage_tree::{Attr, DirEntry, DirVisitor, Error, Kind, NodeId, Owner, Tree, XattrVisitor};
+use dunnage_digest::{ReadAt, ReadRequest};
+use dunnage_tree::{Attr, DirEntry, DirVisitor, Error, Kind, NodeId, Owner, Tree, Usage, XattrVisitor};
 
 use super::{
     Reader,
@@ -27,6 +30,15 @@ fn id(row: Row) -> NodeId {
 }
 
 impl<R> Reader<R> {
+    /// Where the data ends that goes on at `at`.
+    fn data_end(&self, file: &Node, at: u64) -> u64 {
+        let mut at = at;
+        while let Some(chunk) = self.index.location_at(file, at).filter(|chunk| !chunk.zeros) {
+            at = chunk.at.saturating_add(chunk.size);
+        }
+        at
+    }
+
     fn by_id(&self, node: NodeId) -> Result<(Row, &Node), Error> {
         let row = node.get().checked_sub(1).and_then(|row| Row::try_from(row).ok());
         let found = row.and_then(|row| self.index.node(row).map(|node| (row, node)));
@@ -62,6 +74,7 @@ impl<R: ReadAt + Send + Sync> Tree for Reader<R> {
                 NodeKind::Char | NodeKind::Block => (node.first, node.count),
                 _ => (0, 0),
             },
+            is_implied: !node.has_entry,
         })
     }
 
@@ -108,9 +121,36 @@ impl<R: ReadAt + Send + Sync> Tree for Reader<R> {
         Ok(Owner { user: name(owner.user), group: name(owner.group) })
     }
 
-    fn read_at(&self, node: NodeId, at: u64, buf: &mut [u8]) -> Result<usize, Error> {
+    fn read_at_for(&self, node: NodeId, at: u64, buf: &mut [u8], request: &ReadRequest<'_>) -> Result<usize, Error> {
         let (row, _) = self.by_id_as(node, NodeKind::File)?;
-        self.read_row(row, at, buf).map_err(Error::from)
+        self.read_row(row, at, buf, request).map_err(Error::from)
+    }
+
+    fn data_from(&self, node: NodeId, at: u64) -> Result<Option<Range<u64>>, Error> {
+        let (row, file) = self.by_id_as(node, NodeKind::File)?;
+        let mut at = at;
+        while let Some(chunk) = self.index.location_at(file, at) {
+            let end = chunk.at.saturating_add(chunk.size);
+            if !chunk.zeros {
+                return Ok(Some(at..self.data_end(file, end)));
+            }
+            // The caller will not read these zeros, so this is where their digest is compared.
+            self.check_zeros(row, &chunk)?;
+            at = end;
+        }
+        Ok(None)
+    }
+
+    fn prepare(&self, node: NodeId, at: u64, request: &ReadRequest<'_>) -> Result<(), Error> {
+        let (row, _) = self.by_id_as(node, NodeKind::File)?;
+        self.read_row(row, at, &mut [0], request).map(drop).map_err(Error::from)
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        let files = self.index.nodes.iter().filter(|node| node.kind == NodeKind::File);
+        let bytes = files.fold(0, |sum: u64, node| sum.saturating_add(node.size));
+        let nodes = self.index.nodes.iter().filter(|node| node.kind != NodeKind::HardLink).count();
+        Some(Usage { bytes, nodes: nodes as u64 })
     }
 
     fn piece_end(&self, node: NodeId, at: u64) -> Result<Option<u64>, Error> {

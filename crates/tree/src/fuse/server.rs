@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use dunnage_digest::{Purpose, ReadRequest};
 use fuser::{AccessFlags, Errno, FileAttr, INodeNo, Request};
 
 use super::{
@@ -205,8 +206,9 @@ impl Server {
         let own = Arc::clone(self);
         self.overflow.run(Box::new(move || {
             while let Some((node, at)) = own.ahead.next() {
-                // Who comes to what is wrong there is told of it then.
-                let unpack = || own.tree.read_at(node, at, &mut [0]).map_err(|_| Errno::EIO);
+                let request = ReadRequest { purpose: Purpose::Ahead, ..ReadRequest::default() };
+                // Errors are ignored here: the read that reaches this piece reports them.
+                let unpack = || own.tree.prepare(node, at, &request).map_err(|_| Errno::EIO);
                 if own.guard(unpack).is_ok() {
                     own.metrics.unpack_ahead();
                 }

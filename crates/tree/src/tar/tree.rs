@@ -6,14 +6,15 @@
 
 mod index;
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, ops::Range};
 
-use dunnage_digest::{Offset, ReadAt};
+use dunnage_digest::{Offset, ReadAt, ReadRequest};
 
 use self::index::{Data, Index, Node};
 use super::{EntryType, Header, Reader};
 use crate::{
-    Attr, DirEntry, DirVisitor, Error, Kind, Limits, Mtime, NodeId, Owner, SafePath, Tree, XattrVisitor, name::display,
+    Attr, DirEntry, DirVisitor, Error, Kind, Limits, Mtime, NodeId, Owner, SafePath, Tree, Usage, XattrVisitor,
+    name::display,
 };
 
 /// A tar archive as a [`Tree`].
@@ -88,9 +89,10 @@ impl<R: ReadAt> TarTree<R> {
         if found.kind == expected { Ok(found) } else { Err(Error::WrongKind { expected, got: found.kind }) }
     }
 
-    fn read(&self, at: u64, buf: &mut [u8]) -> Result<(), Error> {
+    fn read(&self, at: u64, buf: &mut [u8], request: &ReadRequest<'_>) -> Result<(), Error> {
         let at = Offset::new(at);
-        self.source.read_exact_at(at, buf).map_err(|source| Error::Read { what: "content of a file", at, source })
+        let read = self.source.read_exact_at_for(at, buf, request);
+        read.map_err(|source| Error::Read { what: "content of a file", at, source })
     }
 }
 
@@ -136,6 +138,7 @@ impl<R: ReadAt + Send + Sync> Tree for TarTree<R> {
             mtime,
             links: node.links,
             device: node.device(),
+            is_implied: node.is_implied,
         })
     }
 
@@ -179,12 +182,12 @@ impl<R: ReadAt + Send + Sync> Tree for TarTree<R> {
         Ok(Owner { user: Cow::Borrowed(user), group: Cow::Borrowed(group) })
     }
 
-    fn read_at(&self, id: NodeId, at: u64, buf: &mut [u8]) -> Result<usize, Error> {
+    fn read_at_for(&self, id: NodeId, at: u64, buf: &mut [u8], request: &ReadRequest<'_>) -> Result<usize, Error> {
         let node = self.of_kind(id, Kind::File)?;
         let len = usize::try_from(node.size.saturating_sub(at)).unwrap_or(usize::MAX).min(buf.len());
         let Some(buf) = buf.get_mut(..len).filter(|buf| !buf.is_empty()) else { return Ok(0) };
         let Some(regions) = self.index.sparse(id) else {
-            self.read(node.data.saturating_add(at), buf)?;
+            self.read(node.data.saturating_add(at), buf, request)?;
             return Ok(len);
         };
         buf.fill(0);
@@ -194,10 +197,25 @@ impl<R: ReadAt + Send + Sync> Tree for TarTree<R> {
             let (from, to) = (start.max(at), stop.min(end));
             let into = |position: u64| usize::try_from(position.saturating_sub(at)).unwrap_or(usize::MAX);
             if let Some(part) = buf.get_mut(into(from)..into(to)) {
-                self.read(stored_at.saturating_add(from.saturating_sub(start)), part)?;
+                self.read(stored_at.saturating_add(from.saturating_sub(start)), part, request)?;
             }
         }
         Ok(len)
+    }
+
+    fn data_from(&self, id: NodeId, at: u64) -> Result<Option<Range<u64>>, Error> {
+        let node = self.of_kind(id, Kind::File)?;
+        let Some(regions) = self.index.sparse(id) else { return Ok((at < node.size).then_some(at..node.size)) };
+        let first = regions.partition_point(|region| region.1 <= at);
+        // Regions of no bytes hold nothing.
+        let region = regions.iter().skip(first).find(|(start, end, _)| end > start);
+        Ok(region.map(|&(start, end, _)| start.max(at)..end))
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        let files = self.index.nodes.iter().filter(|node| node.kind == Kind::File);
+        let bytes = files.fold(0, |sum: u64, node| sum.saturating_add(node.size));
+        Some(Usage { bytes, nodes: self.index.nodes.len() as u64 })
     }
 }
 

@@ -10,16 +10,17 @@
 use std::{
     borrow::Cow,
     fmt,
-    ops::ControlFlow,
+    ops::{ControlFlow, Range},
     os::fd::OwnedFd,
     sync::{Arc, PoisonError, RwLock},
 };
 
+use dunnage_digest::ReadRequest;
 use hashbrown::HashSet;
 
 use super::{Whiteout, parse_whiteout};
 use crate::{
-    Attr, DirEntry, DirVisitor, Error, Kind, NodeId, Owner, Tree, XattrVisitor,
+    Attr, DirEntry, DirVisitor, Error, Kind, NodeId, Owner, Tree, Usage, XattrVisitor,
     dir::listings::{Listed, Listings},
 };
 
@@ -148,7 +149,8 @@ impl Tree for OverlayfsLayer {
     fn attr(&self, node: NodeId) -> Result<Attr, Error> {
         let Some(marker) = marker(node) else { return self.tree.attr(node) };
         let mtime = self.tree.attr(marker)?.mtime;
-        Ok(Attr { kind: Kind::CharDevice, mode: 0, uid: 0, gid: 0, size: 0, mtime, links: 1, device: (0, 0) })
+        let (kind, device) = (Kind::CharDevice, (0, 0));
+        Ok(Attr { kind, mode: 0, uid: 0, gid: 0, size: 0, mtime, links: 1, device, is_implied: false })
     }
 
     fn lookup(&self, dir: NodeId, name: &[u8]) -> Result<Option<NodeId>, Error> {
@@ -227,8 +229,12 @@ impl Tree for OverlayfsLayer {
         if marker(node).is_some() { Ok(Owner::default()) } else { self.tree.owner(node) }
     }
 
-    fn read_at(&self, node: NodeId, at: u64, buf: &mut [u8]) -> Result<usize, Error> {
-        if marker(node).is_some() { Err(not_a(Kind::File)) } else { self.tree.read_at(node, at, buf) }
+    fn read_at_for(&self, node: NodeId, at: u64, buf: &mut [u8], request: &ReadRequest<'_>) -> Result<usize, Error> {
+        if marker(node).is_some() { Err(not_a(Kind::File)) } else { self.tree.read_at_for(node, at, buf, request) }
+    }
+
+    fn data_from(&self, node: NodeId, at: u64) -> Result<Option<Range<u64>>, Error> {
+        if marker(node).is_some() { Err(not_a(Kind::File)) } else { self.tree.data_from(node, at) }
     }
 
     fn host_file(&self, node: NodeId) -> Result<Option<OwnedFd>, Error> {
@@ -237,6 +243,14 @@ impl Tree for OverlayfsLayer {
 
     fn piece_end(&self, node: NodeId, at: u64) -> Result<Option<u64>, Error> {
         if marker(node).is_some() { Err(not_a(Kind::File)) } else { self.tree.piece_end(node, at) }
+    }
+
+    fn prepare(&self, node: NodeId, at: u64, request: &ReadRequest<'_>) -> Result<(), Error> {
+        if marker(node).is_some() { Err(not_a(Kind::File)) } else { self.tree.prepare(node, at, request) }
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.tree.usage()
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use dunnage_digest::{Purpose, ReadRequest};
 use dunnage_tree::{Attr, DirEntry, DirVisitor, Error, Kind, NodeId, Tree, XattrVisitor};
 
 /// What reading a file does.
@@ -92,6 +93,7 @@ impl Tree for Made {
             mtime: None,
             links: 1,
             device: (0, 0),
+            is_implied: false,
         })
     }
 
@@ -120,7 +122,7 @@ impl Tree for Made {
         Ok(())
     }
 
-    fn read_at(&self, _: NodeId, at: u64, buf: &mut [u8]) -> Result<usize, Error> {
+    fn read_at_for(&self, _: NodeId, at: u64, buf: &mut [u8], _: &ReadRequest<'_>) -> Result<usize, Error> {
         match &self.reads {
             Reads::Zeros => {}
             Reads::After(time) => std::thread::sleep(*time),
@@ -142,12 +144,12 @@ macro_rules! as_made {
     };
 }
 
-/// The same files, which are unpacked in pieces; where each read of a single byte was.
+/// The same files, which are unpacked in pieces; remembers which places were prepared.
 #[derive(Debug)]
 pub(crate) struct Pieces {
     pub(crate) made: Made,
     pub(crate) piece: u64,
-    pub(crate) single: Mutex<Vec<u64>>,
+    pub(crate) prepared: Mutex<Vec<u64>>,
 }
 
 impl Tree for Pieces {
@@ -158,13 +160,15 @@ impl Tree for Pieces {
     as_made!(read_link(node: NodeId) -> Result<Cow<'_, [u8]>, Error>);
     as_made!(xattrs(node: NodeId, visit: XattrVisitor<'_>) -> Result<(), Error>);
 
-    fn read_at(&self, node: NodeId, at: u64, buf: &mut [u8]) -> Result<usize, Error> {
-        if buf.len() == 1 {
-            self.single.lock().unwrap().push(at);
-            // Nobody but who asked for it is told.
-            assert_ne!(at, 3 * self.piece, "this piece panics");
-        }
-        self.made.read_at(node, at, buf)
+    fn read_at_for(&self, node: NodeId, at: u64, buf: &mut [u8], request: &ReadRequest<'_>) -> Result<usize, Error> {
+        self.made.read_at_for(node, at, buf, request)
+    }
+
+    fn prepare(&self, _: NodeId, at: u64, request: &ReadRequest<'_>) -> Result<(), Error> {
+        assert_eq!(request.purpose, Purpose::Ahead);
+        self.prepared.lock().unwrap().push(at);
+        assert_ne!(at, 3 * self.piece, "this piece panics");
+        Ok(())
     }
 
     fn piece_end(&self, _: NodeId, at: u64) -> Result<Option<u64>, Error> {
@@ -199,7 +203,7 @@ impl Tree for Held {
 
     as_made!(read_link(node: NodeId) -> Result<Cow<'_, [u8]>, Error>);
     as_made!(xattrs(node: NodeId, visit: XattrVisitor<'_>) -> Result<(), Error>);
-    as_made!(read_at(node: NodeId, at: u64, buf: &mut [u8]) -> Result<usize, Error>);
+    as_made!(read_at_for(node: NodeId, at: u64, buf: &mut [u8], request: &ReadRequest<'_>) -> Result<usize, Error>);
 
     fn host_file(&self, node: NodeId) -> Result<Option<OwnedFd>, Error> {
         if node.get() == 4 {

@@ -294,7 +294,7 @@ fn everybody_may_look_but_no_further_than_the_permissions_say() {
 fn pieces_are_unpacked_ahead_of_who_reads_from_front_to_back() {
     const PIECE: u64 = 2 << 20;
     let made = Made { files: 2, size: 10 * PIECE + 5, reads: Reads::After(Duration::from_millis(2)) };
-    let tree = Arc::new(Pieces { made, piece: PIECE, single: Mutex::default() });
+    let tree = Arc::new(Pieces { made, piece: PIECE, prepared: Mutex::default() });
     let options = MountOptions::default();
     let test = "pieces_are_unpacked_ahead_of_who_reads_from_front_to_back";
     let Some(mounted) = mount(test, Arc::clone(&tree) as Arc<dyn Tree>, &options) else { return };
@@ -307,13 +307,13 @@ fn pieces_are_unpacked_ahead_of_who_reads_from_front_to_back() {
         assert_eq!(ends, [Some(PIECE), Some(2 * PIECE), Some(10 * PIECE + 5), None], "{over:?}");
         assert_eq!(tree.piece_end(file, 0).unwrap(), Some(PIECE));
     }
-    let single = || std::mem::take(&mut *tree.single.lock().unwrap());
+    let prepared = || std::mem::take(&mut *tree.prepared.lock().unwrap());
     // Here and there: none.
     let file = File::open(mounted.path("000000")).unwrap();
     for at in [7, 3, 9, 0, 5] {
         file.read_exact_at(&mut [0; 4096], at * PIECE + 12_345).unwrap();
     }
-    assert_eq!(single(), []);
+    assert_eq!(prepared(), []);
     // From front to back: each once, a panic among them, and what is read is right.
     let mut file = File::open(mounted.path("000001")).unwrap();
     let mut content = Vec::new();
@@ -322,10 +322,10 @@ fn pieces_are_unpacked_ahead_of_who_reads_from_front_to_back() {
     let start = Instant::now();
     let metrics = mounted.mount.metrics();
     let done = || metrics.unpacked_ahead() + metrics.panics();
-    while done() < tree.single.lock().unwrap().len() as u64 && start.elapsed().as_secs() < 10 {
+    while done() < tree.prepared.lock().unwrap().len() as u64 && start.elapsed().as_secs() < 10 {
         std::thread::sleep(Duration::from_millis(1));
     }
-    let mut pieces = single();
+    let mut pieces = prepared();
     assert_eq!(done(), pieces.len() as u64);
     assert_eq!(metrics.panics(), u64::from(pieces.contains(&(3 * PIECE))));
     pieces.sort_unstable();
@@ -337,7 +337,7 @@ fn pieces_are_unpacked_ahead_of_who_reads_from_front_to_back() {
 #[test]
 fn a_panic_about_pieces_ends_no_mount() {
     let made = Made { files: 1, size: 4 << 20, reads: Reads::Zeros };
-    let tree = Arc::new(Pieces { made, piece: 0, single: Mutex::default() });
+    let tree = Arc::new(Pieces { made, piece: 0, prepared: Mutex::default() });
     // As many reads as would take all listeners.
     let options = MountOptions { threads: 2, ..MountOptions::default() };
     let Some(mounted) = mount("a_panic_about_pieces_ends_no_mount", tree, &options) else { return };

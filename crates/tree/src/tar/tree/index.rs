@@ -43,6 +43,8 @@ pub(super) struct Node {
     pub(super) mtime_secs: i64,
     /// The highest number if there is no time.
     pub(super) mtime_nanos: u32,
+    /// Whether the directory has no entry of its own.
+    pub(super) is_implied: bool,
     owner: u32,
     /// Of a file or link target; of a directory, how many children it has.
     pub(super) size: u64,
@@ -83,6 +85,7 @@ impl Index {
             gid: header.gid,
             mtime_secs: header.mtime.map_or(0, |mtime| mtime.secs),
             mtime_nanos: header.mtime.map_or(u32::MAX, |mtime| mtime.nanos),
+            is_implied: false,
             owner: self.intern_owner(header),
             size: header.size,
             data: 0,
@@ -370,6 +373,7 @@ impl Node {
             gid: 0,
             mtime_secs: 0,
             mtime_nanos: u32::MAX,
+            is_implied: true,
             owner: 0,
             size: 0,
             data: 0,
