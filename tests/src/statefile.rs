@@ -147,7 +147,7 @@ impl Outcome {
 /// The error inside of an I/O error.
 #[must_use]
 pub fn inner(error: io::Error) -> Error {
-    error.downcast::<Error>().unwrap_or_else(|error| panic!("no error of the crate: {error:?}"))
+    dunnage_digest::error_inside::<Error>(&error).cloned().unwrap_or_else(|| panic!("no error of the crate: {error:?}"))
 }
 
 /// Reads a stream with buffers of this size. An error must stay.

@@ -19,7 +19,7 @@ use std::{
     process::ExitCode,
 };
 
-use dunnage_digest::{ErrorKind, Mismatch};
+use dunnage_digest::{ErrorKind, Mismatch, SourceError};
 use dunnage_estargz::CorruptStream;
 use serde::Serialize;
 
@@ -166,9 +166,17 @@ fn kind(chain: &[Cause<'_>]) -> ErrorKind {
         let tree = || error.downcast_ref::<dunnage_tree::Error>().map(dunnage_tree::Error::kind);
         let image = || error.downcast_ref::<dunnage_oci::Error>().map(dunnage_oci::Error::kind);
         let state = || error.downcast_ref::<dunnage_statefile::Error>().map(dunnage_statefile::Error::kind);
+        let source = || error.downcast_ref::<SourceError>().map(SourceError::kind);
         let mismatch = || error.downcast_ref::<Mismatch>().map(|_| ErrorKind::Integrity);
         let stream = || error.downcast_ref::<CorruptStream>().map(|_| ErrorKind::Malformed);
-        failure.or_else(layer).or_else(image).or_else(tree).or_else(state).or_else(mismatch).or_else(stream)
+        failure
+            .or_else(layer)
+            .or_else(image)
+            .or_else(tree)
+            .or_else(state)
+            .or_else(source)
+            .or_else(mismatch)
+            .or_else(stream)
     });
     known.unwrap_or(ErrorKind::Io)
 }

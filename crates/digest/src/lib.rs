@@ -30,6 +30,6 @@ pub use crate::{
     read_at::{Cursor, ReadAt, Section},
     read_full::{read_full, read_some},
     request::{Purpose, ReadRequest},
-    source_error::{SourceError, kind_of},
+    source_error::{SourceError, error_inside, kind_of},
     verify::{Mismatch, VerifyingReader, VerifyingWriter},
 };

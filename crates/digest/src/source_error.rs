@@ -67,20 +67,32 @@ impl From<SourceError> for io::Error {
 /// [`ErrorKind::Io`] otherwise.
 #[must_use]
 pub fn kind_of(error: &io::Error) -> ErrorKind {
-    let mut next = error.get_ref().map(|inner| inner as &(dyn Error + 'static));
+    find(error, kind_inside).unwrap_or(match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => ErrorKind::Malformed,
+        _ => ErrorKind::Io,
+    })
+}
+
+/// The error of type `E` that an I/O error carries, however often it was wrapped on its way.
+#[must_use]
+pub fn error_inside<E: Error + 'static>(error: &io::Error) -> Option<&E> {
+    find(error, |inner| inner.downcast_ref())
+}
+
+/// What `pick` finds first among the errors that an I/O error carries, outermost first.
+fn find<'e, T>(error: &'e io::Error, pick: impl Fn(&'e (dyn Error + 'static)) -> Option<T>) -> Option<T> {
+    let carried = |error: &'e io::Error| error.get_ref().map(|inner| inner as &'e (dyn Error + 'static));
+    let mut next = carried(error);
     while let Some(inner) = next {
-        if let Some(kind) = kind_inside(inner) {
-            return kind;
+        if let Some(found) = pick(inner) {
+            return Some(found);
         }
         next = match inner.downcast_ref::<io::Error>() {
-            Some(error) => error.get_ref().map(|inner| inner as &(dyn Error + 'static)),
+            Some(error) => carried(error),
             None => inner.source(),
         };
     }
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => ErrorKind::Malformed,
-        _ => ErrorKind::Io,
-    }
+    None
 }
 
 fn kind_inside(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
@@ -105,7 +117,10 @@ mod tests {
             assert_eq!(error.to_string(), "the source says no");
             assert!(!matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::NotFound), "{kind}");
             // Wrapped again, as readers in between do.
-            assert_eq!(kind_of(&io::Error::other(error)), kind);
+            let error = io::Error::other(error);
+            assert_eq!(kind_of(&error), kind);
+            assert_eq!(error_inside::<SourceError>(&error).unwrap().kind(), kind);
+            assert!(error_inside::<Mismatch>(&error).is_none());
         }
     }
 

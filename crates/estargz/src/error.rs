@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::Disagreement;
-use dunnage_digest::{Cancelled, ErrorKind, Mismatch, Offset, ParseDigestError, WorkerDied};
+use dunnage_digest::{Cancelled, ErrorKind, Mismatch, Offset, ParseDigestError, SourceError, WorkerDied, kind_of};
 
 /// Why a layer could not be written or was refused.
 #[derive(Debug, thiserror::Error)]
@@ -107,11 +107,12 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Read { source, .. } | Self::Input { source } => match source.kind() {
-                io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+            Self::Read { source, .. } | Self::Input { source } => match kind_of(source) {
+                // A decoder that was given what it cannot take.
+                ErrorKind::Io if source.kind() == io::ErrorKind::InvalidInput && source.raw_os_error().is_none() => {
                     ErrorKind::Malformed
                 }
-                _ => ErrorKind::Io,
+                kind => kind,
             },
             Self::Write { .. } | Self::Worker => ErrorKind::Io,
             Self::TooSmall { .. }
@@ -165,6 +166,13 @@ fn none_of(reasons: &[String]) -> String {
 
 fn listed(errors: &[Error]) -> String {
     errors.iter().map(|error| format!("\n\t* {error}")).collect()
+}
+
+/// Wraps the error in a [`SourceError`], so that [`kind_of`] finds its kind.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        SourceError::new(error.kind(), error).into()
+    }
 }
 
 impl From<Error> for dunnage_tree::Error {

@@ -2,6 +2,8 @@
 
 use std::io::{self, BufReader, Chain, Cursor, Read};
 
+use dunnage_digest::{Mismatch, SourceError, error_inside};
+
 use crate::{CorruptStream, Gunzip};
 
 /// How an input is compressed.
@@ -64,8 +66,8 @@ pub(crate) struct Decoded<R>(pub(crate) R);
 impl<R: Read> Read for Decoded<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.0.read(buf).map_err(|error| {
-            let is_ours = error.get_ref().is_some_and(|inner| inner.is::<dunnage_tree::Error>());
-            if error.raw_os_error().is_some() || error.kind() == io::ErrorKind::Interrupted || is_ours {
+            let has_kind = error_inside::<SourceError>(&error).is_some() || error_inside::<Mismatch>(&error).is_some();
+            if error.raw_os_error().is_some() || error.kind() == io::ErrorKind::Interrupted || has_kind {
                 return error;
             }
             io::Error::new(io::ErrorKind::InvalidData, CorruptStream(error.to_string()))

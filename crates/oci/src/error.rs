@@ -2,7 +2,7 @@
 
 use std::io;
 
-use dunnage_digest::{Cancelled, Digest, ErrorKind, Mismatch};
+use dunnage_digest::{Cancelled, Digest, ErrorKind, Mismatch, kind_of};
 
 use crate::Platform;
 
@@ -84,7 +84,8 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Io { .. } | Self::ReadRecord { .. } | Self::Worker => ErrorKind::Io,
+            Self::Io { source, .. } | Self::ReadRecord { source, .. } => kind_of(source),
+            Self::Worker => ErrorKind::Io,
             Self::NotLayout { .. } | Self::Malformed { .. } | Self::Record { .. } => ErrorKind::Malformed,
             Self::Unsupported { .. } => ErrorKind::Unsupported,
             Self::Inconsistent { .. } => ErrorKind::Inconsistent,

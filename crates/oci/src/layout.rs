@@ -20,7 +20,7 @@ use std::{
     sync::Mutex,
 };
 
-use dunnage_digest::{Algorithm, Digest, Mismatch, VerifyingReader};
+use dunnage_digest::{Algorithm, Digest, Mismatch, VerifyingReader, error_inside};
 use dunnage_tree::Root;
 use serde_json::value::RawValue;
 
@@ -163,7 +163,7 @@ impl Layout {
     /// An error of reading a blob, which is that of the operating system or that of a comparison.
     pub(crate) fn blob_failed(&self, descriptor: &Descriptor, error: io::Error) -> Error {
         let blob = descriptor.digest();
-        match error.get_ref().and_then(|inner| inner.downcast_ref::<Mismatch>()) {
+        match error_inside::<Mismatch>(&error) {
             Some(mismatch) => Error::Mismatch { blob, source: Box::new(*mismatch) },
             None => self.failed("read", blob_path(&blob))(error),
         }
@@ -179,7 +179,7 @@ impl Layout {
         let mut whole = VerifyingReader::new(file, *digest, size);
         match io::copy(&mut whole, &mut io::sink()) {
             Ok(_) => Ok(true),
-            Err(error) if error.get_ref().is_some_and(|inner| inner.is::<Mismatch>()) => Ok(false),
+            Err(error) if error_inside::<Mismatch>(&error).is_some() => Ok(false),
             Err(error) => Err(failed(error)),
         }
     }

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use dunnage_digest::{Cancelled, ErrorKind, Offset, WorkerDied};
+use dunnage_digest::{Cancelled, ErrorKind, Offset, SourceError, WorkerDied, kind_of};
 
 /// Why a state file could not be written or was refused.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -157,7 +157,8 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Read { .. } | Self::Write { .. } | Self::Copy { .. } | Self::Worker => ErrorKind::Io,
+            Self::Read { source, .. } => kind_of(source),
+            Self::Write { .. } | Self::Copy { .. } | Self::Worker => ErrorKind::Io,
             Self::BadMagic { .. }
             | Self::InvalidMetadataLength { .. }
             | Self::Truncated { .. }
@@ -205,7 +206,7 @@ impl From<Error> for io::Error {
             }
             _ => io::ErrorKind::InvalidData,
         };
-        Self::new(kind, error)
+        Self::new(kind, SourceError::new(error.kind(), error))
     }
 }
 
@@ -243,7 +244,7 @@ mod tests {
         let error = Error::Truncated { part: Part::Chunk(3), at: Offset::new(0x4a4), expected: 22, got: 7 };
         let error = io::Error::from(error);
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
-        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()).unwrap();
+        let inner = dunnage_digest::error_inside::<Error>(&error).unwrap();
         assert_eq!(inner.to_string(), "truncated chunk 3 at offset 0x4a4: expected 22 bytes, got 7");
     }
 }

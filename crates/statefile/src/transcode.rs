@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use dunnage_digest::Ordered;
+use dunnage_digest::{Ordered, error_inside};
 
 use crate::{
     Body, Compression, Dialect, Error, Key, Macs, Metadata, Part, Reader, WriteOptions, Writer, Written,
@@ -119,8 +119,7 @@ fn transcode<R: Read, W: Write>(
 /// The error of a writer that was the sink of a reader, or of a reader that was the source of a writer.
 fn unwrapped(error: Error) -> Error {
     let (Error::Write { source, .. } | Error::Read { source, .. }) = &error else { return error };
-    let inner = source.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
-    inner.cloned().unwrap_or(error)
+    error_inside::<Error>(source).cloned().unwrap_or(error)
 }
 
 /// A unit's new MAC, all but the MAC before it.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use dunnage_digest::{ErrorKind, Offset};
+use dunnage_digest::{ErrorKind, Offset, SourceError, kind_of};
 
 use crate::{Kind, UnsafeName};
 
@@ -63,13 +63,8 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            // A source that ends too early, or a decoder in front of it that found damage.
-            Self::Read { source, .. }
-                if matches!(source.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) =>
-            {
-                ErrorKind::Malformed
-            }
-            Self::Read { .. } | Self::Io { .. } => ErrorKind::Io,
+            Self::Read { source, .. } => kind_of(source),
+            Self::Io { .. } => ErrorKind::Io,
             Self::Malformed { .. } | Self::Name(_) | Self::Refused { .. } => ErrorKind::Malformed,
             Self::Unsupported { .. } | Self::Header { .. } => ErrorKind::Unsupported,
             Self::Limit { .. } => ErrorKind::LimitExceeded,
@@ -79,6 +74,13 @@ impl Error {
             Self::Cancelled(_) => ErrorKind::Cancelled,
             Self::Source { kind, .. } => *kind,
         }
+    }
+}
+
+/// Wraps the error in a [`SourceError`], so that [`kind_of`] finds its kind.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        SourceError::new(error.kind(), error).into()
     }
 }
 

@@ -91,8 +91,8 @@ pub enum ExportRoot {
 
 /// The tar stream of a tree, to be read.
 ///
-/// Large buffers are filled by the tree directly. Reading fails with an [`io::Error`] that holds an [`Error`],
-/// to be had by [`io::Error::downcast`]; it stays failed.
+/// Large buffers are filled by the tree directly. Reading fails with an [`io::Error`] that holds a
+/// [`SourceError`](dunnage_digest::SourceError) around an [`Error`]; it stays failed.
 #[derive(Debug)]
 pub struct TarExport<'t, T: Tree + ?Sized> {
     tree: &'t T,
@@ -317,10 +317,7 @@ impl<T: Tree + ?Sized> Read for TarExport<'_, T> {
         if self.state == State::Failed {
             return Err(io::Error::other("the export failed before"));
         }
-        self.fill(buf).map_err(|error| match error.kind() {
-            dunnage_digest::ErrorKind::Io => io::Error::other(error),
-            _ => io::Error::new(io::ErrorKind::InvalidData, error),
-        })
+        self.fill(buf).map_err(io::Error::from)
     }
 }
 

@@ -260,7 +260,7 @@ fn a_file_that_changes_its_size_is_an_error() {
         export.read_exact(&mut header).unwrap();
         File::options().write(true).open(&path).unwrap().set_len(change).unwrap();
         let error = export.read_to_end(&mut Vec::new()).unwrap_err();
-        assert_eq!(error.downcast::<Error>().unwrap().to_string(), expected);
+        assert_eq!(dunnage_digest::error_inside::<Error>(&error).unwrap().to_string(), expected);
         assert!(export.read(&mut header).is_err(), "it stays failed");
     }
 }

@@ -527,10 +527,7 @@ impl<R: ReadAt + Sync> ReadAt for FileReader<'_, R> {
     }
 
     fn read_exact_at_for(&self, at: Offset, buf: &mut [u8], request: &ReadRequest<'_>) -> io::Result<()> {
-        let read = self.reader.read_row(self.row, at.get(), buf, request).map_err(|error| match error {
-            Error::Read { ref source, .. } => io::Error::new(source.kind(), error),
-            error => io::Error::new(io::ErrorKind::InvalidData, error),
-        })?;
+        let read = self.reader.read_row(self.row, at.get(), buf, request)?;
         if read < buf.len() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use dunnage_digest::ErrorKind;
 use fuser::{Errno, FileAttr, FileType, INodeNo};
 
 use crate::{Attr, Error, Kind, NodeId};
@@ -110,7 +111,10 @@ const fn device((major, minor): (u32, u32)) -> u32 {
     (minor & 0xff) | ((major & 0xfff) << 8) | ((minor & 0xf_ff00) << 12)
 }
 
-/// What the caller of the kernel is told.
+/// The errno that a program gets for an error of the tree.
+///
+/// Content that could not be had is `EIO`, or `ETIMEDOUT` and `EINTR` where waiting for it ended: never `ENOENT` or `EACCES`,
+/// which would say that the file is not there or not for the caller.
 pub(super) fn errno(error: &Error) -> Errno {
     match error {
         Error::Io { source, .. } => source.raw_os_error().map_or(Errno::EIO, Errno::from_i32),
@@ -119,8 +123,11 @@ pub(super) fn errno(error: &Error) -> Errno {
         Error::WrongKind { expected: Kind::Directory, .. } => Errno::ENOTDIR,
         Error::WrongKind { got: Kind::Directory, .. } => Errno::EISDIR,
         Error::WrongKind { .. } => Errno::EINVAL,
-        Error::Cancelled(_) => Errno::EINTR,
-        _ => Errno::EIO,
+        error => match error.kind() {
+            ErrorKind::Timeout => Errno::ETIMEDOUT,
+            ErrorKind::Cancelled => Errno::EINTR,
+            _ => Errno::EIO,
+        },
     }
 }
 
@@ -131,7 +138,25 @@ const NOBODY: u32 = 65534;
 
 #[cfg(test)]
 mod tests {
+    use dunnage_digest::{Offset, SourceError};
+
     use super::*;
+
+    #[test]
+    fn content_that_cannot_be_had_is_an_io_error_unless_waiting_ended() {
+        for &kind in ErrorKind::ALL {
+            let expected = match kind {
+                ErrorKind::Timeout => Errno::ETIMEDOUT,
+                ErrorKind::Cancelled => Errno::EINTR,
+                _ => Errno::EIO,
+            };
+            let source = || SourceError::new(kind, "no");
+            let read = Error::Read { what: "content of a file", at: Offset::ZERO, source: source().into() };
+            for error in [read, Error::Source { kind, source: Box::new(source()) }] {
+                assert_eq!(errno(&error).code(), expected.code(), "{kind}");
+            }
+        }
+    }
 
     #[test]
     fn the_root_is_inode_one_and_nothing_is_inode_zero() {

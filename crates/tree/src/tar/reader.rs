@@ -456,10 +456,7 @@ impl<R: ReadAt> Reader<Cursor<R>> {
 /// Reads the payload of the current entry, as [`Reader::read_payload`] does.
 impl<R: Read> Read for Reader<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.read_payload(buf).map_err(|error| match error {
-            Error::Read { ref source, .. } => io::Error::new(source.kind(), error),
-            error => io::Error::new(io::ErrorKind::InvalidData, error),
-        })
+        self.read_payload(buf).map_err(io::Error::from)
     }
 }
 
