@@ -140,11 +140,10 @@ fn chain<'e>(error: Cause<'e>) -> Vec<Cause<'e>> {
     let mut next = Some(error);
     while let Some(error) = next {
         chain.push(error);
-        let carried = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        next = match carried {
-            Some(carried) => Some(carried as Cause<'e>),
-            None => error.source(),
-        };
+        let carried =
+            error.downcast_ref::<io::Error>().and_then(io::Error::get_ref).map(|carried| carried as Cause<'e>);
+        let wrapped = || error.downcast_ref::<SourceError>().map(SourceError::inner);
+        next = carried.or_else(wrapped).or_else(|| error.source());
     }
     chain
 }

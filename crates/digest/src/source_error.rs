@@ -29,6 +29,12 @@ impl SourceError {
     pub const fn kind(&self) -> ErrorKind {
         self.kind
     }
+
+    /// The error inside.
+    #[must_use]
+    pub fn inner(&self) -> &(dyn Error + 'static) {
+        self.source.as_ref()
+    }
 }
 
 impl fmt::Display for SourceError {
@@ -38,9 +44,9 @@ impl fmt::Display for SourceError {
 }
 
 impl Error for SourceError {
-    /// The error inside, so that callers can downcast it. It displays the same text.
+    /// The cause of the error inside, since this displays what that displays: a chain of causes says nothing twice.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(self.source.as_ref())
+        self.source.source()
     }
 }
 
@@ -69,6 +75,8 @@ impl From<SourceError> for io::Error {
 pub fn kind_of(error: &io::Error) -> ErrorKind {
     find(error, kind_inside).unwrap_or(match error.kind() {
         io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => ErrorKind::Malformed,
+        // Some decoders say so of damaged data; the system says so of a wrong call.
+        io::ErrorKind::InvalidInput if error.raw_os_error().is_none() => ErrorKind::Malformed,
         _ => ErrorKind::Io,
     })
 }
@@ -87,9 +95,10 @@ fn find<'e, T>(error: &'e io::Error, pick: impl Fn(&'e (dyn Error + 'static)) ->
         if let Some(found) = pick(inner) {
             return Some(found);
         }
+        let wrapped = inner.downcast_ref::<SourceError>().map(SourceError::inner);
         next = match inner.downcast_ref::<io::Error>() {
             Some(error) => carried(error),
-            None => inner.source(),
+            None => wrapped.or_else(|| inner.source()),
         };
     }
     None
@@ -130,6 +139,8 @@ mod tests {
         for (error, kind) in [
             (io::Error::from(io::ErrorKind::UnexpectedEof), ErrorKind::Malformed),
             (io::Error::new(io::ErrorKind::InvalidData, "bad block"), ErrorKind::Malformed),
+            (io::Error::new(io::ErrorKind::InvalidInput, "corrupt deflate stream"), ErrorKind::Malformed),
+            (io::Error::from_raw_os_error(22), ErrorKind::Io),
             (io::Error::from_raw_os_error(2), ErrorKind::Io),
             (io::ErrorKind::TimedOut.into(), ErrorKind::Io),
             (mismatch.into(), ErrorKind::Integrity),

@@ -107,13 +107,7 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Read { source, .. } | Self::Input { source } => match kind_of(source) {
-                // A decoder that was given what it cannot take.
-                ErrorKind::Io if source.kind() == io::ErrorKind::InvalidInput && source.raw_os_error().is_none() => {
-                    ErrorKind::Malformed
-                }
-                kind => kind,
-            },
+            Self::Read { source, .. } | Self::Input { source } => kind_of(source),
             Self::Write { .. } | Self::Worker => ErrorKind::Io,
             Self::TooSmall { .. }
             | Self::Malformed { .. }

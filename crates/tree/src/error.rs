@@ -77,10 +77,13 @@ impl Error {
     }
 }
 
-/// Wraps the error in a [`SourceError`], so that [`kind_of`] finds its kind.
+/// Wraps the error in a [`SourceError`], so that [`kind_of`] finds its kind. A source that ended too early stays an
+/// [`io::ErrorKind::UnexpectedEof`].
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
-        SourceError::new(error.kind(), error).into()
+        let is_eof = matches!(&error, Error::Read { source, .. } if source.kind() == io::ErrorKind::UnexpectedEof);
+        let error = SourceError::new(error.kind(), error);
+        if is_eof { Self::new(io::ErrorKind::UnexpectedEof, error) } else { error.into() }
     }
 }
 

@@ -13,8 +13,10 @@ mod extract;
 pub mod fuse;
 mod limits;
 mod name;
+mod new_file;
 mod node;
 mod overlay;
+mod spool;
 pub mod tar;
 mod walk;
 mod whiteout;
@@ -34,8 +36,10 @@ pub use crate::{
     },
     limits::Limits,
     name::{SafeName, SafePath, UnsafeName, display as display_name},
+    new_file::{NewFile, SameName, flush_dir, name_of},
     node::{Attr, DirEntry, DirVisitor, Kind, Mtime, NodeId, Owner, Tree, Usage, XattrVisitor},
     overlay::Overlay,
+    spool::Spool,
     walk::{Follow, Visit, Visited, Walk, resolve},
     whiteout::{OpaqueMark, OverlayfsLayer},
 };
