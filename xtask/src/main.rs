@@ -16,6 +16,7 @@ mod arrows;
 mod bench;
 mod ci;
 mod conformance;
+mod deny;
 mod fixtures;
 mod fuzz;
 mod inputs;
@@ -56,6 +57,8 @@ enum Task {
     Bench(bench::Options),
     /// Check that dependencies point down only, and other rules of the house that a machine can check.
     Arrows,
+    /// Check licences, versions and sources of all crates against .deny.toml.
+    Deny,
     /// Everything that has to pass before a change goes in.
     Ci(ci::Options),
     /// Run a command and write its times and peak memory as JSON (used by bench).
@@ -96,6 +99,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Fuzz(options) => fuzz::run(&options)?,
         Task::Bench(options) => bench::run(&options)?,
         Task::Arrows => arrows::run()?,
+        Task::Deny => deny::run()?,
         Task::Ci(options) => ci::run(&options)?,
         Task::Measure { out, one_core, command } => return measure::child(&out, one_core, &command),
         Task::Stream { bytes } => inputs::stream(bytes, std::io::stdout().lock())?,
