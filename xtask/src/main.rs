@@ -12,6 +12,7 @@
     reason = "a tool for developers: it prints, and its numbers are its own"
 )]
 
+mod api;
 mod arrows;
 mod bench;
 mod ci;
@@ -57,6 +58,8 @@ enum Task {
     Bench(bench::Options),
     /// Check that dependencies point down only, and other rules of the house that a machine can check.
     Arrows,
+    /// List the public items of each library under docs/api.
+    Api(api::Options),
     /// Check licences, versions and sources of all crates against .deny.toml.
     Deny,
     /// Everything that has to pass before a change goes in.
@@ -82,6 +85,10 @@ enum Task {
 }
 
 fn main() -> ExitCode {
+    if let Some(error) = api::as_rustdoc() {
+        eprintln!("xtask: cannot start rustdoc: {error}");
+        return ExitCode::FAILURE;
+    }
     match run(Args::parse().task) {
         Ok(code) => code,
         Err(error) => {
@@ -99,6 +106,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Fuzz(options) => fuzz::run(&options)?,
         Task::Bench(options) => bench::run(&options)?,
         Task::Arrows => arrows::run()?,
+        Task::Api(options) => api::run(&options)?,
         Task::Deny => deny::run()?,
         Task::Ci(options) => ci::run(&options)?,
         Task::Measure { out, one_core, command } => return measure::child(&out, one_core, &command),
