@@ -64,6 +64,8 @@ enum Task {
     Deny,
     /// Everything that has to pass before a change goes in.
     Ci(ci::Options),
+    /// Everything that `ci` samples, whole, and what takes too long for it: mutation, fuzzing, benches, README for real.
+    Deep(ci::Deep),
     /// Run a command and write its times and peak memory as JSON (used by bench).
     #[command(hide = true)]
     Measure {
@@ -109,6 +111,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Api(options) => api::run(&options)?,
         Task::Deny => deny::run()?,
         Task::Ci(options) => ci::run(&options)?,
+        Task::Deep(options) => ci::deep(&options)?,
         Task::Measure { out, one_core, command } => return measure::child(&out, one_core, &command),
         Task::Stream { bytes } => inputs::stream(bytes, std::io::stdout().lock())?,
     }
