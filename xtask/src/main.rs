@@ -25,6 +25,7 @@ mod measure;
 mod mutate;
 mod oci;
 mod peers;
+mod picture;
 mod workspace;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
@@ -60,6 +61,8 @@ enum Task {
     Arrows,
     /// List the public items of each library under docs/api.
     Api(api::Options),
+    /// Draw the picture of a layer that README shows.
+    Picture(picture::Options),
     /// Check licences, versions and sources of all crates against .deny.toml.
     Deny,
     /// Everything that has to pass before a change goes in.
@@ -109,6 +112,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Bench(options) => bench::run(&options)?,
         Task::Arrows => arrows::run()?,
         Task::Api(options) => api::run(&options)?,
+        Task::Picture(options) => picture::run(&options)?,
         Task::Deny => deny::run()?,
         Task::Ci(options) => ci::run(&options)?,
         Task::Deep(options) => ci::deep(&options)?,
