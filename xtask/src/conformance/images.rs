@@ -84,7 +84,7 @@ const TARGETS: [(&str, Target, Tar); 7] = [
 /// The images of the layout, and for how many platforms each is.
 const TAGS: [(&str, u64); 3] = [("five", 1), ("many", 3), ("nested", 3)];
 
-/// What the formats put into the root for those who do not know them.
+/// Files that the formats add to the root, for runtimes that do not know the format.
 const ADDED: [&str; 3] = [".no.prefetch.landmark", ".prefetch.landmark", "stargz.index.json"];
 
 struct Images<'d> {
