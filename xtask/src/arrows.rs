@@ -24,7 +24,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dunnage-imagefmt", &["dunnage-digest", "dunnage-tree", "dunnage-oci"]),
     ("dunnage-layer", &["dunnage-digest", "dunnage-tree", "dunnage-estargz", "dunnage-oci"]),
     ("dunnage", LIBRARIES),
-    ("dunnage-conformance", LIBRARIES),
+    ("dunnage-inputs", &[]),
+    ("dunnage-conformance", TOOLS),
     ("xtask", TOOLS),
 ];
 
@@ -39,8 +40,9 @@ const LIBRARIES: &[&str] = &[
     "dunnage-layer",
 ];
 
-/// All libraries, and the conformance crate.
+/// All libraries, and the crates of the tests.
 const TOOLS: &[&str] = &[
+    "dunnage-inputs",
     "dunnage-conformance",
     "dunnage-digest",
     "dunnage-tree",

@@ -23,7 +23,6 @@ mod fuzz;
 mod inputs;
 mod measure;
 mod mutate;
-mod oci;
 mod peers;
 mod picture;
 mod workspace;

@@ -130,10 +130,11 @@ pub fn blob_path(layout: &Path, digest: &str) -> PathBuf {
 #[must_use]
 pub fn config(architecture: &str, layers: &[Layer]) -> Value {
     let diff_ids: Vec<&str> = layers.iter().map(|layer| layer.diff_id.as_str()).collect();
+    let history: Vec<Value> = layers.iter().map(|_| json!({"created_by": "dunnage-inputs"})).collect();
     json!({
         "created": "2026-01-01T00:00:00Z", "architecture": architecture, "os": "linux",
         "config": {"Env": ["A=b"], "Cmd": ["/bin/sh"]},
-        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        "rootfs": {"type": "layers", "diff_ids": diff_ids}, "history": history,
     })
 }
 
