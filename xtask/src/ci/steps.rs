@@ -117,7 +117,7 @@ impl Steps {
 
     /// README's commands as a person runs them: installed with `cargo install`, and with the toolchain's own libraries.
     fn readme_for_real(&self) -> Step {
-        let args = ["test", "--package", "dunnage", "--test", "readme", "--", "--nocapture"];
+        let args = ["test", "--workspace", "--test", "readme", "--", "--nocapture"];
         let mut step = self.cargo("README for real", &args);
         step.env.push(("DUNNAGE_README", "real".to_owned()));
         step
