@@ -57,7 +57,7 @@ impl Steps {
             self.cargo("format", &["fmt", "--all", "--check"]),
             self.cargo("lints", &["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]),
         ];
-        for package in self.metadata.libraries() {
+        for package in self.metadata.members().filter(|package| package.publish.is_none()) {
             steps.extend(combinations(package).iter().map(|features| self.check(&package.name, features)));
         }
         steps.push(self.cargo("tests, built", &[TESTS, &["--no-run"]].concat()));
