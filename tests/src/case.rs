@@ -1,4 +1,4 @@
-//! Cases as data: the TOML files under tests/cases, the files under fixtures/ that they name, and what is pinned under
+//! Cases as data: the TOML files under tests/cases, the files under fixtures/ that they name, and the pinned values under
 //! tests/golden.
 
 use std::{
@@ -23,7 +23,7 @@ pub fn cases<T: DeserializeOwned>(path: &str) -> T {
     toml_file(&root().join("tests/cases").join(path))
 }
 
-/// Reads what is pinned, by its path below tests/golden; also where that is, for messages.
+/// Reads a pinned value by its path below tests/golden; returns its full path too, for messages.
 #[must_use]
 pub fn golden<T: DeserializeOwned>(path: &str) -> (T, PathBuf) {
     let path = root().join("tests/golden").join(path);

@@ -37,7 +37,7 @@ pub fn read_layer(blob: &[u8], limits: &dunnage_estargz::Limits) -> Result<Vec<S
     let files = nodes.iter().flatten().filter(|visited| visited.attr.kind == Kind::File);
     let mut files: Vec<_> = files.map(|visited| (visited.path.clone(), visited.node)).collect();
     files.sort();
-    // Content that does not verify must not be read either, but what is around it may be.
+    // Content that does not verify must not be read either, but its neighbours may be.
     let unread = files.iter().find_map(|(_, node)| sum(&reader, *node, &mut [0; 4096]).err());
     verified?;
     unread.map_or(Ok(()), Err).map_err(of_tree("read"))?;
@@ -63,7 +63,7 @@ pub fn audit(blob: &[u8], limits: &dunnage_estargz::Limits) -> String {
     }
 }
 
-/// The layer or archive converted to a layer, and what comes out verified.
+/// Converts the layer or archive to a layer, and verifies the result.
 #[must_use]
 pub fn convert(input: &[u8], limits: &dunnage_estargz::Limits) -> String {
     let mut options = layer::options(Codec::Zlib, 1, 0, 1).expect("options that are right");
@@ -71,7 +71,7 @@ pub fn convert(input: &[u8], limits: &dunnage_estargz::Limits) -> String {
     let plan = layer::plan(&options, &[]);
     let whole = plan.from_source(input, Vec::new());
     let streamed = plan.from_stream(input, Vec::new());
-    // What comes through a pipe is refused as what lies in a file is, but for names that come up again.
+    // A pipe is refused in the same words as a file, except for repeated names.
     if !matches!(streamed, Err(Error::Duplicate { .. })) {
         let (whole, streamed) = (whole.as_ref().map(|made| &made.0), streamed.as_ref().map(|made| &made.0));
         match (whole, streamed) {
@@ -158,7 +158,7 @@ fn plain(input: &[u8]) -> io::Result<Vec<u8>> {
     Ok(plain)
 }
 
-/// A node in one line: path, sort, and what is in it.
+/// A node in one line: path, kind and content.
 fn line<T: Tree + ?Sized>(tree: &T, visited: &Visited) -> Result<String, dunnage_tree::Error> {
     let (path, attr) = (visited.path.escape_ascii(), visited.attr);
     Ok(match attr.kind {

@@ -209,7 +209,7 @@ impl Subject {
         (0..len).flat_map(masks).chain(cuts).chain(zeroed).chain(share).chain(swaps)
     }
 
-    /// Values at the edges of what fits, and of what is there.
+    /// Values at the edges of the field's type and of the blob.
     fn boundaries(&self, width: usize) -> [u64; 8] {
         let max = if width == 8 { u64::MAX } else { (1 << (8 * width)) - 1 };
         let len = self.blob_len as u64;
@@ -321,7 +321,7 @@ impl Subject {
         let reader = layer::open_within(blob, external, &Limits::small())?;
         reader.verify_toc(&self.digest)?;
         reader.verify(1, &Cancel::new(), &|_| {})?;
-        // What is verified must be readable too.
+        // A blob that verifies must be readable too.
         Ok(dump(&reader, &self.toc, true).unwrap_or_default())
     }
 

@@ -328,7 +328,7 @@ impl Subject {
                 if key.is_none() || !self.is_keyed {
                     continue;
                 }
-                // Every byte of a keyed file is covered. What is cut at the end of a unit still verifies: the format has no end.
+                // Every byte of a keyed file is covered. A file cut at the end of a unit still verifies: the format has no end.
                 for outcome in [&first, &third] {
                     if outcome.result.is_ok() && !is_cut {
                         bad("accepted, though a MAC covers it");

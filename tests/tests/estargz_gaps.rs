@@ -96,7 +96,7 @@ impl Layer {
         Toc::parse(&json, &Limits::default()).unwrap()
     }
 
-    /// What is unpacked of it.
+    /// The files that unpacking gives.
     fn unpacked(&self) -> Vec<u8> {
         let mut tar = Vec::new();
         unpack(self.blob.as_slice()).unwrap().read_to_end(&mut tar).unwrap();
@@ -368,7 +368,7 @@ fn global_headers_are_kept_bit_for_bit_or_dropped() {
 fn sparse_files_are_filled_up_or_refused() {
     let (data, size) = (letters(1, 1500), 5000_u64);
     let full = [&[0; 1000], data.as_slice(), &[0; 2500]].concat();
-    // PAX 1.0: the map is in front of what is stored.
+    // PAX 1.0: the map stands before the stored bytes.
     let mut stored = b"1\n1000\n1500\n".to_vec();
     pad(&mut stored);
     stored.extend_from_slice(&data);

@@ -1,4 +1,4 @@
-//! The layout report: exact figures for small blobs (tests/cases/estargz/layout.toml), and what has to hold for any blob.
+//! The layout report: exact figures for small blobs (tests/cases/estargz/layout.toml), and properties of any blob.
 
 #![allow(
     clippy::tests_outside_test_module,
@@ -262,7 +262,7 @@ fn fixtures_add_up() {
     }
 }
 
-/// What has to hold for any blob.
+/// Checks the properties of any blob.
 fn holds_for(what: &str, blob: &[u8]) {
     let reader = layer::open(blob).unwrap_or_else(|error| panic!("{what}: {error}"));
     holds(what, &reader, blob);

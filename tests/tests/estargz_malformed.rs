@@ -1,5 +1,5 @@
 //! Layers that a stranger made: those with one thing wrong, when they are refused and in which words
-//! (tests/cases/estargz/malformed.toml), and those that only look wrong, what is in them
+//! (tests/cases/estargz/malformed.toml), and those that only look wrong, with their contents
 //! (tests/cases/estargz/odd.toml). Either may still be a tar, so what a conversion makes of it stands beside it.
 
 #![allow(

@@ -37,7 +37,7 @@ struct Case {
     members: String,
     #[serde(default)]
     lines: Vec<String>,
-    /// What is done to the frame of the lines.
+    /// The change to the frame of the lines.
     #[serde(default)]
     split: Split,
     /// Length of the lines, as the footer has it.

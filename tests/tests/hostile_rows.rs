@@ -13,7 +13,7 @@ struct Rows {
     rows: BTreeMap<String, Vec<String>>,
 }
 
-/// The fixtures that the reliability rules name for layers and tars (section 4.2).
+/// Attacks on layers and tars that every reader has to survive.
 const NAMED: [&str; 38] = [
     "toc/hardlink-to-self",
     "toc/hardlink-cycle-2",

@@ -1,4 +1,4 @@
-//! State files of the specification, section 8: the vectors, read in every way there is, and what is made of them when something is
+//! State files of the specification, section 8: the vectors, read in every way there is, and read again after a byte is
 //! wrong (tests/cases/statefile).
 
 #![allow(

@@ -467,7 +467,7 @@ fn lengths_that_were_promised_are_kept() {
             }
         }
     }
-    // A payload cut by whoever has no key: nothing but the promise tells.
+    // A payload cut by an attacker without the key: only the promised length reveals it.
     let options = WriteOptions { payload_len: Some(5000), ..options(Dialect::D, Compression::None) };
     let bytes = written(None, &Metadata::new(), &[&payload], &options);
     let outcome = stream(&bytes[..bytes.len() - 1], None, &read(None), 100);
@@ -518,7 +518,7 @@ fn files_change_their_key_their_dialect_and_their_compression() {
                 }
             }
         }
-        // What is wrong with the source is what comes out.
+        // The caller gets the source's own error.
         if keyed {
             let mut damaged = bytes.clone();
             *damaged.last_mut().unwrap() ^= 1;

@@ -27,7 +27,7 @@ struct Cases {
 struct Case {
     /// A fixture below tar/hostile/.
     name: String,
-    /// What is in it.
+    /// The content of the archive.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     tree: Vec<String>,
     /// Why it cannot be listed.

@@ -1,4 +1,7 @@
-//! Rules of the house that a machine can check: arrows between crates, the top level, how sources open.
+//! Rules of the house that a machine can check: arrows between crates, the top level, how sources open, what prose cites.
+
+mod absent;
+mod prose;
 
 use std::{
     collections::BTreeSet,
@@ -21,7 +24,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dunnage-imagefmt", &["dunnage-digest", "dunnage-tree", "dunnage-oci"]),
     ("dunnage-layer", &["dunnage-digest", "dunnage-tree", "dunnage-estargz", "dunnage-oci"]),
     ("dunnage", LIBRARIES),
-    ("dunnage-conformance", LIBRARIES),
+    ("dunnage-inputs", &[]),
+    ("dunnage-conformance", TOOLS),
     ("xtask", TOOLS),
 ];
 
@@ -36,8 +40,9 @@ const LIBRARIES: &[&str] = &[
     "dunnage-layer",
 ];
 
-/// All libraries, and the conformance crate.
+/// All libraries, and the crates of the tests.
 const TOOLS: &[&str] = &[
+    "dunnage-inputs",
     "dunnage-conformance",
     "dunnage-digest",
     "dunnage-tree",
@@ -63,16 +68,13 @@ const TOP: &[&str] = &[
     "LICENSE-APACHE",
 ];
 
-/// Packages and features that would bring a C implementation of zlib.
-const C_ZLIB_PACKAGES: &[&str] = &["libz-sys", "libz-ng-sys", "cloudflare-zlib-sys"];
-const C_ZLIB_FEATURES: &[&str] = &["zlib", "zlib-default", "zlib-ng", "zlib-ng-compat", "cloudflare_zlib"];
-
 /// `cargo xtask arrows`.
 pub(crate) fn run() -> Result<()> {
     let metadata = Metadata::load()?;
     let mut wrong = check_arrows(&metadata);
-    wrong.extend(check_zlib(&metadata));
     wrong.extend(check_top(&top_level()?));
+    wrong.extend(absent::check()?);
+    wrong.extend(prose::check()?);
     let mut sources = 0_usize;
     for package in metadata.members() {
         for target in &package.targets {
@@ -104,7 +106,7 @@ fn check_arrows(metadata: &Metadata) -> Vec<String> {
     let mut wrong = Vec::new();
     for package in metadata.members() {
         let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| *name == package.name) else {
-            wrong.push(format!("`{}` is not a crate that architecture.md knows", package.name));
+            wrong.push(format!("`{}` is not a crate that docs/ARCHITECTURE.md knows", package.name));
             continue;
         };
         for dependency in &package.dependencies {
@@ -112,26 +114,6 @@ fn check_arrows(metadata: &Metadata) -> Vec<String> {
             let counts = dependency.kind.as_deref() != Some("dev");
             if counts && ours.contains(name) && !allowed.contains(&name) {
                 wrong.push(format!("`{}` must not depend on `{name}`", package.name));
-            }
-        }
-    }
-    wrong
-}
-
-/// Signs of a C zlib among everything that is resolved.
-fn check_zlib(metadata: &Metadata) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for package in &metadata.packages {
-        if C_ZLIB_PACKAGES.contains(&package.name.as_str()) {
-            wrong.push(format!("`{}` is resolved: a C zlib", package.name));
-        }
-        if package.name != "flate2" {
-            continue;
-        }
-        let nodes = metadata.resolve.iter().flat_map(|resolve| &resolve.nodes);
-        for feature in nodes.filter(|node| node.id == package.id).flat_map(|node| &node.features) {
-            if C_ZLIB_FEATURES.contains(&feature.as_str()) {
-                wrong.push(format!("`flate2` resolves with feature `{feature}`: a C zlib"));
             }
         }
     }
@@ -187,7 +169,7 @@ fn read(path: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workspace::{Dependency, Node, Package, Resolve};
+    use crate::workspace::{Dependency, Package};
 
     fn package(name: &str, dependencies: &[(&str, Option<&str>)]) -> Package {
         let dependency =
@@ -226,19 +208,8 @@ mod tests {
             [
                 "`dunnage-digest` must not depend on `dunnage-tree`",
                 "`dunnage-objstore` must not depend on `dunnage-estargz`",
-                "`dunnage-utils` is not a crate that architecture.md knows",
+                "`dunnage-utils` is not a crate that docs/ARCHITECTURE.md knows",
             ]
-        );
-    }
-
-    #[test]
-    fn a_c_zlib_is_named() {
-        let mut metadata = metadata(vec![package("flate2", &[]), package("libz-sys", &[])]);
-        let features = ["any_impl", "zlib-ng"].map(str::to_owned).to_vec();
-        metadata.resolve = Some(Resolve { nodes: vec![Node { id: "flate2".to_owned(), features }] });
-        assert_eq!(
-            check_zlib(&metadata),
-            ["`flate2` resolves with feature `zlib-ng`: a C zlib", "`libz-sys` is resolved: a C zlib"]
         );
     }
 

@@ -12,17 +12,19 @@
     reason = "a tool for developers: it prints, and its numbers are its own"
 )]
 
+mod api;
 mod arrows;
 mod bench;
 mod ci;
 mod conformance;
+mod deny;
 mod fixtures;
 mod fuzz;
 mod inputs;
 mod measure;
 mod mutate;
-mod oci;
 mod peers;
+mod picture;
 mod workspace;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
@@ -56,8 +58,16 @@ enum Task {
     Bench(bench::Options),
     /// Check that dependencies point down only, and other rules of the house that a machine can check.
     Arrows,
+    /// List the public items of each library under docs/api.
+    Api(api::Options),
+    /// Draw the picture of a layer that README shows.
+    Picture(picture::Options),
+    /// Check licences, versions and sources of all crates against .deny.toml.
+    Deny,
     /// Everything that has to pass before a change goes in.
     Ci(ci::Options),
+    /// Everything that `ci` samples, whole, and what takes too long for it: mutation, fuzzing, benches, README for real.
+    Deep(ci::Deep),
     /// Run a command and write its times and peak memory as JSON (used by bench).
     #[command(hide = true)]
     Measure {
@@ -79,6 +89,10 @@ enum Task {
 }
 
 fn main() -> ExitCode {
+    if let Some(error) = api::as_rustdoc() {
+        eprintln!("xtask: cannot start rustdoc: {error}");
+        return ExitCode::FAILURE;
+    }
     match run(Args::parse().task) {
         Ok(code) => code,
         Err(error) => {
@@ -96,7 +110,11 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Fuzz(options) => fuzz::run(&options)?,
         Task::Bench(options) => bench::run(&options)?,
         Task::Arrows => arrows::run()?,
+        Task::Api(options) => api::run(&options)?,
+        Task::Picture(options) => picture::run(&options)?,
+        Task::Deny => deny::run()?,
         Task::Ci(options) => ci::run(&options)?,
+        Task::Deep(options) => ci::deep(&options)?,
         Task::Measure { out, one_core, command } => return measure::child(&out, one_core, &command),
         Task::Stream { bytes } => inputs::stream(bytes, std::io::stdout().lock())?,
     }

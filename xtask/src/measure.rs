@@ -42,6 +42,11 @@ impl Cost {
         self.user / self.wall.max(1e-9)
     }
 
+    /// Whether the command ended with 0.
+    pub(crate) fn success(&self) -> bool {
+        self.success
+    }
+
     pub(crate) fn peak_mib(&self) -> f64 {
         self.peak_kib as f64 / 1024.0
     }

@@ -15,11 +15,23 @@ pub(crate) fn root() -> PathBuf {
     here.parent().unwrap_or(here).to_path_buf()
 }
 
-/// Cargo, as it called us.
+/// The cargo that called us.
+pub(crate) fn cargo_program() -> String {
+    std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
+}
+
+/// A command of that cargo, in the root of the repository.
 pub(crate) fn cargo() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = Command::new(cargo_program());
     command.current_dir(root());
     command
+}
+
+/// Builds the command with the features and the profile of the tests, which so share it; where it is.
+pub(crate) fn build_dunnage() -> Result<PathBuf> {
+    capture(cargo().args(["build", "--quiet", "--workspace", "--bin", "dunnage"]))
+        .context("cannot build the command")?;
+    Ok(Metadata::load()?.target_directory.join("debug/dunnage"))
 }
 
 /// Where generated inputs are kept: inside the repository, whatever the target directory, so they are made once.
@@ -73,6 +85,13 @@ pub(crate) struct Package {
     pub(crate) id: String,
     pub(crate) name: String,
     #[serde(default)]
+    pub(crate) version: String,
+    #[serde(default)]
+    pub(crate) license: Option<String>,
+    /// The registry or repository it is from; `None` for members of the workspace.
+    #[serde(default)]
+    pub(crate) source: Option<String>,
+    #[serde(default)]
     pub(crate) dependencies: Vec<Dependency>,
     #[serde(default)]
     pub(crate) targets: Vec<Target>,
@@ -111,7 +130,17 @@ pub(crate) struct Node {
 impl Metadata {
     /// Asks cargo, with every feature of the workspace on.
     pub(crate) fn load() -> Result<Self> {
-        let text = capture(cargo().args(["metadata", "--format-version", "1", "--all-features"]))?;
+        Self::load_for(&[])
+    }
+
+    /// The same for these targets alone; for all if there are none.
+    pub(crate) fn load_for(targets: &[String]) -> Result<Self> {
+        let mut command = cargo();
+        command.args(["metadata", "--format-version", "1", "--all-features"]);
+        for target in targets {
+            command.args(["--filter-platform", target]);
+        }
+        let text = capture(&mut command)?;
         serde_json::from_str(&text).context("cannot read the output of cargo metadata")
     }
 

@@ -1,8 +1,6 @@
 //! Ceilings for images that strangers made.
 
 /// What an image may ask for, besides what its layers may: those have limits of their own.
-///
-/// Source: reliability rules of the project, section 3.1.
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "callers set single fields over the default")]
 pub struct Limits {

@@ -1,6 +1,6 @@
 //! Ceilings for untrusted archives and trees. Nothing is allocated on the word of the input alone.
 
-/// What an archive or a tree may ask for. Source: reliability rules of the project, section 3.1.
+/// What an archive or a tree may ask for.
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "callers set single fields over the default")]
 pub struct Limits {

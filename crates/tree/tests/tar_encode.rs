@@ -20,7 +20,7 @@ use dunnage_tree::{
     Error, Mtime,
     tar::{self, END, EntryType, Format, Header},
 };
-use tar_support::{Xorshift, append, block, gnu, gnu_member, pax, put, random_entry, read_bytes};
+use tar_support::{Random, append, block, gnu, gnu_member, pax, put, random_entry, read_bytes};
 
 fn plain(name: impl AsRef<[u8]>) -> Header {
     let mtime = Some(Mtime { secs: 0o14_000_000_000, nanos: 0 });
@@ -54,7 +54,7 @@ fn headers_are_written_byte_for_byte() {
         // Extension headers of this writer have no owner and no device numbers.
         put(header, 100, "0000000\0");
         put(header, 329, [0; 16]);
-        tar_support::seal(header);
+        tar_support::checksum(header);
         block
     };
     let long_link = |name: &str, flag| {
@@ -62,7 +62,7 @@ fn headers_are_written_byte_for_byte() {
         let header = block.first_chunk_mut::<512>().unwrap();
         put(header, 100, "0000000\0");
         put(header, 329, [0; 16]);
-        tar_support::seal(header);
+        tar_support::checksum(header);
         block
     };
     let cases: Vec<(Header, Format, Vec<u8>)> = vec![
@@ -233,7 +233,7 @@ fn padding_fills_the_last_block() {
 /// Archives of up to 20 random entries, with what was meant.
 fn archives(count: u64, mut visit: impl FnMut(u64, &[u8], &[(Header, Vec<u8>)])) {
     for seed in 1..=count {
-        let mut random = Xorshift(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut random = Random::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let mut archive = Vec::new();
         let mut entries = Vec::new();
         for _ in 0..random.below(20) {

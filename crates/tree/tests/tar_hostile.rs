@@ -20,7 +20,7 @@ use dunnage_tree::{
     tar::{END, Header, Reader},
 };
 use tar_support::{
-    Xorshift, append, gnu, gnu_member, member, padded, pax, put, random_entry, read_all, read_bytes, seal,
+    Random, append, checksum, gnu, gnu_member, member, padded, pax, put, random_entry, read_all, read_bytes,
 };
 
 fn limits() -> Limits {
@@ -94,7 +94,7 @@ fn headers(bytes: &[u8]) -> Vec<usize> {
     let blocks = bytes.chunks_exact(512).enumerate();
     let fits = blocks.filter(|(_, block)| {
         let mut sealed: [u8; 512] = (*block).try_into().unwrap();
-        seal(&mut sealed);
+        checksum(&mut sealed);
         sealed == **block
     });
     fits.map(|(index, _)| index * 512).collect()
@@ -126,7 +126,7 @@ fn no_changed_byte_makes_the_reader_panic() {
             // Once more with a checksum that fits.
             let header = at - at % 512;
             if headers.contains(&header) {
-                seal(changed[header..].first_chunk_mut().unwrap());
+                checksum(changed[header..].first_chunk_mut().unwrap());
                 check(&changed);
             }
         }
@@ -135,7 +135,7 @@ fn no_changed_byte_makes_the_reader_panic() {
 
 #[test]
 fn no_heap_of_changes_makes_the_reader_panic() {
-    let mut random = Xorshift(0x5eed_0001);
+    let mut random = Random::new(0x5eed_0001);
     let mut fields = vec![(0, 100), (100, 8), (108, 8), (124, 12), (136, 12), (156, 1), (257, 8), (329, 16)];
     fields.extend([(345, 24), (386, 96), (482, 13), (512, 64)]);
     for _ in 0..4000 {
@@ -148,14 +148,14 @@ fn no_heap_of_changes_makes_the_reader_panic() {
         }
         let headers = headers(&bytes);
         for _ in 0..=random.below(4) {
-            let (start, len) = random.pick(&fields);
-            let at = random.pick(&headers) + start + random.below(len) as usize;
+            let (start, len) = *random.pick(&fields);
+            let at = *random.pick(&headers) + start + random.below(len) as usize;
             if let Some(byte) = bytes.get_mut(at) {
-                *byte = random.pick(b"\0 0123456789=,.-\n\x80\xff\xc0SxgLKM5ustar");
+                *byte = *random.pick(b"\0 0123456789=,.-\n\x80\xff\xc0SxgLKM5ustar");
             }
         }
         for header in headers {
-            seal(bytes[header..].first_chunk_mut().unwrap());
+            checksum(bytes[header..].first_chunk_mut().unwrap());
         }
         check(&bytes);
     }

@@ -1,4 +1,4 @@
-//! Footers: what is accepted lies inside the blob, and is written again byte for byte.
+//! Footers: the position of an accepted footer lies inside the blob, and it is written again byte for byte.
 
 use dunnage_estargz::{
     EXTERNAL_FOOTER_LEN, Error, FOOTER_LEN, Footer, LEGACY_FOOTER_LEN, STORAGE_FOOTER_LEN, TocPlace, ZSTD_FOOTER_LEN,

@@ -138,7 +138,7 @@ pub fn toc_vs_tar_consistency(data: &[u8]) {
     // Sometimes the payload comes from a tar that is a little different.
     if script.flag() {
         edit_tar(&mut script, &mut entries);
-        // What is no tree any more makes no layer.
+        // Entries that form no tree make no layer.
         let Ok((other, _)) = write(&entries) else { return };
         blob = other;
     }

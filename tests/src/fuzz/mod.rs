@@ -1,4 +1,4 @@
-//! What has to hold for any bytes at all: plain functions, for a coverage-guided fuzzer (tests/fuzz), for the replay of all
+//! Properties of any bytes at all: plain functions, for a coverage-guided fuzzer (tests/fuzz), for the replay of all
 //! fixtures and for the seeded mutator under `cargo test`.
 //!
 //! A body panics if something that must hold does not. None touches the file system.

@@ -1,4 +1,4 @@
-//! Tars: however one is read, it says the same; what is kept raw is the input; headers survive being written.
+//! Tars: every way of reading one gives the same entries; raw bytes equal the input; headers survive being written.
 
 use std::{
     io::{Cursor, Read},

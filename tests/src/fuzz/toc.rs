@@ -1,4 +1,4 @@
-//! TOC documents: what is accepted says the same when it is written and read again, and a layer opens only with one.
+//! TOC documents: an accepted document is equal after it is written and read again, and a layer opens only with one.
 
 use std::sync::OnceLock;
 

@@ -26,7 +26,7 @@ use crate::{
     workspace::{Metadata, capture, cargo, scratch_dir},
 };
 
-/// What is measured on our side.
+/// Our side of a measurement.
 struct Ours {
     /// The command, released.
     dunnage: PathBuf,

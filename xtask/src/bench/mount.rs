@@ -49,7 +49,7 @@ pub(super) fn run(options: &Options) -> Result<Table> {
     Ok(bench.table)
 }
 
-/// Times that what is warm is measured in a round: it takes so little time that one alone is mostly chance.
+/// How often a warm operation is measured in a round: it is so short that one measurement is mostly chance.
 const WARM: usize = 7;
 
 struct Bench<'o> {

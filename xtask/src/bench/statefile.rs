@@ -2,7 +2,7 @@
 //!
 //! Each measurement is a process of its own, and its wall time that of the operation proper, as the program reports it;
 //! processor time and memory are the process's. Inputs are in the page cache and outputs in memory, so that no disk is
-//! measured; what is read is dropped. Both sides are handed the payload 1 MiB at a time and are asked for it so. Of the
+//! measured; the payload is read and dropped. Both sides are handed the payload 1 MiB at a time and are asked for it so. Of the
 //! rounds, which alternate between the sides, the best counts.
 
 use std::{

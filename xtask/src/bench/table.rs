@@ -27,7 +27,7 @@ pub(crate) struct Row {
 /// Something to reach, and what was.
 #[derive(Clone, Debug)]
 pub(crate) struct Goal {
-    /// What is compared with the limit, with its unit.
+    /// The figure that is compared with the limit, with its unit.
     pub(crate) what: &'static str,
     /// End of the figure's name.
     pub(crate) figure: &'static str,

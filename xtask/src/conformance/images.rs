@@ -9,6 +9,8 @@
 //! umoci reads no zstd, so for that skopeo decompresses the layers first. The files that eStargz adds for runtimes which do
 //! not know it are left out of the comparison.
 
+mod make;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -18,10 +20,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use dunnage_conformance::{
-    random::Random,
-    tarball::{Entry, EntryKind, Format, tarball},
-};
 use dunnage_estargz::{Codec, ExternalTocCompressor, GzipCompressor, Level, WriteOptions, ZstdCompressor};
 use dunnage_oci::{
     Conversion, Converted, Depth, ImageOptions, Layout, Limits, Tar, Target, Verification, VerifyOptions,
@@ -29,9 +27,9 @@ use dunnage_oci::{
 use dunnage_tree::{CompareOptions, DirTree, compare};
 use serde_json::Value;
 
+use self::make::make;
 use super::{Options, tally::Tally};
 use crate::{
-    oci,
     peers::Peer,
     workspace::{capture, has_program, is_root, scratch_dir},
 };
@@ -84,7 +82,7 @@ const TARGETS: [(&str, Target, Tar); 7] = [
 /// The images of the layout, and for how many platforms each is.
 const TAGS: [(&str, u64); 3] = [("five", 1), ("many", 3), ("nested", 3)];
 
-/// What the formats put into the root for those who do not know them.
+/// Files that the formats add to the root, for runtimes that do not know the format.
 const ADDED: [&str; 3] = [".no.prefetch.landmark", ".prefetch.landmark", "stargz.index.json"];
 
 struct Images<'d> {
@@ -223,75 +221,4 @@ fn verify(layout: &Path, tag: &str) -> Result<(), dunnage_oci::Error> {
     let layout = Layout::open(layout, &Limits::default())?;
     let options = VerifyOptions { depth: Depth::Audit, ..VerifyOptions::default() };
     Verification::plan(&layout, Some(tag), options)?.run(&|_| ()).map(drop)
-}
-
-/// A layout with three images: `five` has five layers, `many` is for three platforms that share layers, and so is `nested`,
-/// in an index in an index.
-fn make(layout: &Path) -> Result<()> {
-    oci::start(layout)?;
-    let layers: Vec<oci::Layer> =
-        (0..5).map(|number| oci::Layer::make(layout, &tar(number), number % 2 == 0)).collect::<Result<_>>()?;
-    let refs: Vec<&oci::Layer> = layers.iter().collect();
-    let [a, b, c, d, e] = &refs[..] else { bail!("five layers were to be made") };
-    let five = oci::image(layout, "amd64", &refs)?;
-    let arm = oci::image(layout, "arm64", &[*a, *b, *e])?;
-    let s390 = oci::image(layout, "s390x", &[*c, *d])?;
-    let many = oci::index(layout, &[five.clone(), arm.clone(), s390.clone()])?;
-    let inner = oci::index(layout, &[arm, s390])?;
-    let nested = oci::index(layout, &[five.clone(), inner])?;
-    oci::tag(layout, [("five", five), ("many", many), ("nested", nested)])
-}
-
-/// The tar of a layer. Each changes, hides or replaces something of those below.
-fn tar(number: u32) -> Vec<u8> {
-    let mut random = Random::new(0x1a7e + u64::from(number));
-    let times = 1_700_000_000 + 1000 * i64::from(number)..;
-    let mut entries = match number {
-        0 => {
-            let mut all = vec![Entry::dir("etc/"), Entry::dir("usr/"), Entry::dir("usr/bin/"), Entry::dir("var/")];
-            all.push(Entry::dir("var/old/"));
-            all.extend(
-                (0..400).map(|at| Entry::file(&format!("usr/bin/tool{at}"), random.text(200 + at * 7)).mode(0o755)),
-            );
-            all.push(Entry::hardlink("usr/bin/same", "usr/bin/tool7"));
-            all.push(Entry::file("usr/bin/su", "set-user-id").mode(0o4755));
-            all.push(Entry::symlink("bin", "usr/bin"));
-            all.push(Entry::file("var/old/gone", "x"));
-            all.push(Entry::file("etc/passwd", "root:x:0:0\n"));
-            all.push(Entry::file("etc/hidden", "x"));
-            all
-        }
-        1 => {
-            // More than one chunk, and nothing that compresses.
-            let mut noise = vec![0; 5 << 20];
-            random.fill(&mut noise);
-            vec![Entry::dir("opt/"), Entry::file("opt/noise", noise), Entry::file("opt/text", random.text(1 << 20))]
-        }
-        2 => vec![
-            Entry::dir("etc/"),
-            Entry::file("etc/passwd", "root:x:0:0\nuser:x:1000:1000\n"),
-            Entry::file("etc/.wh.hidden", ""),
-            Entry::file("etc/empty", ""),
-            Entry::file("etc/name with space and ünïcode", "x"),
-        ],
-        3 => vec![
-            Entry::dir("var/"),
-            Entry::dir("var/old/"),
-            Entry::file("var/old/.wh..wh..opq", ""),
-            Entry::file("var/old/new", "y"),
-            Entry::file("opt/text", "a file in place of a larger one"),
-        ],
-        _ => vec![
-            Entry::dir("dev/"),
-            Entry::special(EntryKind::Char, "dev/null", 1, 3).mode(0o666),
-            Entry::special(EntryKind::Fifo, "dev/fifo", 0, 0),
-            Entry::dir("home/").mode(0o700),
-            Entry::file("home/mine", random.text(70_000)).mode(0o600).owner(1000, 1000, "user", "user"),
-            Entry::symlink("home/etc", "../etc"),
-        ],
-    };
-    for (entry, time) in entries.iter_mut().zip(times) {
-        entry.mtime = time;
-    }
-    tarball(Format::Pax, &entries)
 }

@@ -31,7 +31,7 @@ use self::{
 use super::{Options, tally::Tally};
 use crate::{
     inputs::debian_root,
-    workspace::{Metadata, capture, cargo, is_root, scratch_dir},
+    workspace::{build_dunnage, capture, is_root, scratch_dir},
 };
 
 /// Mounts, compares, and strains.
@@ -53,8 +53,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
             Ok(())
         };
     };
-    capture(cargo().args(["build", "--package", "dunnage"]))?;
-    let dunnage = Metadata::load()?.target_directory.join("debug/dunnage");
+    let dunnage = build_dunnage()?;
     let dir = tempfile::tempdir_in(scratch_dir("mount")?).context("cannot create a scratch directory")?;
     let seconds = if options.sample || options.quick { 20 } else { 120 };
     let tally = Tally::run("mount debian".to_owned(), dir.path(), |tally, dir| {
@@ -96,7 +95,7 @@ impl Mounts<'_> {
         strain::endurance(tally, self.dunnage, &layer, &self.dir.join("at"), self.seconds)
     }
 
-    /// Compares what is at `at` with the tree on disk, and runs programs in it.
+    /// Compares the mount at `at` with the tree on disk, and runs programs in it.
     fn look(&self, tally: &mut Tally, form: &str, tree: &Path, at: &Path, links: Links) -> Result<()> {
         let (entries, differences) = compare(tree, at, links == Links::All)?;
         println!("    {form}: {entries} entries compared, {} differences", differences.len());

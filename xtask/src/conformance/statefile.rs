@@ -2,7 +2,7 @@
 //!
 //! The reference is gVisor's own package, built once at a revision of each dialect. Theirs to us: recognised, read in
 //! order, read here and there, and verified, with the payload and the metadata that went in. Ours to them: the same, and
-//! of what is not compressed, the same bytes as theirs for the same metadata, time and calls. A file of one dialect is
+//! of uncompressed files, the same bytes as theirs for the same metadata, time and calls. A file of one dialect is
 //! also given to the readers of the others: whatever they make of it, our reader that is told to read that dialect has to
 //! make of it too, except where the reference takes something wrong for a sound payload and we can tell.
 
@@ -21,7 +21,7 @@ use crate::{inputs::payload, peers::Peer, workspace::scratch_dir};
 const SIZES: [usize; 7] = [0, 1, MIB - 1, MIB, MIB + 1, 5 * MIB + 7, 64 * MIB];
 const MIB: usize = 1 << 20;
 
-/// Bytes of each Write call, which decide how what is not compressed is framed.
+/// Bytes of each Write call, which decide how uncompressed payload is framed.
 const CALLS: [&[usize]; 2] = [&[32 << 10], &[3, MIB, MIB - 3, 2 * MIB + 1, 4096, 10, MIB + 1]];
 
 const KEY: &[u8] = b"a key of thirty-two bytes, as is";
@@ -33,7 +33,7 @@ const DIALECTS: [(Dialect, Option<&str>); 4] =
 /// The reference at each revision; nothing where there is no Go.
 type Peers = Vec<(Dialect, Peer)>;
 
-/// What is written.
+/// The payload of a state file.
 #[derive(Clone, Copy, Debug)]
 struct Combination<'i> {
     dialect: Dialect,

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 /// The comparisons of one combination.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    /// What is compared, for messages.
+    /// The name of the comparison, for messages.
     pub(crate) name: String,
     /// How many comparisons were made.
     pub(crate) made: u64,
@@ -31,7 +31,7 @@ impl Tally {
         if let Err(error) = made.and_then(|()| check(&mut tally, &scratch)) {
             tally.failures.push(format!("{error:#}"));
         }
-        // What is left goes with `dir`.
+        // Files that are left go with `dir`.
         let _ = fs::remove_dir_all(&scratch);
         let Self { name, made, failures } = &tally;
         println!("  {name}: {made} comparisons, {} failures, {:.1} s", failures.len(), begin.elapsed().as_secs_f64());

@@ -3,7 +3,7 @@
 //!
 //! A runtime that knows nothing of the TOC unpacks the tar; a lazy one shows what the TOC says. Digests cover both, each
 //! by itself, and all of them come from the author of the layer: only comparing shows that the two are one.
-//! Specification: eStargz, section 13; reliability, section 3.5.
+//! Specification: eStargz, section 13.
 
 mod compare;
 mod entries;

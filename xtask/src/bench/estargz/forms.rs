@@ -46,7 +46,7 @@ const SHARED: Form = Form {
 const PLANNED: Form =
     Form { name: "planned", ours: &["--level", "6", "--codec", "libdeflate", "--stream-size", "200000"], ..SHARED };
 
-/// What is to be reached, from the bytes of both and how many times faster ours is.
+/// The goal, from the bytes of both and how many times faster ours is.
 type Aim = fn(u64, Option<u64>, Option<f64>) -> [Option<Goal>; 2];
 
 impl Bench<'_> {

@@ -3,14 +3,16 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
-use dunnage_conformance::random::Random;
+use dunnage_inputs::{
+    layout::{Layer, Layout, media},
+    random::Random,
+};
 
 use super::{Bench, text};
 use crate::{
     bench::table::{Goal, Row},
     inputs::{debian_root, pad},
     measure::{self, Cores, median_cost},
-    oci,
 };
 
 /// Bytes of content in each of the layers above the lowest one.
@@ -64,15 +66,16 @@ impl Bench<'_> {
 
 /// A root file system with four layers over it.
 fn make(layout: &Path) -> Result<()> {
-    oci::start(layout)?;
     let lowest = match debian_root()? {
         Some(tar) => fs::read(&tar).with_context(|| format!("cannot read `{}`", tar.display()))?,
         None => upper(0)?,
     };
     let tars = [lowest, upper(1)?, upper(2)?, upper(3)?, upper(4)?];
-    let layers: Vec<oci::Layer> = tars.iter().map(|tar| oci::Layer::make(layout, tar, true)).collect::<Result<_>>()?;
-    let image = oci::image(layout, "amd64", &layers.iter().collect::<Vec<_>>())?;
-    oci::tag(layout, [("five", image)])
+    let mut made = Layout::create(layout);
+    let layers: Vec<Layer> = tars.iter().map(|tar| made.layer(media::GZIP, tar)).collect();
+    let image = made.image("amd64", &layers);
+    made.tag("five", &image);
+    Ok(())
 }
 
 /// Files of all sizes up to 2 MiB, of text.
@@ -83,7 +86,7 @@ fn upper(number: u64) -> Result<Vec<u8>> {
     while left > 0 {
         let len = (1_u64 << random.below(21)).saturating_add(random.below(1 << 12)).min(left);
         let name = format!("opt/layer{number}/{left:08}.txt");
-        out.extend(dunnage_conformance::tarball::file_header(&name, len, 1_700_000_000));
+        out.extend(dunnage_inputs::tarball::file_header(&name, len, 1_700_000_000));
         out.extend(random.text(usize::try_from(len)?));
         pad(&mut out, len)?;
         left -= len;

@@ -1,4 +1,4 @@
-//! Who is compared: the same files on disk, mounted by us, mounted by squashfuse.
+//! The contenders: the same files on disk, mounted by us, mounted by squashfuse.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 
 use crate::workspace::{capture, has_program};
 
-/// Who.
+/// The kind of a contender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Disk,
@@ -23,7 +23,7 @@ pub(super) enum Kind {
     Squashfuse,
 }
 
-/// One who is compared.
+/// One of the file systems that are compared.
 #[derive(Debug)]
 pub(super) struct Contender {
     pub(super) kind: Kind,

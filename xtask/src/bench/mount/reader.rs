@@ -1,4 +1,4 @@
-//! The program that reads: the same for everybody who is compared.
+//! The program that reads: the same for every contender.
 
 use std::{
     fs::{self, File},

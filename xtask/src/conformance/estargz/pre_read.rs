@@ -13,7 +13,7 @@ use crate::conformance::tally::Tally;
 /// Files that are read of a large layer; of a small one, it is all.
 const FILES: usize = 40;
 
-/// One read: what is asked of the peer.
+/// One read that the peer is asked for.
 #[derive(Debug, Serialize)]
 struct Request {
     path: String,

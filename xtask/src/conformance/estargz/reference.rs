@@ -58,7 +58,7 @@ impl Dumps {
     }
 }
 
-/// The reference, and what is needed to have it read blobs of one combination.
+/// The reference, and the settings with which it reads blobs of one combination.
 #[derive(Clone, Copy)]
 pub(super) struct Reference<'a> {
     pub(super) peer: &'a Peer,

@@ -74,7 +74,7 @@ impl Drop for Overlaid {
     }
 }
 
-/// What is mounted at `dir` or below it.
+/// The mount points at `dir` or below it.
 pub(super) fn is_mounted(dir: &Path) -> Result<Vec<String>> {
     let table = fs::read_to_string("/proc/mounts").context("cannot read the mount table")?;
     let points = table.lines().filter_map(|line| line.split(' ').nth(1));

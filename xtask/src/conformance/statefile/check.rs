@@ -1,4 +1,4 @@
-//! What is compared for one combination.
+//! The comparisons of one combination.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -24,7 +24,7 @@ impl Combination<'_> {
         };
         let our_file = scratch.join("ours");
         let their_file = scratch.join("theirs");
-        // What is compressed does not depend on the calls, but may.
+        // Compressed bytes do not depend on the calls, though the format lets them.
         let mut last = (Vec::new(), String::new());
         for (turn, calls) in CALLS.into_iter().enumerate() {
             self.written_by(peer, calls, &payload_file, &their_file)?;

@@ -404,8 +404,51 @@ pub fn file_header(name: &str, size: u64, mtime: i64) -> [u8; 512] {
     block
 }
 
+/// A USTAR header of an empty file `a`, changed by `edit`, with a checksum that fits.
+pub fn block(edit: impl FnOnce(&mut [u8; 512])) -> Vec<u8> {
+    let mut block = file_header("a", 0, 0);
+    edit(&mut block);
+    checksum(&mut block);
+    block.to_vec()
+}
+
+/// The same in GNU format.
+pub fn gnu(edit: impl FnOnce(&mut [u8; 512])) -> Vec<u8> {
+    block(|block| {
+        put(block, 257, b"ustar  \0");
+        edit(block);
+    })
+}
+
+/// A member with a body: a USTAR header of the kind that `flag` says, and the padded body.
+#[must_use]
+pub fn member(flag: u8, name: &str, body: &[u8]) -> Vec<u8> {
+    [block(|block| describe(block, flag, name, body)), padded(body)].concat()
+}
+
+/// The same in GNU format.
+#[must_use]
+pub fn gnu_member(flag: u8, name: &str, body: &[u8]) -> Vec<u8> {
+    [gnu(|block| describe(block, flag, name, body)), padded(body)].concat()
+}
+
+fn describe(block: &mut [u8; 512], flag: u8, name: &str, body: &[u8]) {
+    put(block, 0, name);
+    octal(block, 124, 12, body.len() as u64);
+    block[156] = flag;
+}
+
+/// A body with zero bytes up to the next block.
+#[must_use]
+pub fn padded(body: &[u8]) -> Vec<u8> {
+    let mut bytes = body.to_vec();
+    pad(&mut bytes);
+    bytes
+}
+
 /// Puts bytes into a block.
-pub fn put(block: &mut [u8; 512], at: usize, bytes: &[u8]) {
+pub fn put(block: &mut [u8; 512], at: usize, bytes: impl AsRef<[u8]>) {
+    let bytes = bytes.as_ref();
     block[at..at + bytes.len()].copy_from_slice(bytes);
 }
 
