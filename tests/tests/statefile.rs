@@ -169,9 +169,9 @@ fn every_vector_is_read_in_every_way() {
                 for outcome in outcomes {
                     let name = format!("{} as `{pin}`: {}", case.name, outcome.words());
                     assert!(outcome.result.is_ok() && outcome.payload == payload, "{name}");
-                    let layout = outcome.layout.unwrap();
-                    assert!(!layout.is_ambiguous || case.name == "v14" || case.name == "v01", "{name}");
-                    let told = layout.dialects.to_string();
+                    let encoding = outcome.encoding.unwrap();
+                    assert!(!encoding.is_ambiguous || case.name == "v14" || case.name == "v01", "{name}");
+                    let told = encoding.dialects.to_string();
                     assert_eq!(told, if pin.is_empty() { &case.dialects } else { pin }, "{name}");
                     ways += 1;
                 }
@@ -206,8 +206,8 @@ fn what_is_malformed_is_refused_in_these_words() {
                 if let (Some(tail), Ok(found)) = (&case.tail, &outcome.result) {
                     check("tail".to_owned(), &format!("{found:?}"), tail);
                 }
-                if let (Some(caution), Some(layout)) = (&case.caution, &outcome.layout) {
-                    check("caution".to_owned(), &layout.cautions().join("; "), caution);
+                if let (Some(caution), Some(encoding)) = (&case.caution, &outcome.encoding) {
+                    check("caution".to_owned(), &encoding.cautions().join("; "), caution);
                 }
             }
             check("drip".to_owned(), &stream(Drip(&bytes, false), key.as_ref(), &options, 64).words(), wanted);

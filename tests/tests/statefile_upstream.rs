@@ -488,13 +488,13 @@ fn files_change_their_key_their_dialect_and_their_compression() {
             assert_eq!(made[..header_len], bytes[..header_len], "{name}");
             let outcome = file(&made, to, &read(None));
             assert!(outcome.result.is_ok() && outcome.payload == payload, "{name}: {}", outcome.words());
-            let wanted = open().layout().dialects.newest();
-            assert!(outcome.layout.unwrap().dialects.contains(wanted), "{name}");
+            let wanted = open().encoding().dialects.newest();
+            assert!(outcome.encoding.unwrap().dialects.contains(wanted), "{name}");
             // And back: where chunks or frames were copied, the same bytes.
             let back = Reader::open(made.as_slice(), to, &read(None)).unwrap();
             let (again, _) = rekey(back, Vec::new(), from.as_ref()).unwrap();
             let same_units = keyed && to.is_some() || bytes[16..header_len].windows(5).any(|part| part == b"flate");
-            let legacy = open().layout().header_mac == HeaderMac::Checksum;
+            let legacy = open().encoding().header_mac == HeaderMac::Checksum;
             if same_units && !legacy && !name.starts_with("A ") && !name.starts_with("B ") && !name.starts_with("C ") {
                 assert!(again == bytes, "{name}");
             }
@@ -512,8 +512,8 @@ fn files_change_their_key_their_dialect_and_their_compression() {
                         "{name} to {dialect}: {}",
                         outcome.words()
                     );
-                    let told = outcome.layout.unwrap();
-                    assert_eq!(told.compression, compression.unwrap_or(open().layout().compression));
+                    let told = outcome.encoding.unwrap();
+                    assert_eq!(told.compression, compression.unwrap_or(open().encoding().compression));
                     made_files += 1;
                 }
             }
@@ -569,7 +569,7 @@ fn a_million_frames_of_a_byte_are_read_and_indexed() {
         let outcome = stream(bytes.as_slice(), key.as_ref(), &pin, 4096);
         assert!(outcome.result.is_ok() && outcome.payload == payload, "{}", outcome.words());
         let opened = File::open(bytes.as_slice(), key.as_ref(), &read(None)).unwrap();
-        assert_eq!(opened.layout().dialects.oldest(), Dialect::A);
+        assert_eq!(opened.encoding().dialects.oldest(), Dialect::A);
         assert_eq!(opened.summary().unwrap().units, 1_000_000);
         let verified = opened.verify(&mut |_| ()).unwrap();
         assert_eq!((verified.payload_len, verified.tail), (1_000_000, Tail::Unknown));

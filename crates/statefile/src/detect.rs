@@ -9,10 +9,10 @@ use dunnage_digest::{Offset, ReadAt};
 
 use crate::{
     Body, Compression, Dialect, Error, Key, MAC_LEN, Macs, Metadata, Part, ReadOptions,
+    encoding::{BodyMacs, Dialects, Encoding, HeaderMac},
     error::Hint,
     header::{Header, truncated},
     key::{Mac, Tag},
-    layout::{BodyMacs, Dialects, HeaderMac, Layout},
     source::Source,
 };
 
@@ -26,7 +26,7 @@ const P_SEGMENT: usize = 8192;
 #[derive(Debug)]
 pub(crate) struct Detected {
     pub(crate) metadata: Metadata,
-    pub(crate) layout: Layout,
+    pub(crate) encoding: Encoding,
     /// Offset of the body.
     pub(crate) body_at: u64,
     /// What the MACs of the body are made with.
@@ -160,7 +160,7 @@ pub(crate) fn detect(
         (_, Origin::Keyed) => BodyMacs::Keyed,
         _ => BodyMacs::Checksums,
     };
-    let layout = Layout {
+    let encoding = Encoding {
         dialects: match options.dialect {
             Some(dialect) => Dialects::new(dialect, dialect),
             None => detector.dialects(body, metadata.get(Compression::KEY).is_some())?,
@@ -178,7 +178,7 @@ pub(crate) fn detect(
         is_pinned: options.dialect.is_some(),
         key_is_weak: key.is_some_and(Key::is_weak),
     };
-    Ok(Detected { metadata, layout, body_at, mac: body_mac.filter(|_| body.macs() != Macs::None) })
+    Ok(Detected { metadata, encoding, body_at, mac: body_mac.filter(|_| body.macs() != Macs::None) })
 }
 
 const P_WORDS: &str = "P, which gVisor wrote from 2018-04-28 to 2018-08-24 and never released";

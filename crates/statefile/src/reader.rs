@@ -12,7 +12,7 @@ use std::{
 use dunnage_digest::{Offset, Ordered};
 
 use crate::{
-    Body, Error, Key, Layout, MAC_LEN, Metadata, Mode, Part, ReadOptions,
+    Body, Encoding, Error, Key, MAC_LEN, Metadata, Mode, Part, ReadOptions,
     detect::{Ahead, Detected, detect},
     header::{Header, truncated},
     key::Tag,
@@ -30,7 +30,7 @@ pub struct Reader<R> {
     source: Source<R>,
     header: Header,
     metadata: Metadata,
-    layout: Layout,
+    encoding: Encoding,
     engine: Engine,
     limits: Expected,
     /// Bytes handed out.
@@ -112,7 +112,7 @@ impl<R: Read> Reader<R> {
         detected: Detected,
         options: &ReadOptions,
     ) -> Result<Self, Error> {
-        let Detected { metadata, layout, body_at, mac } = detected;
+        let Detected { metadata, encoding, body_at, mac } = detected;
         let promised = metadata.promised_len(crate::header::DOCUMENT_AT)?;
         let exactly = match (options.payload_len, promised) {
             (Some(asked), _) => Some((asked, "by the caller")),
@@ -120,14 +120,14 @@ impl<R: Read> Reader<R> {
             (None, None) => None,
         };
         let mut rules = Rules {
-            macs: layout.body.macs(),
+            macs: encoding.body.macs(),
             mac,
             chunk_size: None,
             mode: options.mode,
             limits: options.limits.clone(),
         };
         let mut chain = Tag::default();
-        let engine = match layout.body {
+        let engine = match encoding.body {
             Body::Raw => Engine::Raw,
             Body::Frames(_) if rules.mac.is_none() => Engine::Frames { rules: Arc::new(rules), len: 0, left: 0 },
             body => {
@@ -144,12 +144,12 @@ impl<R: Read> Reader<R> {
             }
         };
         let limits = Expected { most: options.limits.payload, exactly };
-        let tail = TailRule::new(layout.body, engine.chunk_size());
+        let tail = TailRule::new(encoding.body, engine.chunk_size());
         Ok(Self {
             source,
             header,
             metadata,
-            layout,
+            encoding,
             engine,
             limits,
             delivered: 0,
@@ -166,8 +166,8 @@ impl<R: Read> Reader<R> {
     }
 
     /// What the file is.
-    pub const fn layout(&self) -> &Layout {
-        &self.layout
+    pub const fn encoding(&self) -> &Encoding {
+        &self.encoding
     }
 
     /// Magic, length and metadata as they are stored.
@@ -539,7 +539,7 @@ impl<R: Read> BufRead for Reader<R> {
 impl<R> fmt::Debug for Reader<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reader")
-            .field("layout", &self.layout)
+            .field("encoding", &self.encoding)
             .field("delivered", &self.delivered)
             .field("failed", &self.failed)
             .finish_non_exhaustive()

@@ -40,8 +40,8 @@ struct Target<'a> {
 /// written by then is to be thrown away.
 pub fn rekey<R: Read, W: Write>(source: Reader<R>, sink: W, key: Option<&Key>) -> Result<(W, Written), Error> {
     let header = source.header().clone();
-    let dialect = source.layout().dialects.newest();
-    let target = Target { header: &header, key, dialect, compression: source.layout().compression };
+    let dialect = source.encoding().dialects.newest();
+    let target = Target { header: &header, key, dialect, compression: source.encoding().compression };
     let options = WriteOptions { dialect, threads: source.options().threads, ..WriteOptions::default() };
     transcode(source, sink, target, &options)
 }
@@ -63,10 +63,10 @@ pub fn convert<R: Read, W: Write>(
     key: Option<&Key>,
     options: &WriteOptions,
 ) -> Result<(W, Written), Error> {
-    let layout = source.layout();
-    let compression = options.compression.unwrap_or(layout.compression);
+    let encoding = source.encoding();
+    let compression = options.compression.unwrap_or(encoding.compression);
     let mut metadata = source.metadata().clone();
-    let is_same = layout.compression_is_named && compression == layout.compression;
+    let is_same = encoding.compression_is_named && compression == encoding.compression;
     if !is_same {
         compression.write_to_metadata(&mut metadata);
     }
@@ -94,7 +94,7 @@ fn transcode<R: Read, W: Write>(
     }
     let mac = target.key.map(Key::for_writing).transpose()?.map(Mac::new);
     let body = target.dialect.body(mac.is_some(), target.compression);
-    let copies_units = match (source.layout().body, body) {
+    let copies_units = match (source.encoding().body, body) {
         (Body::Chunks(_), Body::Chunks(_)) => true,
         // Frames of any size are kept, unless they would have to be joined or cut.
         (Body::Frames(from), Body::Frames(to)) => from != Macs::None && to != Macs::None,
@@ -105,7 +105,7 @@ fn transcode<R: Read, W: Write>(
         return copy_units(source, sink, target, mac, body);
     }
     let mut writer = Writer::with_header(sink, target.key, target.header, target.compression, options)?;
-    match (source.layout().body, writer.raw_sink()?) {
+    match (source.encoding().body, writer.raw_sink()?) {
         (Body::Raw, Some(sink)) => {
             let copied = source.copy_to(sink)?;
             writer.count_raw(copied)?;

@@ -46,7 +46,7 @@ impl Index {
     /// Walks over the body. An error is one of the source; what is wrong with the file is in [`end`](Self::end).
     pub(super) fn new<S: ReadAt>(file: &File<S>) -> Result<Self, Error> {
         let mut index = Self { groups: Vec::new(), units: 0, stored: 0, largest: 0, end: Ok(()) };
-        let body = file.layout.body;
+        let body = file.encoding.body;
         if body == Body::Raw {
             return Ok(index);
         }

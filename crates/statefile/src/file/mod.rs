@@ -13,7 +13,7 @@ use std::{
 use dunnage_digest::{Cursor, Offset, ReadAt};
 
 use crate::{
-    Body, Error, Key, Layout, MAC_LEN, Macs, Metadata, Part, ReadOptions, Reader,
+    Body, Encoding, Error, Key, MAC_LEN, Macs, Metadata, Part, ReadOptions, Reader,
     detect::{Anywhere, Detected, Look as _, detect},
     error::Hint,
     header::{DOCUMENT_AT, Header, truncated},
@@ -38,7 +38,7 @@ pub struct File<S> {
     size: u64,
     header: Header,
     metadata: Metadata,
-    layout: Layout,
+    encoding: Encoding,
     mac: Option<crate::key::Mac>,
     body_at: u64,
     rules: Arc<Rules>,
@@ -85,16 +85,16 @@ impl<S: ReadAt> File<S> {
         let header = Header::read(&mut Source::new(cursor), &options.limits)?;
         let mut look = Anywhere::new(&source, size);
         let detected = detect(&mut look, &header, key, options)?;
-        let Detected { metadata, layout, body_at, mac } = detected;
+        let Detected { metadata, encoding, body_at, mac } = detected;
         let mut rules = Rules {
-            macs: layout.body.macs(),
+            macs: encoding.body.macs(),
             mac: mac.clone(),
             chunk_size: None,
             mode: options.mode,
             limits: options.limits.clone(),
         };
-        if let Body::Chunks(_) = layout.body {
-            let front = look.look(body_at, chunk_size_len(layout.body))?;
+        if let Body::Chunks(_) = encoding.body {
+            let front = look.look(body_at, chunk_size_len(encoding.body))?;
             rules.chunk_size = Some(chunk_size(front, body_at, rules.mac.as_ref(), &options.limits)?.0);
         }
         metadata.promised_len(DOCUMENT_AT)?;
@@ -103,7 +103,7 @@ impl<S: ReadAt> File<S> {
             size,
             header,
             metadata,
-            layout,
+            encoding,
             mac,
             body_at,
             rules: Arc::new(rules),
@@ -120,8 +120,8 @@ impl<S: ReadAt> File<S> {
     }
 
     /// What the file is.
-    pub const fn layout(&self) -> &Layout {
-        &self.layout
+    pub const fn encoding(&self) -> &Encoding {
+        &self.encoding
     }
 
     /// Magic, length and metadata as they are stored.
@@ -149,7 +149,7 @@ impl<S: ReadAt> File<S> {
         cursor.set_position(Offset::new(self.body_at));
         let detected = Detected {
             metadata: self.metadata.clone(),
-            layout: self.layout.clone(),
+            encoding: self.encoding.clone(),
             body_at: self.body_at,
             mac: self.mac.clone(),
         };
@@ -164,7 +164,7 @@ impl<S: ReadAt> File<S> {
     pub fn summary(&self) -> Result<Summary, Error> {
         let index = self.index()?;
         index.end.clone()?;
-        let payload_len = match (self.layout.body, self.chunk_size()) {
+        let payload_len = match (self.encoding.body, self.chunk_size()) {
             (Body::Raw, _) => (self.body_len(), self.body_len()),
             (Body::Chunks(_), Some(size)) => {
                 let most = index.units.saturating_mul(size.into());
@@ -193,7 +193,7 @@ impl<S: ReadAt> File<S> {
     pub fn payload_len(&self) -> Result<u64, Error> {
         let index = self.index()?;
         index.end.clone()?;
-        match (self.layout.body, index.groups.len().checked_sub(1)) {
+        match (self.encoding.body, index.groups.len().checked_sub(1)) {
             (Body::Raw, _) => Ok(self.body_len()),
             (Body::Chunks(_), Some(last)) => {
                 let start = index.groups.get(last).map_or(0, |group| group.payload_at);
@@ -223,7 +223,7 @@ impl<S: ReadAt> File<S> {
     }
 
     fn read_some(&self, at: u64, buf: &mut [u8]) -> Result<usize, Error> {
-        if self.layout.body == Body::Raw {
+        if self.encoding.body == Body::Raw {
             let left = self.body_len().saturating_sub(at);
             let len = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
             if len == 0 {
@@ -489,6 +489,6 @@ impl<S: ReadAt> ReadAt for File<S> {
 
 impl<S> fmt::Debug for File<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("File").field("layout", &self.layout).field("size", &self.size).finish_non_exhaustive()
+        f.debug_struct("File").field("encoding", &self.encoding).field("size", &self.size).finish_non_exhaustive()
     }
 }

@@ -3,14 +3,14 @@
 use dunnage_digest::ReadAt;
 
 use super::File;
-use crate::{Body, Error, Layout, Tail, tail::TailRule};
+use crate::{Body, Encoding, Error, Tail, tail::TailRule};
 
 /// What was found in a file that is right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Verified {
-    /// What the file is; [`Layout::cautions`] says what its MACs do not tell.
-    pub layout: Layout,
+    /// What the file is; [`Encoding::cautions`] says what its MACs do not tell.
+    pub encoding: Encoding,
     /// Chunks or frames; 0 for a raw body.
     pub units: u64,
     /// Bytes of payload.
@@ -34,11 +34,11 @@ impl<S: ReadAt + Sync> File<S> {
     /// What is wrong first, by its place in the file.
     pub fn verify(&self, progress: &mut dyn FnMut(u64)) -> Result<Verified, Error> {
         let index = self.index()?;
-        let mut tail = TailRule::new(self.layout.body, self.chunk_size());
+        let mut tail = TailRule::new(self.encoding.body, self.chunk_size());
         let mut payload_len = 0_u64;
-        if self.layout.body == Body::Raw || (self.rules.mac.is_none() && self.rules.chunk_size.is_none()) {
+        if self.encoding.body == Body::Raw || (self.rules.mac.is_none() && self.rules.chunk_size.is_none()) {
             index.end.clone()?;
-            payload_len = if self.layout.body == Body::Raw { self.body_len() } else { index.stored };
+            payload_len = if self.encoding.body == Body::Raw { self.body_len() } else { index.stored };
         } else {
             self.in_order(&index, false, &mut |group, done| {
                 let (len, last) = match done {
@@ -60,7 +60,7 @@ impl<S: ReadAt + Sync> File<S> {
         }
         progress(self.size);
         Ok(Verified {
-            layout: self.layout.clone(),
+            encoding: self.encoding.clone(),
             units: index.units,
             payload_len,
             file_len: self.size,

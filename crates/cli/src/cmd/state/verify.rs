@@ -68,27 +68,27 @@ struct Report {
 
 impl Report {
     fn of(source: String, verified: &Verified, seconds: f64) -> Self {
-        let layout = &verified.layout;
+        let encoding = &verified.encoding;
         Self {
             schema: schema("state-verify"),
             source,
             format: "gVisor state file",
-            dialects: layout.dialects.iter().map(dunnage_statefile::Dialect::as_str).collect(),
-            compression: layout.compression.as_str(),
+            dialects: encoding.dialects.iter().map(dunnage_statefile::Dialect::as_str).collect(),
+            compression: encoding.compression.as_str(),
             units: verified.units,
             payload_bytes: verified.payload_len,
             size: verified.file_len,
-            authenticated: layout.is_authenticated(),
+            authenticated: encoding.is_authenticated(),
             tail: match verified.tail {
                 Tail::Complete => "complete",
                 Tail::PossiblyTruncated => "possibly-truncated",
                 Tail::Unknown => "unknown",
             },
             length_compared: verified.length_is_known,
-            cautions: layout.cautions(),
+            cautions: encoding.cautions(),
             seconds,
             bytes_per_second: rate(verified.payload_len, seconds),
-            what: format!("dialect {}, {}", layout.dialects, layout.body),
+            what: format!("dialect {}, {}", encoding.dialects, encoding.body),
         }
     }
 }

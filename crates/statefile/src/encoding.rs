@@ -74,7 +74,7 @@ pub enum BodyMacs {
 /// What a file is, as far as its first bytes and the key tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Layout {
+pub struct Encoding {
     /// The dialects that write such a file; more than one where they do not differ.
     pub dialects: Dialects,
     /// How the body is stored.
@@ -95,7 +95,7 @@ pub struct Layout {
     pub key_is_weak: bool,
 }
 
-impl Layout {
+impl Encoding {
     /// Whether the header and every byte of the body are authenticated by a key, as far as the format goes.
     #[must_use]
     pub fn is_authenticated(&self) -> bool {
