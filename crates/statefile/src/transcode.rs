@@ -20,7 +20,7 @@ use crate::{
 
 /// What a file becomes.
 #[derive(Clone, Copy)]
-struct Target<'a> {
+struct Output<'a> {
     header: &'a Header,
     key: Option<&'a Key>,
     dialect: Dialect,
@@ -41,9 +41,9 @@ struct Target<'a> {
 pub fn rekey<R: Read, W: Write>(source: Reader<R>, sink: W, key: Option<&Key>) -> Result<(W, Written), Error> {
     let header = source.header().clone();
     let dialect = source.encoding().dialects.newest();
-    let target = Target { header: &header, key, dialect, compression: source.encoding().compression };
+    let output = Output { header: &header, key, dialect, compression: source.encoding().compression };
     let options = WriteOptions { dialect, threads: source.options().threads, ..WriteOptions::default() };
-    transcode(source, sink, target, &options)
+    transcode(source, sink, output, &options)
 }
 
 /// Writes the file that `source` reads again as another dialect, or with another compression, under `key`.
@@ -80,20 +80,20 @@ pub fn convert<R: Read, W: Write>(
     if matches!(options.dialect, Dialect::P | Dialect::L) {
         return Err(Error::Misuse(format!("dialect {} is not written: expected A, B, C or D", options.dialect)));
     }
-    transcode(source, sink, Target { header: &header, key, dialect: options.dialect, compression }, options)
+    transcode(source, sink, Output { header: &header, key, dialect: options.dialect, compression }, options)
 }
 
 fn transcode<R: Read, W: Write>(
     mut source: Reader<R>,
     sink: W,
-    target: Target<'_>,
+    output: Output<'_>,
     options: &WriteOptions,
 ) -> Result<(W, Written), Error> {
     if source.delivered() > 0 {
         return Err(Error::Misuse("the reader has been read from: open another".to_owned()));
     }
-    let mac = target.key.map(Key::for_writing).transpose()?.map(Mac::new);
-    let body = target.dialect.body(mac.is_some(), target.compression);
+    let mac = output.key.map(Key::for_writing).transpose()?.map(Mac::new);
+    let body = output.dialect.body(mac.is_some(), output.compression);
     let copies_units = match (source.encoding().body, body) {
         (Body::Chunks(_), Body::Chunks(_)) => true,
         // Frames of any size are kept, unless they would have to be joined or cut.
@@ -102,9 +102,9 @@ fn transcode<R: Read, W: Write>(
     };
     // With a length to be held to, the payload has to be seen.
     if copies_units && options.payload_len.is_none() {
-        return copy_units(source, sink, target, mac, body);
+        return copy_units(source, sink, output, mac, body);
     }
-    let mut writer = Writer::with_header(sink, target.key, target.header, target.compression, options)?;
+    let mut writer = Writer::with_header(sink, output.key, output.header, output.compression, options)?;
     match (source.encoding().body, writer.raw_sink()?) {
         (Body::Raw, Some(sink)) => {
             let copied = source.copy_to(sink)?;
@@ -128,7 +128,7 @@ type Begun = (Done, Vec<Running>);
 fn copy_units<R: Read, W: Write>(
     mut reader: Reader<R>,
     sink: W,
-    target: Target<'_>,
+    output: Output<'_>,
     mac: Option<Mac>,
     body: Body,
 ) -> Result<(W, Written), Error> {
@@ -142,9 +142,9 @@ fn copy_units<R: Read, W: Write>(
         written.file_len = written.file_len.saturating_add(bytes.len() as u64);
         sink.write_all(bytes).map_err(Error::write(part))
     };
-    write(target.header.bytes(), Part::Header, &mut written)?;
-    if target.dialect.has_header_mac(mac.is_some()) {
-        let tag = mac.clone().unwrap_or_else(Mac::unkeyed).whole(target.header.bytes());
+    write(output.header.bytes(), Part::Header, &mut written)?;
+    if output.dialect.has_header_mac(mac.is_some()) {
+        let tag = mac.clone().unwrap_or_else(Mac::unkeyed).whole(output.header.bytes());
         write(&tag, Part::HeaderMac, &mut written)?;
     }
     let mut chain = Tag::default();
