@@ -1,6 +1,8 @@
 //! Reading a stream with a look ahead, and a position for messages.
 
-use std::io::{self, Read};
+use std::io::Read;
+
+use dunnage_digest::read_some;
 
 use crate::{Error, Part};
 
@@ -151,16 +153,5 @@ impl<R: Read> Source<R> {
         self.ended = got == 0;
         self.end = self.end.saturating_add(got);
         Ok(())
-    }
-}
-
-/// One read, again if it was interrupted.
-fn read_some(source: &mut impl Read, out: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match source.read(out) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Ok(got) if got > out.len() => return Err(io::Error::other("the source says it read more than fits")),
-            result => return result,
-        }
     }
 }

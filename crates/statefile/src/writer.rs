@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use dunnage_digest::{Offset, Ordered};
+use dunnage_digest::{Offset, Ordered, read_some};
 
 use crate::{
     Body, Codec, Compression, Dialect, Error, Frames, Key, MAC_LEN, Macs, Metadata, Part, Timestamp, WriteOptions,
@@ -301,12 +301,10 @@ impl<W: Write> Writer<W> {
         loop {
             let at = self.written.payload_len;
             let Engine::Units(units) = &mut self.engine else { return Ok(()) };
-            let got = match source.read(units.room()) {
-                Ok(0) => return Ok(()),
-                Ok(got) => got,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(Error::read(Part::Payload, at)(error)),
-            };
+            let got = read_some(source, units.room()).map_err(Error::read(Part::Payload, at))?;
+            if got == 0 {
+                return Ok(());
+            }
             self.count(got as u64)?;
             if let Engine::Units(units) = &mut self.engine {
                 units.added(got, &mut self.sink, &mut self.written)?;
