@@ -4,7 +4,7 @@
 
 use std::io::{self, Read};
 
-use dunnage_digest::ErrorKind;
+use dunnage_digest::{ErrorKind, Progress};
 use dunnage_statefile::{Dialect, Encoding, Error, File, Key, Mode, ReadOptions, Reader, Tail};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
@@ -201,7 +201,7 @@ pub fn file(bytes: &[u8], key: Option<&Key>, options: &ReadOptions) -> Outcome {
     };
     let encoding = Some(file.encoding().clone());
     let mut payload = Vec::new();
-    let result = file.copy_to(&mut payload, &mut |_| ()).and_then(|_| file.verify(&mut |_| ()));
+    let result = file.copy_to(&mut payload, Progress::none()).and_then(|_| file.verify(Progress::none()));
     Outcome { payload, result: result.map(|verified| verified.tail), encoding }
 }
 

@@ -20,7 +20,7 @@ use dunnage_conformance::{
     random::Random,
     statefile::{KEY, Macs, body_at, chunks, file, frames, header, inner, key, mac, stored, stream},
 };
-use dunnage_digest::ErrorKind;
+use dunnage_digest::{ErrorKind, Progress};
 use dunnage_statefile::{
     Codec, Compression, Dialect, Error, File, Frames, HeaderMac, Key, Limits, Metadata, Mode, ReadOptions, Reader,
     Tail, Timestamp, WriteOptions, Writer, convert, rekey,
@@ -456,7 +456,7 @@ fn lengths_that_were_promised_are_kept() {
                 let outcome = stream(bytes.as_slice(), key.as_ref(), &read, 100);
                 assert!(matches!(outcome.result, Err(Error::Length { .. })), "{}", outcome.words());
                 assert_eq!(outcome.payload, payload[..got]);
-                let verified = File::open(bytes.as_slice(), key.as_ref(), &read).unwrap().verify(&mut |_| ());
+                let verified = File::open(bytes.as_slice(), key.as_ref(), &read).unwrap().verify(Progress::none());
                 assert!(matches!(verified, Err(Error::Length { .. })));
             }
             for len in [4999, 5001] {
@@ -571,7 +571,7 @@ fn a_million_frames_of_a_byte_are_read_and_indexed() {
         let opened = File::open(bytes.as_slice(), key.as_ref(), &read(None)).unwrap();
         assert_eq!(opened.encoding().dialects.oldest(), Dialect::A);
         assert_eq!(opened.summary().unwrap().units, 1_000_000);
-        let verified = opened.verify(&mut |_| ()).unwrap();
+        let verified = opened.verify(Progress::none()).unwrap();
         assert_eq!((verified.payload_len, verified.tail), (1_000_000, Tail::Unknown));
         let mut buf = [0; 100];
         for at in [0, 1, 32_700, 999_900] {

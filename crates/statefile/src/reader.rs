@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use dunnage_digest::{Offset, Ordered};
+use dunnage_digest::{Offset, Ordered, Progress};
 
 use crate::{
     Body, Encoding, Error, Key, MAC_LEN, Metadata, Mode, Part, ReadOptions,
@@ -225,29 +225,47 @@ impl<R: Read> Reader<R> {
     /// What reading can fail with; [`Error::Write`] if `sink` does; [`Error::Copy`] if one of them does and it was the operating
     /// system that copied.
     pub fn copy_to<W: Write + ?Sized>(&mut self, sink: &mut W) -> Result<u64, Error> {
-        /// Copied at once, so that the flag to stop is looked at now and then.
-        const STRETCH: u64 = 64 << 20;
+        self.copy(sink, Progress::none())
+    }
+
+    /// Does the work of [`copy_to`](Self::copy_to), and reports the bytes written so far.
+    pub(crate) fn copy<W: Write + ?Sized>(&mut self, sink: &mut W, progress: Progress<'_>) -> Result<u64, Error> {
+        /// Bytes between two reports. Frames can be as short as one byte.
+        const REPORT: u64 = 1 << 20;
         let before = self.delivered;
+        let mut reported = before;
         loop {
             self.options.cancel.check()?;
-            if self.is_unbounded_raw() && self.source.buffered().is_empty() {
-                match io::copy(&mut Read::take(self.source.inner_mut(), STRETCH), sink) {
-                    Ok(0) => return Ok(self.delivered.saturating_sub(before)),
-                    Ok(copied) => self.delivered = self.delivered.saturating_add(copied),
-                    Err(source) => return Err(self.fail(Error::Copy { source: Arc::new(source) })),
-                }
-                continue;
+            progress.check()?;
+            if self.delivered.saturating_sub(reported) >= REPORT {
+                reported = self.delivered;
+                progress.at(reported.saturating_sub(before));
             }
-            let bytes = self.available()?;
-            if bytes.is_empty() {
-                return Ok(self.delivered.saturating_sub(before));
+            if self.copy_some(sink)? == 0 {
+                let copied = self.delivered.saturating_sub(before);
+                progress.at(copied);
+                return Ok(copied);
             }
-            let len = bytes.len();
-            if let Err(source) = sink.write_all(bytes) {
-                return Err(self.fail(Error::write(Part::Payload)(source)));
-            }
-            self.take(len);
         }
+    }
+
+    /// Writes the next payload bytes to `sink` and returns their number, 0 at the end.
+    fn copy_some<W: Write + ?Sized>(&mut self, sink: &mut W) -> Result<u64, Error> {
+        /// The most bytes of one call, so that `copy` looks often enough whether to stop.
+        const STRETCH: u64 = 64 << 20;
+        if self.is_unbounded_raw() && self.source.buffered().is_empty() {
+            let copied = io::copy(&mut Read::take(self.source.inner_mut(), STRETCH), sink);
+            let copied = copied.map_err(|source| self.fail(Error::Copy { source: Arc::new(source) }))?;
+            self.delivered = self.delivered.saturating_add(copied);
+            return Ok(copied);
+        }
+        let bytes = self.available()?;
+        let len = bytes.len();
+        if let Err(source) = sink.write_all(bytes) {
+            return Err(self.fail(Error::write(Part::Payload)(source)));
+        }
+        self.take(len);
+        Ok(len as u64)
     }
 
     fn is_unbounded_raw(&self) -> bool {

@@ -3,7 +3,7 @@
 //! Only lengths are read for it. Units are gathered to groups of about 1 MiB, so that the millions of one-byte frames of dialect A
 //! take no more room than what is in them.
 
-use dunnage_digest::ReadAt;
+use dunnage_digest::{Progress, ReadAt};
 
 use super::File;
 use crate::{
@@ -44,7 +44,7 @@ pub(super) struct Index {
 
 impl Index {
     /// Walks over the body. An error is one of the source; what is wrong with the file is in [`end`](Self::end).
-    pub(super) fn new<S: ReadAt>(file: &File<S>) -> Result<Self, Error> {
+    pub(super) fn new<S: ReadAt>(file: &File<S>, progress: Progress<'_>) -> Result<Self, Error> {
         let mut index = Self { groups: Vec::new(), units: 0, stored: 0, largest: 0, end: Ok(()) };
         let body = file.encoding.body;
         if body == Body::Raw {
@@ -54,7 +54,7 @@ impl Index {
         let mut at = file.body_at.saturating_add(chunk_size_len(body) as u64);
         while at < file.size {
             if index.units.is_multiple_of(4096) {
-                file.options.cancel.check()?;
+                file.check(progress)?;
             }
             match file.unit(&mut look, at, index.units.saturating_add(1)) {
                 Ok(Some((len, end))) => {

@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use dunnage_digest::{Cursor, Offset, ReadAt};
+use dunnage_digest::{Cursor, Offset, Progress, ReadAt};
 
 use crate::{
     Body, Encoding, Error, Key, MAC_LEN, Macs, Metadata, Part, ReadOptions, Reader,
@@ -162,7 +162,7 @@ impl<S: ReadAt> File<S> {
     ///
     /// [`Error::Truncated`], [`Error::Malformed`], [`Error::Limit`] if lengths and file do not fit, [`Error::Read`].
     pub fn summary(&self) -> Result<Summary, Error> {
-        let index = self.index()?;
+        let index = self.index(Progress::none())?;
         index.end.clone()?;
         let payload_len = match (self.encoding.body, self.chunk_size()) {
             (Body::Raw, _) => (self.body_len(), self.body_len()),
@@ -191,7 +191,7 @@ impl<S: ReadAt> File<S> {
     ///
     /// As [`summary`](Self::summary), and what is wrong with the last chunk.
     pub fn payload_len(&self) -> Result<u64, Error> {
-        let index = self.index()?;
+        let index = self.index(Progress::none())?;
         index.end.clone()?;
         match (self.encoding.body, index.groups.len().checked_sub(1)) {
             (Body::Raw, _) => Ok(self.body_len()),
@@ -233,7 +233,7 @@ impl<S: ReadAt> File<S> {
             self.read_exact(file_at, buf.get_mut(..len).unwrap_or_default(), Part::Payload)?;
             return Ok(len);
         }
-        let index = self.index()?;
+        let index = self.index(Progress::none())?;
         let Some(number) = index.group_of(at) else {
             // Behind what the index knows: the end, or what is wrong there.
             return index.end.clone().map(|()| 0);
@@ -285,7 +285,7 @@ impl<S: ReadAt> File<S> {
     fn read_huge(&self, group: &Group, skip: u64, buf: &mut [u8]) -> Result<usize, Error> {
         let mut kept = 0_usize;
         let mut position = 0_u64;
-        self.huge_frame(group, &mut |piece| {
+        self.huge_frame(group, Progress::none(), &mut |piece| {
             let from = usize::try_from(skip.saturating_sub(position)).unwrap_or(usize::MAX);
             position = position.saturating_add(piece.len() as u64);
             let rest = buf.get_mut(kept..).unwrap_or_default();
@@ -301,7 +301,12 @@ impl<S: ReadAt> File<S> {
     }
 
     /// Hashes a long frame piece by piece. What `piece` was shown counts only if this succeeds.
-    fn huge_frame(&self, group: &Group, piece: &mut dyn FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
+    fn huge_frame(
+        &self,
+        group: &Group,
+        progress: Progress<'_>,
+        piece: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let (len, part) = (group.stored, self.rules.data_part(group.first));
         let Some(mac) = &self.rules.mac else { return Err(Error::Worker) };
         let mut running = mac.start(&[]);
@@ -309,7 +314,7 @@ impl<S: ReadAt> File<S> {
         let mut at = group.at.saturating_add(4);
         let tag_at = at.saturating_add(len);
         while at < tag_at {
-            self.options.cancel.check()?;
+            self.check(progress)?;
             let step = usize::try_from(tag_at.saturating_sub(at)).unwrap_or(usize::MAX).min(buffer.len());
             let bytes = buffer.get_mut(..step).unwrap_or_default();
             self.read_exact(at, bytes, part)?;
@@ -329,23 +334,20 @@ impl<S: ReadAt> File<S> {
 
     /// Writes the payload to `sink`, read, verified and inflated by all threads; the bytes that it was.
     ///
-    /// `progress` is told the bytes written so far, now and then. A frame longer than [`Limits::frame`](crate::Limits::frame) is
+    /// Reports the payload bytes written so far. A frame longer than [`Limits::frame`](crate::Limits::frame) is
     /// read twice: nothing of it is written before its MAC was compared.
     ///
     /// # Errors
     ///
-    /// As [`Reader::copy_to`].
-    pub fn copy_to<W: Write + ?Sized>(&self, sink: &mut W, progress: &mut dyn FnMut(u64)) -> Result<u64, Error>
+    /// As [`Reader::copy_to`]; [`Error::Cancelled`] if `progress` is cancelled.
+    pub fn copy_to<W: Write + ?Sized>(&self, sink: &mut W, progress: Progress<'_>) -> Result<u64, Error>
     where
         S: Sync,
     {
         if self.rules.mac.is_none() && self.rules.chunk_size.is_none() {
-            let mut reader = self.reader()?;
-            let copied = reader.copy_to(sink)?;
-            progress(copied);
-            return Ok(copied);
+            return self.reader()?.copy(sink, progress);
         }
-        let index = self.index()?;
+        let index = self.index(progress)?;
         let limits = self.expected()?;
         let mut copied = 0_u64;
         let check = |copied: u64| match limits {
@@ -358,7 +360,7 @@ impl<S: ReadAt> File<S> {
             }),
             _ => Ok(()),
         };
-        self.in_order(&index, true, &mut |group, done| {
+        self.in_order(&index, true, progress, &mut |group, done| {
             if let Some(done) = done {
                 let payload = done.payload();
                 copied = copied.saturating_add(payload.len() as u64);
@@ -368,9 +370,10 @@ impl<S: ReadAt> File<S> {
                 // Verified once; hashed again while it is written, in case it changes.
                 copied = copied.saturating_add(group.stored);
                 check(copied)?;
-                self.huge_frame(group, &mut |piece| sink.write_all(piece).map_err(Error::write(Part::Payload)))?;
+                let mut write = |piece: &[u8]| sink.write_all(piece).map_err(Error::write(Part::Payload));
+                self.huge_frame(group, progress, &mut write)?;
             }
-            progress(copied);
+            progress.at(copied);
             Ok(())
         })?;
         match limits {
@@ -386,6 +389,12 @@ impl<S: ReadAt> File<S> {
             (None, Some(promised)) => Some((promised, "by the metadata")),
             (None, None) => None,
         })
+    }
+
+    /// Ends the work if the options or the caller of this run ask for it.
+    fn check(&self, progress: Progress<'_>) -> Result<(), Error> {
+        self.options.cancel.check()?;
+        Ok(progress.check()?)
     }
 
     const fn body_len(&self) -> u64 {
@@ -463,12 +472,12 @@ impl<S: ReadAt> File<S> {
         truncated(self.rules.length_part(index), at, 4, 0)
     }
 
-    fn index(&self) -> Result<Arc<Index>, Error> {
+    fn index(&self, progress: Progress<'_>) -> Result<Arc<Index>, Error> {
         let mut place = self.index.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(index) = &*place {
             return Ok(Arc::clone(index));
         }
-        let index = Arc::new(Index::new(self)?);
+        let index = Arc::new(Index::new(self, progress)?);
         *place = Some(Arc::clone(&index));
         Ok(index)
     }

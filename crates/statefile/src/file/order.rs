@@ -10,7 +10,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use dunnage_digest::ReadAt;
+use dunnage_digest::{Progress, ReadAt};
 
 use super::{
     File,
@@ -32,13 +32,19 @@ type Deliver<'a> = &'a mut dyn FnMut(&Group, Option<&Done>) -> Result<(), Error>
 impl<S: ReadAt> File<S> {
     /// Verifies group after group and shows each to `deliver`, in order. The first thing that is wrong ends it, and what comes
     /// before that in the file has been shown by then; also what is right in the group that it is in, if `partial`.
-    pub(super) fn in_order(&self, index: &Index, partial: bool, deliver: Deliver<'_>) -> Result<(), Error>
+    pub(super) fn in_order(
+        &self,
+        index: &Index,
+        partial: bool,
+        progress: Progress<'_>,
+        deliver: Deliver<'_>,
+    ) -> Result<(), Error>
     where
         S: Sync,
     {
         let mut short = None;
         let mut take = |group: &Group, checked: Checked| -> Result<Option<Job>, Error> {
-            self.options.cancel.check()?;
+            self.check(progress)?;
             let Some(mut done) = checked? else {
                 deliver(group, None)?;
                 return Ok(None);
@@ -55,7 +61,7 @@ impl<S: ReadAt> File<S> {
         if threads <= 1 {
             let (mut checker, mut job) = (Checker::new(&self.rules), Job::default());
             for group in &index.groups {
-                let checked = self.check(group, &mut checker, job);
+                let checked = self.check_group(group, &mut checker, job, progress);
                 job = take(group, checked)?.unwrap_or_default();
             }
             return index.end.clone();
@@ -69,7 +75,7 @@ impl<S: ReadAt> File<S> {
             }
             for _ in 0..threads {
                 let (jobs, results) = (jobs.clone(), results.clone());
-                let worker = move || self.work(groups, next, &jobs, &results);
+                let worker = move || self.work(groups, next, &jobs, &results, progress);
                 thread::Builder::new()
                     .name("dunnage-worker".to_owned())
                     .spawn_scoped(scope, worker)
@@ -93,20 +99,28 @@ impl<S: ReadAt> File<S> {
         })
     }
 
-    fn work(&self, groups: &[Group], next: &AtomicUsize, jobs: &Receiver<Job>, results: &Sender<(usize, Checked)>) {
+    fn work(
+        &self,
+        groups: &[Group],
+        next: &AtomicUsize,
+        jobs: &Receiver<Job>,
+        results: &Sender<(usize, Checked)>,
+        progress: Progress<'_>,
+    ) {
         let mut checker = Checker::new(&self.rules);
         for job in jobs {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(group) = groups.get(number) else { break };
-            if results.send((number, guarded(|| self.check(group, &mut checker, job)))).is_err() {
+            let checked = guarded(|| self.check_group(group, &mut checker, job, progress));
+            if results.send((number, checked)).is_err() {
                 break;
             }
         }
     }
 
-    fn check(&self, group: &Group, checker: &mut Checker, mut job: Job) -> Checked {
+    fn check_group(&self, group: &Group, checker: &mut Checker, mut job: Job, progress: Progress<'_>) -> Checked {
         if group.is_huge {
-            return self.huge_frame(group, &mut |_| Ok(())).map(|()| None);
+            return self.huge_frame(group, progress, &mut |_| Ok(())).map(|()| None);
         }
         self.load(group, &mut job)?;
         Ok(Some(checker.check(job)))

@@ -1,6 +1,6 @@
 //! Checking all of a file.
 
-use dunnage_digest::ReadAt;
+use dunnage_digest::{Progress, ReadAt};
 
 use super::File;
 use crate::{Body, Encoding, Error, Tail, tail::TailRule};
@@ -26,28 +26,28 @@ pub struct Verified {
 impl<S: ReadAt + Sync> File<S> {
     /// Compares every MAC, inflates every chunk and checks every length, with all threads and in constant memory.
     ///
-    /// `progress` is told the bytes of the file that were checked so far, now and then. Of a raw body there is nothing to be
+    /// Reports the bytes of the file checked so far. Of a raw body there is nothing to be
     /// checked but its length.
     ///
     /// # Errors
     ///
-    /// What is wrong first, by its place in the file.
-    pub fn verify(&self, progress: &mut dyn FnMut(u64)) -> Result<Verified, Error> {
-        let index = self.index()?;
+    /// The first error by its place in the file; [`Error::Cancelled`] if `progress` is cancelled.
+    pub fn verify(&self, progress: Progress<'_>) -> Result<Verified, Error> {
+        let index = self.index(progress)?;
         let mut tail = TailRule::new(self.encoding.body, self.chunk_size());
         let mut payload_len = 0_u64;
         if self.encoding.body == Body::Raw || (self.rules.mac.is_none() && self.rules.chunk_size.is_none()) {
             index.end.clone()?;
             payload_len = if self.encoding.body == Body::Raw { self.body_len() } else { index.stored };
         } else {
-            self.in_order(&index, false, &mut |group, done| {
+            self.in_order(&index, false, progress, &mut |group, done| {
                 let (len, last) = match done {
                     Some(done) => (done.payload().len() as u64, done.last_len),
                     None => (group.stored, group.stored),
                 };
                 payload_len = payload_len.saturating_add(len);
                 tail.unit(last);
-                progress(group.end);
+                progress.at(group.end);
                 Ok(())
             })?;
         }
@@ -58,7 +58,7 @@ impl<S: ReadAt + Sync> File<S> {
             }
             _ => {}
         }
-        progress(self.size);
+        progress.at(self.size);
         Ok(Verified {
             encoding: self.encoding.clone(),
             units: index.units,

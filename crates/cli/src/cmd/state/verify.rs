@@ -35,7 +35,8 @@ fn check(context: &Context, path: &Path, file: &Source, key: Option<&Key>, optio
     let start = Instant::now();
     let progress = Progress::start(context, "verify", Some(ReadAt::size(file).with_context(failed)?));
     let file = File::open(file, key, options).with_context(failed)?;
-    let verified = file.verify(&mut |done| progress.set(done)).with_context(failed)?;
+    let report = |done| progress.set(done);
+    let verified = file.verify(dunnage_digest::Progress::to(&report)).with_context(failed)?;
     drop(progress);
     let report = Report::of(title(path), &verified, start.elapsed().as_secs_f64());
     let mut out = Out::stdout()?;
