@@ -420,11 +420,21 @@ fn nothing_is_written_before_everything_is_checked() {
     check(None, &of("_x", ""), &plain, "invalid metadata: the key `_x` is reserved");
     check(None, &of("compression", "zip"), &plain, "invalid compression `zip`: expected `none` or `flate-best-speed`");
     let both = WriteOptions { compression: Some(Compression::FlateBestSpeed), ..plain.clone() };
-    check(None, &of("compression", "none"), &both, "the metadata say `none`, the options `flate-best-speed`");
+    check(
+        None,
+        &of("compression", "none"),
+        &both,
+        "two compressions: the metadata say `none`, the options `flate-best-speed`",
+    );
     let zeros = Key::new(vec![0; 16]).unwrap();
-    check(Some(&zeros), &Metadata::new(), &plain, "a key of zero bytes only is equal to no key: refused for writing");
+    check(
+        Some(&zeros),
+        &Metadata::new(),
+        &plain,
+        "the key has zero bytes only: HMAC treats it as an empty key, which protects nothing",
+    );
     let level = WriteOptions { level: Some(13), ..both };
-    check(None, &Metadata::new(), &level, "no such level of compression: 13");
+    check(None, &Metadata::new(), &level, "unsupported compression level 13: expected 1 to 9");
     let old = WriteOptions { dialect: Dialect::L, ..plain.clone() };
     check(None, &Metadata::new(), &old, "dialect L is not written: expected A, B, C or D");
     // The rest is those of the other members.

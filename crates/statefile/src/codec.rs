@@ -136,7 +136,7 @@ fn flushed(zlib: &mut Compress, input: &[u8], out: &mut Vec<u8>, start: usize) -
     let status = zlib.compress(input, out.get_mut(start..).unwrap_or_default(), FlushCompress::Sync);
     status.map_err(|error| Error::Misuse(format!("deflate: {error}")))?;
     if zlib.total_in() != input.len() as u64 {
-        return Err(Error::Misuse("deflate: no room".to_owned()));
+        return Err(Error::Misuse("deflate: the output buffer is too small".to_owned()));
     }
     Ok(start.saturating_add(usize::try_from(zlib.total_out()).unwrap_or(usize::MAX)))
 }
@@ -164,12 +164,13 @@ fn store(input: &[u8], is_last: bool, out: &mut Vec<u8>, start: usize) -> usize 
 
 impl Encoder {
     fn new(codec: Codec, level: Option<u8>) -> Result<Self, Error> {
-        let refused = |level: u8| Error::Misuse(format!("no such level of compression: {level}"));
+        let refused =
+            |level: u8, most: u8| Error::Misuse(format!("unsupported compression level {level}: expected 1 to {most}"));
         match codec {
             Codec::Zlib => {
                 let level = level.unwrap_or(ZLIB_LEVEL);
                 if !(1..=9).contains(&level) {
-                    return Err(refused(level));
+                    return Err(refused(level, 9));
                 }
                 Ok(Self::Zlib(Box::new(Compress::new(Level::new(level.into()), false))))
             }
@@ -177,7 +178,7 @@ impl Encoder {
             Codec::Libdeflate => {
                 let level = level.unwrap_or(1);
                 let checked = libdeflater::CompressionLvl::new(level.into()).ok().filter(|_| level > 0);
-                Ok(Self::Libdeflate(libdeflater::Compressor::new(checked.ok_or_else(|| refused(level))?)))
+                Ok(Self::Libdeflate(libdeflater::Compressor::new(checked.ok_or_else(|| refused(level, 12))?)))
             }
         }
     }
@@ -196,7 +197,7 @@ impl Encoder {
                         Ok(start.saturating_add(usize::try_from(zlib.total_out()).unwrap_or(usize::MAX)))
                     }
                     // Deflate falls back to storing, which grows by less than the bound.
-                    _ => Err(failed("no room".to_owned())),
+                    _ => Err(failed("the output buffer is too small".to_owned())),
                 }
             }
             #[cfg(feature = "libdeflate")]

@@ -357,7 +357,7 @@ impl<L: Look> Detector<'_, L> {
             (_, Some(Clue::A)) => (Body::Frames(Macs::None), false),
             (Tiling::Exact(_), None) => (Body::Frames(Macs::None), true),
             (Tiling::SoFar, None) => {
-                let reason = "frames of dialect A, or the payload of B or C, as far as can be looked ahead";
+                let reason = "the look-ahead fits both frames of dialect A and the raw payload of dialect B or C";
                 return Err(Error::Ambiguous { at: Offset::new(self.body_at), reason });
             }
         })
@@ -371,8 +371,7 @@ impl<L: Look> Detector<'_, L> {
             Tiling::Exact(0) => Ok((Body::Raw, true)),
             Tiling::Exact(_) => Err(self.key_required()),
             Tiling::SoFar => {
-                let reason =
-                    "frames of a keyed file, or the payload of one without a key, as far as can be looked ahead";
+                let reason = "the look-ahead fits both frames written with a key and a raw payload written without one";
                 Err(Error::Ambiguous { at: Offset::new(self.body_at), reason })
             }
         }

@@ -13,7 +13,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{Compression, Error};
+use crate::{Compression, Error, error::shown};
 
 /// One of the layouts that gVisor has written, oldest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,7 +103,7 @@ impl FromStr for Dialect {
     /// The letter, in either case.
     fn from_str(text: &str) -> Result<Self, Error> {
         let found = Self::ALL.into_iter().find(|dialect| text.eq_ignore_ascii_case(dialect.as_str()));
-        found.ok_or_else(|| Error::Misuse("no such dialect: expected one of L, A, B, C, D".to_owned()))
+        found.ok_or_else(|| Error::Misuse(format!("unknown dialect `{}`: expected L, A, B, C or D", shown(text))))
     }
 }
 

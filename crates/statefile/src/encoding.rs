@@ -108,21 +108,20 @@ impl Encoding {
         let mut cautions = Vec::new();
         match (self.header_mac, self.body_macs) {
             (HeaderMac::Checksum, BodyMacs::None) => {
-                cautions
-                    .push("the header has a checksum that anyone can make, the body none: nothing is authenticated");
+                cautions.push("only the header has a checksum, which anyone can compute: nothing is authenticated");
             }
-            (HeaderMac::Checksum, _) => cautions.push("checksums that anyone can make: nothing is authenticated"),
+            (HeaderMac::Checksum, _) => cautions.push("anyone can compute the checksums: nothing is authenticated"),
             (HeaderMac::Absent, _) => cautions.push("no key: nothing is authenticated"),
             (HeaderMac::Keyed, _) => {}
         }
         if self.key_is_weak {
-            cautions.push("a key of zeros is equal to no key: nothing is authenticated");
+            cautions.push("the key has zero bytes only, like no key: nothing is authenticated");
         }
         if self.body.macs() == Macs::Single {
             cautions.push("frames are not chained: reordered, repeated or missing frames are not noticed");
         }
         if self.is_ambiguous {
-            cautions.push("the bytes also read well as another dialect");
+            cautions.push("the bytes also fit another dialect");
         }
         cautions
     }

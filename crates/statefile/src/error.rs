@@ -49,7 +49,7 @@ pub enum Error {
     #[error("the file is keyed (MAC at offset {at}): a key is needed to read it")]
     KeyRequired { at: Offset },
     /// The bytes read well in two ways that differ in content, and nothing says which is meant.
-    #[error("ambiguous body at offset {at}: {reason}; name the dialect to decide")]
+    #[error("ambiguous body at offset {at}: {reason}; name the dialect to read it")]
     Ambiguous { at: Offset, reason: &'static str },
     /// A variant that is recognised and not read.
     #[error("unsupported dialect: {what}")]
@@ -70,7 +70,7 @@ pub enum Error {
     #[error("a key must have at least one byte")]
     EmptyKey,
     /// A key that HMAC cannot tell from no key at all.
-    #[error("a key of zero bytes only is equal to no key: refused for writing")]
+    #[error("the key has zero bytes only: HMAC treats it as an empty key, which protects nothing")]
     WeakKey,
     /// The call is wrong, whatever the input.
     #[error("{0}")]
@@ -147,8 +147,8 @@ pub enum Hint {
 fn said(hint: Hint) -> &'static str {
     match hint {
         Hint::None => "",
-        Hint::WrittenWithoutKey => ": the file carries the checksum of a file written without a key",
-        Hint::NotChained => ": it matches as the MAC of an older dialect",
+        Hint::WrittenWithoutKey => ": the file was written without a key",
+        Hint::NotChained => ": it matches as the unchained MAC of dialect A or B",
     }
 }
 

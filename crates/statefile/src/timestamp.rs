@@ -29,7 +29,9 @@ impl Timestamp {
     /// [`Error::Misuse`] for a second or more of nanoseconds, and for times after the year 292 billion.
     pub fn new(secs: u64, nanos: u32) -> Result<Self, Error> {
         if nanos >= 1_000_000_000 || i64::try_from(secs).is_err() {
-            return Err(Error::Misuse(format!("no such time: {secs} s and {nanos} ns after 1970")));
+            return Err(Error::Misuse(format!(
+                "timestamp out of range: {secs} seconds and {nanos} nanoseconds after 1970"
+            )));
         }
         Ok(Self { secs, nanos })
     }
@@ -54,7 +56,9 @@ impl TryFrom<SystemTime> for Timestamp {
 
     fn try_from(time: SystemTime) -> Result<Self, Error> {
         let since = time.duration_since(UNIX_EPOCH);
-        let since = since.map_err(|_| Error::Misuse("a time before 1970 cannot be written".to_owned()))?;
+        let since = since.map_err(|_| {
+            Error::Misuse("timestamp out of range: expected 1970 or later, got an earlier time".to_owned())
+        })?;
         Self::new(since.as_secs(), since.subsec_nanos())
     }
 }

@@ -90,7 +90,8 @@ fn transcode<R: Read, W: Write>(
     options: &WriteOptions,
 ) -> Result<(W, Written), Error> {
     if source.delivered() > 0 {
-        return Err(Error::Misuse("the reader has been read from: open another".to_owned()));
+        let message = format!("expected a reader at the start of the payload, got one at byte {}", source.delivered());
+        return Err(Error::Misuse(message));
     }
     let mac = output.key.map(Key::for_writing).transpose()?.map(Mac::new);
     let body = output.dialect.body(mac.is_some(), output.compression);

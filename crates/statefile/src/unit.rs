@@ -298,9 +298,12 @@ impl Checker {
         };
         let len = self.inflater.inflate(data, out, lenient).map_err(|corrupt| match corrupt {
             Corrupt::Invalid => wrong("a deflate stream".to_owned(), "other bytes"),
-            Corrupt::Unfinished => wrong("a whole deflate stream".to_owned(), "a part of one"),
+            Corrupt::Unfinished => wrong("a whole deflate stream".to_owned(), "one without its end"),
             Corrupt::TooLong => wrong(format!("at most {size} bytes inflated"), "more"),
-            Corrupt::Trailing(rest) => wrong("a deflate stream".to_owned(), &format!("{rest} bytes more behind it")),
+            Corrupt::Trailing(rest) => {
+                let bytes = if rest == 1 { "byte" } else { "bytes" };
+                wrong("nothing after the deflate stream".to_owned(), &format!("{rest} {bytes}"))
+            }
         })?;
         if len == 0 && !lenient {
             return Err(wrong("at least 1 byte inflated".to_owned(), "0"));
@@ -323,7 +326,7 @@ pub(crate) fn short_before_the_end(rules: &Rules, short: Option<(u64, u64, u64)>
         Some((index, at, len)) if rules.mode == Mode::Strict => Err(Error::Malformed {
             part: rules.data_part(index),
             at: Offset::new(at.saturating_add(4)),
-            expected: format!("{} bytes inflated in front of another chunk", rules.chunk_size.unwrap_or(0)),
+            expected: format!("{} bytes inflated, since another chunk follows", rules.chunk_size.unwrap_or(0)),
             got: len.to_string(),
         }),
         _ => Ok(()),

@@ -123,7 +123,9 @@ impl<W: Write> Writer<W> {
         let named = Compression::named_in(metadata)?;
         let compression = match (named, options.compression) {
             (Some(named), Some(asked)) if named != asked => {
-                return Err(Error::Misuse(format!("the metadata say `{named}`, the options `{asked}`")));
+                return Err(Error::Misuse(format!(
+                    "two compressions: the metadata say `{named}`, the options `{asked}`"
+                )));
             }
             (named, asked) => named.or(asked).unwrap_or_else(|| options.dialect.default_compression()),
         };

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use dunnage_digest::Offset;
 
-use crate::{Error, Limits, Mode};
+use crate::{Error, Limits, Mode, error::shown};
 
 pub(crate) use parse::parse;
 
@@ -105,7 +105,7 @@ impl Metadata {
         let Some(text) = self.get(Self::LENGTH) else { return Ok(None) };
         let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
         let value = text.parse().ok().filter(|_| is_plain);
-        let reason = || format!("`{}` is no length", Self::LENGTH);
+        let reason = || format!("expected a number of bytes in `{}`, got `{}`", Self::LENGTH, shown(text));
         value.map(Some).ok_or_else(|| Error::Metadata { at: Offset::new(at), reason: reason() })
     }
 }

@@ -3,7 +3,7 @@
 use dunnage_digest::Offset;
 
 use super::Metadata;
-use crate::{Error, Limits, Mode, Part};
+use crate::{Error, Limits, Mode, Part, error::shown};
 
 /// Parses `json`, which starts at `base` of the file.
 pub(crate) fn parse(json: &[u8], base: u64, mode: Mode, limits: &Limits) -> Result<Metadata, Error> {
@@ -30,9 +30,10 @@ pub(crate) fn parse(json: &[u8], base: u64, mode: Mode, limits: &Limits) -> Resu
             parser.expect(b':', "`:`")?;
             parser.space();
             let value = parser.value()?;
-            if metadata.insert(name, value).is_some() && mode == Mode::Strict {
-                return Err(parser.wrong(start, "a key that comes up twice".to_owned()));
+            if mode == Mode::Strict && metadata.get(&name).is_some() {
+                return Err(parser.wrong(start, format!("expected a new key, got `{}` again", shown(&name))));
             }
+            metadata.insert(name, value);
             parser.space();
             match parser.peek() {
                 Some(b',') => parser.skip(),
@@ -107,7 +108,7 @@ impl Parser<'_> {
             (0..4).for_each(|_| self.skip());
             return Ok(String::new());
         }
-        self.expect(b'"', "a text")?;
+        self.expect(b'"', "a string")?;
         self.text()
     }
 
@@ -129,7 +130,7 @@ impl Parser<'_> {
                     self.skip();
                     self.escape(&mut text)?;
                 }
-                _ => return Err(self.unexpected("more of a text")),
+                _ => return Err(self.unexpected("the rest of a string")),
             }
         }
     }
@@ -163,7 +164,7 @@ impl Parser<'_> {
             Some(b'r') => '\r',
             Some(b't') => '\t',
             Some(b'u') => return self.unicode(start, text),
-            _ => return Err(self.wrong(start, "an unknown escape".to_owned())),
+            _ => return Err(self.wrong(start, "unknown escape".to_owned())),
         });
         Ok(())
     }
@@ -192,7 +193,7 @@ impl Parser<'_> {
             self.at = before;
         }
         if self.mode == Mode::Strict {
-            return Err(self.wrong(start, "half of a surrogate pair".to_owned()));
+            return Err(self.wrong(start, "unpaired surrogate".to_owned()));
         }
         text.push(char::REPLACEMENT_CHARACTER);
         Ok(())
@@ -202,7 +203,7 @@ impl Parser<'_> {
         let mut value = 0_u32;
         for _ in 0..4 {
             let digit = self.next().and_then(|byte| char::from(byte).to_digit(16));
-            let digit = digit.ok_or_else(|| self.wrong(start, "`\\u` without four hex digits".to_owned()))?;
+            let digit = digit.ok_or_else(|| self.wrong(start, "expected four hex digits after `\\u`".to_owned()))?;
             value = value << 4 | digit;
         }
         Ok(value)
@@ -242,31 +243,31 @@ mod tests {
         both(b"\xef\xbb\xbf{}", "0x10: expected an object, got `\\xef`");
         both(b"{", "0x11: expected a key, got the end");
         both(b"{\"a\"}", "0x14: expected `:`, got `}`");
-        both(b"{\"a\":1}", "0x15: expected a text, got `1`");
-        both(b"{\"a\":true}", "0x15: expected a text, got `t`");
-        both(b"{\"a\":{}}", "0x15: expected a text, got `{`");
-        both(b"{\"a\":[[[[", "0x15: expected a text, got `[`");
+        both(b"{\"a\":1}", "0x15: expected a string, got `1`");
+        both(b"{\"a\":true}", "0x15: expected a string, got `t`");
+        both(b"{\"a\":{}}", "0x15: expected a string, got `{`");
+        both(b"{\"a\":[[[[", "0x15: expected a string, got `[`");
         both(b"{\"a\":\"1\"", "0x18: expected `,` or `}`, got the end");
         both(b"{\"a\":\"1\",}", "0x19: expected a key, got `}`");
         both(b"{} {}", "0x13: expected the end, got `{`");
-        both(b"{\"a\":\"\n\"}", "0x16: expected more of a text, got `\\n`");
-        both(b"{\"a\":\"\x00\"}", "0x16: expected more of a text, got `\\x00`");
-        both(b"{\"a\":\"x", "0x17: expected more of a text, got the end");
-        both(b"{\"a\":\"\\x\"}", "0x16: an unknown escape");
-        both(b"{\"a\":\"\\u12g4\"}", "0x16: `\\u` without four hex digits");
+        both(b"{\"a\":\"\n\"}", "0x16: expected the rest of a string, got `\\n`");
+        both(b"{\"a\":\"\x00\"}", "0x16: expected the rest of a string, got `\\x00`");
+        both(b"{\"a\":\"x", "0x17: expected the rest of a string, got the end");
+        both(b"{\"a\":\"\\x\"}", "0x16: unknown escape");
+        both(b"{\"a\":\"\\u12g4\"}", "0x16: expected four hex digits after `\\u`");
     }
 
     #[test]
     fn what_go_takes_is_lenient() {
-        check(br#"{"a":"1","a":"2"}"#, Err("0x19: a key that comes up twice"), Ok(&[("a", "2")]));
-        check(br#"{"a":"1","\u0061":"2"}"#, Err("0x19: a key that comes up twice"), Ok(&[("a", "2")]));
-        check(br#"{"a":null}"#, Err("0x15: expected a text, got `n`"), Ok(&[("a", "")]));
+        check(br#"{"a":"1","a":"2"}"#, Err("0x19: expected a new key, got `a` again"), Ok(&[("a", "2")]));
+        check(br#"{"a":"1","\u0061":"2"}"#, Err("0x19: expected a new key, got `a` again"), Ok(&[("a", "2")]));
+        check(br#"{"a":null}"#, Err("0x15: expected a string, got `n`"), Ok(&[("a", "")]));
         check(b"{\"a\":\"x\xff\xc3\"}", Err("0x17: invalid UTF-8"), Ok(&[("a", "x\u{fffd}\u{fffd}")]));
-        check(br#"{"a":"\ud83d"}"#, Err("0x16: half of a surrogate pair"), Ok(&[("a", "\u{fffd}")]));
-        check(br#"{"a":"\ude00\ud83dx"}"#, Err("0x16: half of a surrogate pair"), Ok(&[("a", "\u{fffd}\u{fffd}x")]));
+        check(br#"{"a":"\ud83d"}"#, Err("0x16: unpaired surrogate"), Ok(&[("a", "\u{fffd}")]));
+        check(br#"{"a":"\ude00\ud83dx"}"#, Err("0x16: unpaired surrogate"), Ok(&[("a", "\u{fffd}\u{fffd}x")]));
         let pair = "\u{fffd}\u{fffd}";
-        check(br#"{"a":"\ud83d\ud83d"}"#, Err("0x16: half of a surrogate pair"), Ok(&[("a", pair)]));
-        check(br#"{"a":"\ud83d\u0041"}"#, Err("0x16: half of a surrogate pair"), Ok(&[("a", "\u{fffd}A")]));
+        check(br#"{"a":"\ud83d\ud83d"}"#, Err("0x16: unpaired surrogate"), Ok(&[("a", pair)]));
+        check(br#"{"a":"\ud83d\u0041"}"#, Err("0x16: unpaired surrogate"), Ok(&[("a", "\u{fffd}A")]));
     }
 
     #[test]
