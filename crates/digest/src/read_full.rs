@@ -2,10 +2,11 @@
 
 use std::io::{self, Read};
 
-/// Fills `buf` from `reader` and returns the number of bytes read, which is less than `buf.len()` only if `reader` ends.
+/// Fills `buf` from `reader` and returns the number of bytes read, which is less than `buf.len()` only if `reader`
+/// ends.
 ///
-/// Use it where [`Read::read_exact`] would lose bytes: at the end of a stream this returns how many bytes there are, and
-/// `read_exact` only an error. After an error, the number of bytes taken from `reader` is unknown.
+/// Use it where [`Read::read_exact`] would lose bytes: at the end of a stream this returns how many bytes there are,
+/// and `read_exact` only an error. After an error, the number of bytes taken from `reader` is unknown.
 ///
 /// # Errors
 ///
@@ -21,13 +22,13 @@ pub fn read_full<R: Read + ?Sized>(reader: &mut R, buf: &mut [u8]) -> io::Result
     Ok(filled)
 }
 
-/// Calls [`Read::read`] once, and again as long as it fails with [`io::ErrorKind::Interrupted`]. Returns the number of bytes
-/// read, 0 at the end of `reader`.
+/// Calls [`Read::read`] once, and again as long as it fails with [`io::ErrorKind::Interrupted`]. Returns the number of
+/// bytes read, 0 at the end of `reader`.
 ///
 /// # Errors
 ///
-/// Every other error of `reader`, and an error if `reader` reports more bytes than `buf` holds: callers can use the number to
-/// slice `buf`.
+/// Every other error of `reader`, and an error if `reader` reports more bytes than `buf` holds: callers can use the
+/// number to slice `buf`.
 pub fn read_some<R: Read + ?Sized>(reader: &mut R, buf: &mut [u8]) -> io::Result<usize> {
     loop {
         match reader.read(buf) {
