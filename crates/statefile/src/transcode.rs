@@ -1,7 +1,8 @@
-//! Files made of files: another key, another dialect, another compression.
+//! Writes a file again with another key, dialect or compression.
 //!
-//! MACs cover chunks as they are stored, so a change of keys hashes and copies, and inflates nothing. Workers compare the old MAC
-//! of each unit and begin the new one; only the few bytes that chain it to the unit before are hashed in order.
+//! A MAC covers the compressed bytes of a chunk, so a change of keys hashes and copies the chunks and inflates none.
+//! Workers compare the old MAC of each unit and start the new one. The calling thread finishes each new MAC with the
+//! MAC before it, in order.
 
 use std::{
     io::{BufWriter, Read, Write},
@@ -18,7 +19,7 @@ use crate::{
     unit::{Checker, Done, Job},
 };
 
-/// What a file becomes.
+/// Header, key, dialect and compression of the file to write.
 #[derive(Clone, Copy)]
 struct Output<'a> {
     header: &'a Header,
@@ -27,17 +28,18 @@ struct Output<'a> {
     compression: Compression,
 }
 
-/// Writes the file that `source` reads again under another key: from one to another, from none to one, from one to none.
+/// Writes the file of `source` to `sink` with another key, with a first key, or with none.
 ///
-/// Magic, length and metadata stay as they are, byte for byte, and so do the chunks of a deflate body: nothing is inflated, and so
-/// nothing says whether they would inflate. The dialect is the newest that the file can be of.
+/// It keeps the header byte for byte, and the compressed bytes of all chunks, so it costs little more than a copy and
+/// two hashes. It compares every old MAC, but it does not inflate: a chunk that is no deflate stream stays one. The
+/// output has the newest dialect that the file fits. The result is whole only if this returns `Ok`.
 ///
-/// `source` must not have been read from.
+/// `source` must be at the start of the payload.
 ///
 /// # Errors
 ///
-/// What reading can fail with, the first by its place in the file; [`Error::WeakKey`]; [`Error::Write`] if the sink fails. What was
-/// written by then is to be thrown away.
+/// The errors of reading, the first by its position in the file; [`Error::WeakKey`]; [`Error::Write`] if the sink
+/// fails; [`Error::Misuse`] if `source` was read from. Discard the output then.
 pub fn rekey<R: Read, W: Write>(source: Reader<R>, sink: W, key: Option<&Key>) -> Result<(W, Written), Error> {
     let header = source.header().clone();
     let dialect = source.encoding().dialects.newest();
@@ -46,17 +48,18 @@ pub fn rekey<R: Read, W: Write>(source: Reader<R>, sink: W, key: Option<&Key>) -
     transcode(source, sink, output, &options)
 }
 
-/// Writes the file that `source` reads again as another dialect, or with another compression, under `key`.
+/// Writes the file of `source` to `sink` as another dialect or with another compression, and with `key`.
 ///
-/// Without a compression in the options it stays as it is, and then the chunks of a deflate body are copied as they are. The metadata
-/// stay as they are, `_timestamp` among them, but for `compression` where it changes or was not there, and for
-/// [`Metadata::LENGTH`] if the options give one.
+/// Use it to make a file for an older gVisor, or to compress or inflate one. Without a compression in the options, the
+/// file keeps its compression, and the chunks of a deflate body are copied and not inflated. The metadata keep all
+/// values, also `_timestamp`, but for `compression`, if it changes or was missing, and [`Metadata::LENGTH`], if the
+/// options give a length.
 ///
-/// `source` must not have been read from.
+/// `source` must be at the start of the payload.
 ///
 /// # Errors
 ///
-/// As [`rekey`], and those of [`Writer::new`].
+/// Those of [`rekey`] and [`Writer::new`].
 pub fn convert<R: Read, W: Write>(
     source: Reader<R>,
     sink: W,
@@ -97,11 +100,11 @@ fn transcode<R: Read, W: Write>(
     let body = output.dialect.body(mac.is_some(), output.compression);
     let copies_units = match (source.encoding().body, body) {
         (Body::Chunks(_), Body::Chunks(_)) => true,
-        // Frames of any size are kept, unless they would have to be joined or cut.
+        // Frames keep their sizes, whatever these are.
         (Body::Frames(from), Body::Frames(to)) => from != Macs::None && to != Macs::None,
         _ => false,
     };
-    // With a length to be held to, the payload has to be seen.
+    // A length to compare needs the inflated payload.
     if copies_units && options.payload_len.is_none() {
         return copy_units(source, sink, output, mac, body);
     }
@@ -117,13 +120,13 @@ fn transcode<R: Read, W: Write>(
     writer.finish()
 }
 
-/// The error of a writer that was the sink of a reader, or of a reader that was the source of a writer.
+/// The original error, if a reader and a writer that were connected wrapped it as an error of their sink or source.
 fn unwrapped(error: Error) -> Error {
     let (Error::Write { source, .. } | Error::Read { source, .. }) = &error else { return error };
     error_inside::<Error>(source).cloned().unwrap_or(error)
 }
 
-/// A unit's new MAC, all but the MAC before it.
+/// A job after its worker, and the started MACs of its units: they lack the length and the MAC before.
 type Begun = (Done, Vec<Running>);
 
 fn copy_units<R: Read, W: Write>(

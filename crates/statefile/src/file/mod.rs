@@ -1,4 +1,4 @@
-//! State files that can be read anywhere: random access, verification, and the fastest way to the payload.
+//! State files in a source that can be read at any position: random access, verification and fast copies.
 
 mod index;
 mod order;
@@ -26,13 +26,16 @@ pub use verify::Verified;
 
 use index::{Group, Index};
 
-/// A state file that can be read anywhere.
+/// A state file in a source that can be read at any position.
 ///
-/// Opening reads the header and looks at the body no further than it takes to tell the dialect. The index (8 to 32 bytes for
-/// each MiB of payload) is made when it is first needed, from the lengths in front of chunks and frames. What is handed out of
-/// chunks and frames with MACs was verified when it was read for that: the index is never believed.
+/// Use it for files on disk, in memory or in an object store: all threads verify and inflate, and reads go to any
+/// position. Use [`Reader`] for a pipe. It implements [`ReadAt`] over the payload, so any number of threads can read it
+/// at once.
 ///
-/// It is [`ReadAt`] over the payload, readable from any number of threads.
+/// Opening reads the header, and the body only as far as the dialect needs. The first call that needs the index reads
+/// the lengths of all chunks or frames; the index takes about 60 bytes per MiB. Data of chunks and frames with MACs is
+/// verified in each read that returns it, so a file that changes after it was indexed gives an error and not other
+/// bytes. One group of about 1 MiB stays in memory for the next read.
 pub struct File<S> {
     source: S,
     size: u64,
@@ -44,12 +47,12 @@ pub struct File<S> {
     rules: Arc<Rules>,
     options: ReadOptions,
     index: Mutex<Option<Arc<Index>>>,
-    /// The group that was read last.
+    /// The group of the last read.
     cache: Mutex<Option<(usize, Arc<Done>)>>,
     checkers: Mutex<Vec<Checker>>,
 }
 
-/// What a file has, as far as it can be told without reading the payload.
+/// Sizes and counts of a file, from its lengths alone: the payload is neither read nor verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
@@ -61,20 +64,20 @@ pub struct Summary {
     pub body_at: Offset,
     /// Bytes of the body.
     pub body_len: u64,
-    /// The size of chunks that a deflate body names.
+    /// The chunk size that a deflate body declares.
     pub chunk_size: Option<u32>,
-    /// Chunks or frames; 0 for a raw body.
+    /// Number of chunks or frames; 0 for a raw body.
     pub units: u64,
-    /// Bytes of the largest chunk as it is stored, or of the largest frame.
+    /// Bytes of the largest chunk, compressed, or of the largest frame.
     pub largest_unit: u64,
-    /// Bytes of chunks or frames as they are stored, without lengths and MACs.
+    /// Bytes of all chunks, compressed, or of all frames, without lengths and MACs.
     pub stored_len: u64,
-    /// Bytes of payload at least, and at most: how much the last chunk inflates to is not known yet.
+    /// The least and the most bytes of payload. They differ for a deflate body, whose last chunk was not inflated.
     pub payload_len: (u64, u64),
 }
 
 impl<S: ReadAt> File<S> {
-    /// Reads the header, compares its MAC, parses the metadata and finds out what the body is.
+    /// Reads the header, compares its MAC, parses the metadata and finds the encoding of the body.
     ///
     /// # Errors
     ///
@@ -114,17 +117,17 @@ impl<S: ReadAt> File<S> {
         })
     }
 
-    /// The metadata, `_timestamp` among them, as they are in the file.
+    /// The metadata of the file, with `_timestamp` and without defaults.
     pub const fn metadata(&self) -> &Metadata {
         &self.metadata
     }
 
-    /// What the file is.
+    /// The dialects, compression, body and MACs of the file.
     pub const fn encoding(&self) -> &Encoding {
         &self.encoding
     }
 
-    /// Magic, length and metadata as they are stored.
+    /// Magic, length and metadata, byte for byte.
     pub fn header_bytes(&self) -> &[u8] {
         self.header.bytes()
     }
@@ -134,16 +137,16 @@ impl<S: ReadAt> File<S> {
         self.size
     }
 
-    /// The size of chunks that a deflate body names.
+    /// The chunk size that a deflate body declares.
     pub fn chunk_size(&self) -> Option<u32> {
         self.rules.chunk_size
     }
 
-    /// The payload from front to back. The dialect is known by now, so nothing about it is left in doubt.
+    /// A reader of the payload from front to back, in the encoding that was found when the file was opened.
     ///
     /// # Errors
     ///
-    /// What opening can fail with, if the file has changed since.
+    /// As [`Reader::open`], if the file has changed since it was opened.
     pub fn reader(&self) -> Result<Reader<Cursor<&S>>, Error> {
         let mut cursor = Cursor::new(&self.source).map_err(Error::read(Part::Header, 0))?;
         cursor.set_position(Offset::new(self.body_at));
@@ -156,11 +159,11 @@ impl<S: ReadAt> File<S> {
         Reader::with(Source::at(cursor, self.body_at), self.header.clone(), detected, &self.options)
     }
 
-    /// What the file has. Reads the lengths of chunks and frames, and nothing of what is in them.
+    /// Sizes and counts of the file. The first call reads the lengths of all chunks or frames.
     ///
     /// # Errors
     ///
-    /// [`Error::Truncated`], [`Error::Malformed`], [`Error::Limit`] if lengths and file do not fit, [`Error::Read`].
+    /// [`Error::Truncated`], [`Error::Malformed`] or [`Error::Limit`] for a fault in the lengths, [`Error::Read`].
     pub fn summary(&self) -> Result<Summary, Error> {
         let index = self.index(Progress::none())?;
         index.end.clone()?;
@@ -185,11 +188,11 @@ impl<S: ReadAt> File<S> {
         })
     }
 
-    /// Bytes of the payload. Of a deflate body the last chunk is inflated for it, once.
+    /// The length of the payload, in bytes. For a deflate body, this verifies and inflates the last chunk.
     ///
     /// # Errors
     ///
-    /// As [`summary`](Self::summary), and what is wrong with the last chunk.
+    /// As [`summary`](Self::summary), and the errors of the last chunk.
     pub fn payload_len(&self) -> Result<u64, Error> {
         let index = self.index(Progress::none())?;
         index.end.clone()?;
@@ -203,13 +206,15 @@ impl<S: ReadAt> File<S> {
         }
     }
 
-    /// Fills `buf` with payload from `at`, as far as it goes; the bytes that it was.
+    /// Fills `buf` with payload from position `at`, and returns the number of bytes, which is less than `buf.len()`
+    /// only if the payload ends.
     ///
-    /// Of a frame longer than [`Limits::frame`](crate::Limits::frame), all is read to verify it, without being kept.
+    /// A read verifies and inflates whole groups of about 1 MiB, so reads in order cost least. From a frame longer than
+    /// [`Limits::frame`](crate::Limits::frame), each read hashes the whole frame.
     ///
     /// # Errors
     ///
-    /// What is wrong with the chunks and frames that are read; [`Error::Read`].
+    /// The errors of the chunks and frames that are read; [`Error::Read`].
     pub fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<usize, Error> {
         let mut filled = 0;
         while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -235,7 +240,7 @@ impl<S: ReadAt> File<S> {
         }
         let index = self.index(Progress::none())?;
         let Some(number) = index.group_of(at) else {
-            // Behind what the index knows: the end, or what is wrong there.
+            // No group: this is the end of an empty payload, or a fault in the first length.
             return index.end.clone().map(|()| 0);
         };
         let Some(group) = index.groups.get(number) else { return Ok(0) };
@@ -281,7 +286,7 @@ impl<S: ReadAt> File<S> {
         Ok(0)
     }
 
-    /// Reads from a frame that is not held in memory: all of it goes by, and what is asked for is kept.
+    /// Reads from a frame that does not fit into memory: hashes all of it and keeps the requested bytes.
     fn read_huge(&self, group: &Group, skip: u64, buf: &mut [u8]) -> Result<usize, Error> {
         let mut kept = 0_usize;
         let mut position = 0_u64;
@@ -300,7 +305,8 @@ impl<S: ReadAt> File<S> {
         Ok(kept)
     }
 
-    /// Hashes a long frame piece by piece. What `piece` was shown counts only if this succeeds.
+    /// Hashes a long frame piece by piece and calls `piece` with each. The pieces are verified only if this returns
+    /// `Ok`.
     fn huge_frame(
         &self,
         group: &Group,
@@ -332,14 +338,15 @@ impl<S: ReadAt> File<S> {
         if running.matches(&tag) { Ok(()) } else { Err(Error::HashMismatch { part, at: Offset::new(tag_at), hint }) }
     }
 
-    /// Writes the payload to `sink`, read, verified and inflated by all threads; the bytes that it was.
+    /// Writes the payload to `sink` and returns the number of bytes. All threads read, verify and inflate.
     ///
-    /// Reports the payload bytes written so far. A frame longer than [`Limits::frame`](crate::Limits::frame) is
-    /// read twice: nothing of it is written before its MAC was compared.
+    /// It writes no byte of a chunk or frame with a MAC before it has compared the MAC, and therefore reads a frame
+    /// longer than [`Limits::frame`](crate::Limits::frame) twice. It reports the payload bytes written so far.
     ///
     /// # Errors
     ///
-    /// As [`Reader::copy_to`]; [`Error::Cancelled`] if `progress` is cancelled.
+    /// As [`Reader::copy_to`]; [`Error::Cancelled`] if `progress` is cancelled. The bytes before the first fault are
+    /// written then.
     pub fn copy_to<W: Write + ?Sized>(&self, sink: &mut W, progress: Progress<'_>) -> Result<u64, Error>
     where
         S: Sync,
@@ -367,7 +374,7 @@ impl<S: ReadAt> File<S> {
                 check(copied)?;
                 sink.write_all(payload).map_err(Error::write(Part::Payload))?;
             } else {
-                // Verified once; hashed again while it is written, in case it changes.
+                // A worker has verified the frame. Hash it again while it is written, in case the file changes.
                 copied = copied.saturating_add(group.stored);
                 check(copied)?;
                 let mut write = |piece: &[u8]| sink.write_all(piece).map_err(Error::write(Part::Payload));
@@ -382,7 +389,7 @@ impl<S: ReadAt> File<S> {
         }
     }
 
-    /// How long the payload has to be, and who says so.
+    /// The expected length of the payload, and the origin of that number for messages.
     fn expected(&self) -> Result<Option<(u64, &'static str)>, Error> {
         Ok(match (self.options.payload_len, self.metadata.promised_len(DOCUMENT_AT)?) {
             (Some(asked), _) => Some((asked, "by the caller")),
@@ -391,7 +398,7 @@ impl<S: ReadAt> File<S> {
         })
     }
 
-    /// Ends the work if the options or the caller of this run ask for it.
+    /// Returns an error if the options or the caller of this run ask to stop.
     fn check(&self, progress: Progress<'_>) -> Result<(), Error> {
         self.options.cancel.check()?;
         Ok(progress.check()?)
@@ -405,7 +412,7 @@ impl<S: ReadAt> File<S> {
         self.source.read_exact_at(Offset::new(at), buf).map_err(Error::read(part, at))
     }
 
-    /// The MAC in front of a group.
+    /// The MAC before a group.
     fn chain_before(&self, group: &Group) -> Result<Tag, Error> {
         let mut tag = Tag::default();
         let has_one = group.first > 1 || self.rules.chunk_size.is_some();
@@ -431,7 +438,8 @@ impl<S: ReadAt> File<S> {
         self.checkers.lock().unwrap_or_else(PoisonError::into_inner).push(checker);
         std::mem::replace(&mut done.result, Ok(()))?;
         if let (Some(short), true) = (done.short, number.saturating_add(1) < index.groups.len()) {
-            // Positions are only known if all chunks in front are full, whatever the mode.
+            // The index takes all chunks but the last for full, so a read by position refuses a short one even if it is
+            // lenient.
             let strict = Rules { mode: crate::Mode::Strict, ..Rules::clone(&self.rules) };
             short_before_the_end(&strict, Some(short))?;
         }
@@ -440,7 +448,7 @@ impl<S: ReadAt> File<S> {
         Ok(done)
     }
 
-    /// Reads the units of a group as they are now. Lengths that are not what the index says are an error.
+    /// Reads the units of a group. Lengths that differ from the index are an error: the file has changed.
     fn load(&self, group: &Group, job: &mut Job) -> Result<(), Error> {
         job.units.clear();
         let len = usize::try_from(group.end.saturating_sub(group.at)).unwrap_or(usize::MAX);
@@ -467,7 +475,7 @@ impl<S: ReadAt> File<S> {
         Ok(())
     }
 
-    /// The lengths are not those that they were.
+    /// The error of a file whose lengths have changed since it was indexed.
     fn changed(&self, at: u64, index: u64) -> Error {
         truncated(self.rules.length_part(index), at, 4, 0)
     }

@@ -1,7 +1,8 @@
-//! All groups of a file, read and checked by many threads, and taken in order.
+//! Reads and checks all groups of a file on many threads, and delivers them in order.
 //!
-//! A worker first gets memory and then the next group, so the group that is waited for is always one that has memory. There is
-//! memory for two groups a thread; when all of it is filled and waiting, nobody reads on.
+//! There are buffers for two groups per thread. A worker takes a buffer first and the next group then, so the group
+//! that the caller waits for always has a buffer. When all buffers hold groups that wait for their turn, the workers
+//! wait too.
 
 use std::{
     collections::BTreeMap,
@@ -23,15 +24,16 @@ use crate::{
     unit::{Checker, Done, Job, short_before_the_end},
 };
 
-/// A group, verified; nothing for one that is too long to be held, which was only verified.
+/// A verified group; `None` for a frame that is too long to keep in memory.
 type Checked = Result<Option<Done>, Error>;
 
-/// Takes a group's payload.
+/// Receives the payload of each group.
 type Deliver<'a> = &'a mut dyn FnMut(&Group, Option<&Done>) -> Result<(), Error>;
 
 impl<S: ReadAt> File<S> {
-    /// Verifies group after group and shows each to `deliver`, in order. The first thing that is wrong ends it, and what comes
-    /// before that in the file has been shown by then; also what is right in the group that it is in, if `partial`.
+    /// Verifies all groups and calls `deliver` with each, in order. The first fault in the file ends the run, after
+    /// `deliver` has received all groups before it. With `partial`, `deliver` also receives the units before the fault
+    /// in its group.
     pub(super) fn in_order(
         &self,
         index: &Index,
@@ -92,7 +94,7 @@ impl<S: ReadAt> File<S> {
                     early.insert(number, result);
                 };
                 let job = take(group, now)?;
-                // When this ends early, `memory` is dropped, and the workers find none.
+                // An early return drops `memory`, which ends the workers.
                 let _ = memory.send(job.unwrap_or_default());
             }
             index.end.clone()

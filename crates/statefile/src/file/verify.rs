@@ -1,15 +1,18 @@
-//! Checking all of a file.
+//! Verifies a whole file.
 
 use dunnage_digest::{Progress, ReadAt};
 
 use super::File;
 use crate::{Body, Encoding, Error, Tail, tail::TailRule};
 
-/// What was found in a file that is right.
+/// The result of [`File::verify`] for an undamaged file.
+///
+/// A file without a key can be undamaged and still be forged: look at [`Encoding::is_authenticated`]. A file can be
+/// undamaged and still be cut off: look at [`tail`](Self::tail).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Verified {
-    /// What the file is; [`Encoding::cautions`] says what its MACs do not tell.
+    /// The encoding of the file. Its [`cautions`](Encoding::cautions) say what the MACs do not protect.
     pub encoding: Encoding,
     /// Chunks or frames; 0 for a raw body.
     pub units: u64,
@@ -17,21 +20,24 @@ pub struct Verified {
     pub payload_len: u64,
     /// Bytes of the file.
     pub file_len: u64,
-    /// Whether the end looks like one. The format has no mark for it.
+    /// Whether the end looks like the end that the writer made. The format does not mark it.
     pub tail: Tail,
-    /// Whether the payload has the length that the caller or the metadata asked for; then the tail is no question.
+    /// Whether the caller or the metadata gave the length of the payload. It matched, so the file was not cut off,
+    /// whatever `tail` is.
     pub length_is_known: bool,
 }
 
 impl<S: ReadAt + Sync> File<S> {
-    /// Compares every MAC, inflates every chunk and checks every length, with all threads and in constant memory.
+    /// Compares every MAC, inflates every chunk and checks every length, on all threads.
     ///
-    /// Reports the bytes of the file checked so far. Of a raw body there is nothing to be
-    /// checked but its length.
+    /// Use it before a file is restored or archived. It reads the file once and keeps two groups of about 1 MiB per
+    /// thread in memory. In a body without MACs and chunks, only lengths are checked. It reports the bytes of the file
+    /// checked so far.
     ///
     /// # Errors
     ///
-    /// The first error by its place in the file; [`Error::Cancelled`] if `progress` is cancelled.
+    /// The first fault by its position in the file, whatever the number of threads; [`Error::Cancelled`] if `progress`
+    /// is cancelled.
     pub fn verify(&self, progress: Progress<'_>) -> Result<Verified, Error> {
         let index = self.index(progress)?;
         let mut tail = TailRule::new(self.encoding.body, self.chunk_size());

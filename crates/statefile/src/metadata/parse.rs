@@ -1,11 +1,12 @@
-//! Reading the document: a JSON object of texts, nothing else, so nothing nests and nothing recurses.
+//! Parses the document: a JSON object whose values are strings. Other values are refused, so the parser does not
+//! recurse.
 
 use dunnage_digest::Offset;
 
 use super::Metadata;
 use crate::{Error, Limits, Mode, Part, error::shown};
 
-/// Parses `json`, which starts at `base` of the file.
+/// Parses `json`, which starts at offset `base` of the file.
 pub(crate) fn parse(json: &[u8], base: u64, mode: Mode, limits: &Limits) -> Result<Metadata, Error> {
     let mut parser = Parser { json, at: 0, base, mode };
     let mut metadata = Metadata::new();
@@ -112,7 +113,7 @@ impl Parser<'_> {
         self.text()
     }
 
-    /// The rest of a text whose opening quote was read.
+    /// Reads the rest of a string, after its opening quote.
     fn text(&mut self) -> Result<String, Error> {
         let mut text = String::new();
         loop {
@@ -135,7 +136,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Adds the bytes from `start` to the place reached.
+    /// Adds the bytes from `start` to the current position, which have no escapes, to `text`.
     fn plain(&mut self, start: usize, text: &mut String) -> Result<(), Error> {
         let bytes = self.json.get(start..self.at).unwrap_or_default();
         for part in bytes.utf8_chunks() {
@@ -147,13 +148,13 @@ impl Parser<'_> {
                 let valid = std::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
                 return Err(self.wrong(start.saturating_add(valid), "invalid UTF-8".to_owned()));
             }
-            // Go replaces each byte, not each sequence.
+            // Go replaces every single byte of an invalid sequence.
             part.invalid().iter().for_each(|_| text.push(char::REPLACEMENT_CHARACTER));
         }
         Ok(())
     }
 
-    /// What follows a backslash.
+    /// Reads an escape, after its backslash.
     fn escape(&mut self, text: &mut String) -> Result<(), Error> {
         let start = self.at.saturating_sub(1);
         text.push(match self.next() {
@@ -169,7 +170,8 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// What follows `\u` at `start`: a character, or the first half of a pair.
+    /// Reads the four digits after the `\u` at `start`, and a second escape if they are the first half of a surrogate
+    /// pair.
     fn unicode(&mut self, start: usize, text: &mut String) -> Result<(), Error> {
         let first = self.hex(start)?;
         if let Some(char) = char::from_u32(first) {
@@ -189,7 +191,7 @@ impl Parser<'_> {
                 text.push(char);
                 return Ok(());
             }
-            // Not its other half: whatever it is, it is read on its own.
+            // The second escape is not the other half. The caller reads it as an escape of its own.
             self.at = before;
         }
         if self.mode == Mode::Strict {
@@ -224,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_of_texts_are_read() {
+    fn objects_of_strings_are_read() {
         let both = |json: &[u8], pairs: &[(&str, &str)]| check(json, Ok(pairs), Ok(pairs));
         both(b"{}", &[]);
         both(b" {\t}\r\n", &[]);
@@ -235,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_refused_with_its_place() {
+    fn everything_else_is_refused_with_its_offset() {
         let both = |json: &[u8], reason: &str| check(json, Err(reason), Err(reason));
         both(b"", "0x10: expected an object, got the end");
         both(b"null", "0x10: expected an object, got `n`");
@@ -258,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_go_takes_is_lenient() {
+    fn lenient_accepts_all_that_go_accepts() {
         check(br#"{"a":"1","a":"2"}"#, Err("0x19: expected a new key, got `a` again"), Ok(&[("a", "2")]));
         check(br#"{"a":"1","\u0061":"2"}"#, Err("0x19: expected a new key, got `a` again"), Ok(&[("a", "2")]));
         check(br#"{"a":null}"#, Err("0x15: expected a string, got `n`"), Ok(&[("a", "")]));
