@@ -11,7 +11,7 @@ use sha2::Sha256;
 
 use crate::case::fixture;
 
-/// The key of the specification's vectors.
+/// The key of the test vectors.
 pub const KEY: &[u8; 32] = b"01234567890123456789012345678901";
 
 /// The key of a case: `K`, `K+1` for another, empty for none.
@@ -25,7 +25,7 @@ pub fn key(name: &str) -> Option<Key> {
     }
 }
 
-/// A vector of the specification.
+/// A test vector of docs/formats/statefile.md.
 #[must_use]
 pub fn vector(name: &str) -> Vec<u8> {
     fixture(&format!("statefile/{name}.img"))

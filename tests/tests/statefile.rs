@@ -1,5 +1,4 @@
-//! State files of the specification, section 8: the vectors, read in every way there is, and what is made of them when something is
-//! wrong (tests/cases/statefile).
+//! The test vectors of docs/formats/statefile.md, read in every way, and damaged files made of them (tests/cases/statefile).
 
 #![allow(
     clippy::tests_outside_test_module,
@@ -21,12 +20,12 @@ use std::{
 
 use dunnage_conformance::{
     case::{cases, fixtures_in},
-    statefile::{KEY, body_at, chunks, copied, file, key, mac, options, stream, vector},
+    statefile::{KEY, Macs, body_at, chunks, copied, file, frames, header, key, mac, options, stream, vector},
 };
 use dunnage_digest::{Cancel, ErrorKind, Offset, Progress, ReadAt};
 use dunnage_statefile::{
     Compression, Dialect, Error, File, Frames, Limits, Metadata, Mode, ReadOptions, Reader, Timestamp, WriteOptions,
-    Writer, metadata_unverified,
+    Writer, metadata_unverified, rekey,
 };
 use serde::Deserialize;
 
@@ -288,6 +287,35 @@ fn a_writer_reads_a_source_again_that_was_interrupted() {
         let mut writer = Writer::new(Vec::new(), None, &Metadata::new(), Timestamp::EPOCH, &options).unwrap();
         assert_eq!(writer.read_from(&mut Drip(&payload, false)).unwrap(), 3000);
         assert_eq!(file(&writer.finish().unwrap().0, None, &ReadOptions::default()).payload, payload);
+    }
+}
+
+#[test]
+fn a_reader_that_was_read_from_is_not_converted() {
+    let bytes = vector("v07");
+    let mut reader = Reader::open(bytes.as_slice(), None, &ReadOptions::default()).unwrap();
+    reader.read_exact(&mut [0; 3]).unwrap();
+    let error = rekey(reader, Vec::new(), None).unwrap_err();
+    assert_eq!(error.to_string(), "expected a reader at the start of the payload, got one at byte 3");
+}
+
+#[test]
+fn a_look_ahead_that_ends_before_the_answer_is_ambiguous() {
+    let frame: &[u8] = &[7; 90];
+    let header = header(br#"{"compression":"none"}"#);
+    let old = [header.clone(), mac(b"", &[&header]).to_vec(), frames(Macs::None, &[frame; 9])].concat();
+    let new = [header.clone(), mac(KEY, &[&header]).to_vec(), frames(Macs::Chained(KEY), &[frame; 9])].concat();
+    let limits = Limits { look_ahead: 400, ..Limits::default() };
+    let options = ReadOptions { limits, ..ReadOptions::default() };
+    for (bytes, at, wanted) in [
+        (old, "0x46", "frames of dialect A and the raw payload of dialect B or C"),
+        (new, "0x26", "frames written with a key and a raw payload written without one"),
+    ] {
+        let outcome = stream(bytes.as_slice(), None, &options, 100);
+        let words =
+            format!("ambiguous body at offset {at}: the look-ahead fits both {wanted}; name the dialect to read it");
+        assert_eq!(outcome.words(), words);
+        assert_eq!(outcome.kind(), Some(ErrorKind::Inconsistent));
     }
 }
 

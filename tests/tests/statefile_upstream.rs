@@ -1,4 +1,4 @@
-//! The cases of gVisor's own tests for state files and their two bodies (specification, section 7), and what they leave out:
+//! The cases of gVisor's own tests for state files and their two kinds of body, and cases that those leave out:
 //! several frames, every sequence of calls, every size of buffer, sources that fail, any number of threads.
 
 #![allow(
