@@ -7,8 +7,8 @@ use crate::{Cancel, Cancelled};
 /// Connects a long run with its caller: the run reports how many bytes it has handled, and stops when the caller asks.
 ///
 /// Use it to draw a progress bar, or to end a run from another thread. The long operations of the workspace take one by
-/// value: it is two pointers. A run reports once per chunk or mebibyte, not per byte, and the last report is the total.
-/// It does not know the total beforehand. [`Progress::none`] neither reports nor stops.
+/// value: it is three words. A run reports per chunk or mebibyte, not per byte, so `report` can be slow enough to draw. It
+/// does not report the total beforehand. [`Progress::none`] neither reports nor stops.
 #[derive(Clone, Copy)]
 pub struct Progress<'p> {
     report: Option<&'p (dyn Fn(u64) + Sync)>,
@@ -41,7 +41,7 @@ impl<'p> Progress<'p> {
         }
     }
 
-    /// Returns an error if the run should stop. For the run to call, at least once per mebibyte.
+    /// Returns an error if the run should stop. For the run to call between chunks.
     ///
     /// # Errors
     ///
