@@ -4,14 +4,14 @@
 
 use std::io::{self, Read};
 
-use dunnage_digest::ErrorKind;
-use dunnage_statefile::{Dialect, Error, File, Key, Layout, Mode, ReadOptions, Reader, Tail};
+use dunnage_digest::{ErrorKind, Progress};
+use dunnage_statefile::{Dialect, Encoding, Error, File, Key, Mode, ReadOptions, Reader, Tail};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 use crate::case::fixture;
 
-/// The key of the specification's vectors.
+/// The key of the test vectors.
 pub const KEY: &[u8; 32] = b"01234567890123456789012345678901";
 
 /// The key of a case: `K`, `K+1` for another, empty for none.
@@ -25,7 +25,7 @@ pub fn key(name: &str) -> Option<Key> {
     }
 }
 
-/// A vector of the specification.
+/// A test vector of docs/formats/statefile.md.
 #[must_use]
 pub fn vector(name: &str) -> Vec<u8> {
     fixture(&format!("statefile/{name}.img"))
@@ -119,7 +119,7 @@ pub struct Outcome {
     /// What came then.
     pub result: Result<Tail, Error>,
     /// What the file was taken for.
-    pub layout: Option<Layout>,
+    pub encoding: Option<Encoding>,
 }
 
 impl Outcome {
@@ -140,7 +140,7 @@ impl Outcome {
     }
 
     fn failed(error: Error) -> Self {
-        Self { payload: Vec::new(), result: Err(error), layout: None }
+        Self { payload: Vec::new(), result: Err(error), encoding: None }
     }
 }
 
@@ -157,20 +157,20 @@ pub fn stream(source: impl Read, key: Option<&Key>, options: &ReadOptions, buffe
         Ok(reader) => reader,
         Err(error) => return Outcome::failed(error),
     };
-    let layout = Some(reader.layout().clone());
+    let encoding = Some(reader.encoding().clone());
     let (mut payload, mut buffer) = (Vec::new(), vec![0; buffer]);
     loop {
         match reader.read(&mut buffer) {
             Ok(0) => {
                 assert_eq!(reader.read(&mut buffer).unwrap(), 0, "the end stays");
-                return Outcome { payload, result: Ok(reader.tail()), layout };
+                return Outcome { payload, result: Ok(reader.tail()), encoding };
             }
             Ok(got) => payload.extend(&buffer[..got]),
             Err(error) => {
                 let error = inner(error);
                 let again = inner(reader.read(&mut buffer).expect_err("the error stays"));
                 assert_eq!(error.to_string(), again.to_string());
-                return Outcome { payload, result: Err(error), layout };
+                return Outcome { payload, result: Err(error), encoding };
             }
         }
     }
@@ -183,13 +183,13 @@ pub fn copied(source: impl Read, key: Option<&Key>, options: &ReadOptions) -> Ou
         Ok(reader) => reader,
         Err(error) => return Outcome::failed(error),
     };
-    let layout = Some(reader.layout().clone());
+    let encoding = Some(reader.encoding().clone());
     let mut payload = Vec::new();
     let result = reader.copy_to(&mut payload).map(|copied| {
         assert_eq!(copied, payload.len() as u64);
         reader.tail()
     });
-    Outcome { payload, result, layout }
+    Outcome { payload, result, encoding }
 }
 
 /// Copies a file that can be read anywhere.
@@ -199,10 +199,10 @@ pub fn file(bytes: &[u8], key: Option<&Key>, options: &ReadOptions) -> Outcome {
         Ok(file) => file,
         Err(error) => return Outcome::failed(error),
     };
-    let layout = Some(file.layout().clone());
+    let encoding = Some(file.encoding().clone());
     let mut payload = Vec::new();
-    let result = file.copy_to(&mut payload, &mut |_| ()).and_then(|_| file.verify(&mut |_| ()));
-    Outcome { payload, result: result.map(|verified| verified.tail), layout }
+    let result = file.copy_to(&mut payload, Progress::none()).and_then(|_| file.verify(Progress::none()));
+    Outcome { payload, result: result.map(|verified| verified.tail), encoding }
 }
 
 /// Options for a mode, and a dialect if one is named.
@@ -337,7 +337,7 @@ impl Subject {
                         bad("handed out what no MAC covers");
                     }
                     let tail = *outcome.result.as_ref().unwrap_or(&Tail::Complete);
-                    let promised = outcome.layout.is_some() && self.name.len() > 3;
+                    let promised = outcome.encoding.is_some() && self.name.len() > 3;
                     if is_cut
                         && outcome.result.is_ok()
                         && (promised || (tail == Tail::Complete && !self.name.starts_with("v1")))

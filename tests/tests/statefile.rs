@@ -1,5 +1,4 @@
-//! State files of the specification, section 8: the vectors, read in every way there is, and read again after a byte is
-//! wrong (tests/cases/statefile).
+//! The test vectors of docs/formats/statefile.md, read in every way, and damaged files made of them (tests/cases/statefile).
 
 #![allow(
     clippy::tests_outside_test_module,
@@ -14,19 +13,19 @@
 
 use std::{
     io::{self, Read, Write as _},
-    sync::mpsc,
+    sync::{Mutex, mpsc},
     thread,
     time::Duration,
 };
 
 use dunnage_conformance::{
     case::{cases, fixtures_in},
-    statefile::{KEY, body_at, chunks, copied, file, key, mac, options, stream, vector},
+    statefile::{KEY, Macs, body_at, chunks, copied, file, frames, header, key, mac, options, stream, vector},
 };
-use dunnage_digest::{ErrorKind, Offset, ReadAt};
+use dunnage_digest::{Cancel, ErrorKind, Offset, Progress, ReadAt};
 use dunnage_statefile::{
     Compression, Dialect, Error, File, Frames, Limits, Metadata, Mode, ReadOptions, Reader, Timestamp, WriteOptions,
-    Writer, metadata_unverified,
+    Writer, metadata_unverified, rekey,
 };
 use serde::Deserialize;
 
@@ -169,9 +168,9 @@ fn every_vector_is_read_in_every_way() {
                 for outcome in outcomes {
                     let name = format!("{} as `{pin}`: {}", case.name, outcome.words());
                     assert!(outcome.result.is_ok() && outcome.payload == payload, "{name}");
-                    let layout = outcome.layout.unwrap();
-                    assert!(!layout.is_ambiguous || case.name == "v14" || case.name == "v01", "{name}");
-                    let told = layout.dialects.to_string();
+                    let encoding = outcome.encoding.unwrap();
+                    assert!(!encoding.is_ambiguous || case.name == "v14" || case.name == "v01", "{name}");
+                    let told = encoding.dialects.to_string();
                     assert_eq!(told, if pin.is_empty() { &case.dialects } else { pin }, "{name}");
                     ways += 1;
                 }
@@ -206,8 +205,8 @@ fn what_is_malformed_is_refused_in_these_words() {
                 if let (Some(tail), Ok(found)) = (&case.tail, &outcome.result) {
                     check("tail".to_owned(), &format!("{found:?}"), tail);
                 }
-                if let (Some(caution), Some(layout)) = (&case.caution, &outcome.layout) {
-                    check("caution".to_owned(), &layout.cautions().join("; "), caution);
+                if let (Some(caution), Some(encoding)) = (&case.caution, &outcome.encoding) {
+                    check("caution".to_owned(), &encoding.cautions().join("; "), caution);
                 }
             }
             check("drip".to_owned(), &stream(Drip(&bytes, false), key.as_ref(), &options, 64).words(), wanted);
@@ -217,7 +216,7 @@ fn what_is_malformed_is_refused_in_these_words() {
                 let wanted = case.seekable.as_ref().unwrap_or(wanted);
                 check(format!("file, {threads} threads"), &file(&bytes, key.as_ref(), &options).words(), wanted);
                 let verified =
-                    File::open(bytes.as_slice(), key.as_ref(), &options).and_then(|file| file.verify(&mut |_| ()));
+                    File::open(bytes.as_slice(), key.as_ref(), &options).and_then(|file| file.verify(Progress::none()));
                 let got = verified
                     .map_or_else(|error| error.to_string(), |verified| format!("{} bytes", verified.payload_len));
                 let words = wanted.split_once(" bytes, then ").map_or(wanted.as_str(), |(_, words)| words);
@@ -278,6 +277,84 @@ fn writers_make_the_vectors() {
     // Only the timestamp keeps the empty file from being this vector.
     let writer = Writer::new(Vec::new(), None, &Metadata::new(), timestamp, &WriteOptions::default()).unwrap();
     assert_eq!(writer.finish().unwrap().0.len(), vector("v20").len() + 93 - 38);
+}
+
+#[test]
+fn a_writer_reads_a_source_again_that_was_interrupted() {
+    let payload = vec![7; 3000];
+    for compression in [Compression::None, Compression::FlateBestSpeed] {
+        let options = WriteOptions { compression: Some(compression), ..WriteOptions::default() };
+        let mut writer = Writer::new(Vec::new(), None, &Metadata::new(), Timestamp::EPOCH, &options).unwrap();
+        assert_eq!(writer.read_from(&mut Drip(&payload, false)).unwrap(), 3000);
+        assert_eq!(file(&writer.finish().unwrap().0, None, &ReadOptions::default()).payload, payload);
+    }
+}
+
+#[test]
+fn a_reader_that_was_read_from_is_not_converted() {
+    let bytes = vector("v07");
+    let mut reader = Reader::open(bytes.as_slice(), None, &ReadOptions::default()).unwrap();
+    reader.read_exact(&mut [0; 3]).unwrap();
+    let error = rekey(reader, Vec::new(), None).unwrap_err();
+    assert_eq!(error.to_string(), "expected a reader at the start of the payload, got one at byte 3");
+}
+
+#[test]
+fn a_look_ahead_that_ends_before_the_answer_is_ambiguous() {
+    let frame: &[u8] = &[7; 90];
+    let header = header(br#"{"compression":"none"}"#);
+    let old = [header.clone(), mac(b"", &[&header]).to_vec(), frames(Macs::None, &[frame; 9])].concat();
+    let new = [header.clone(), mac(KEY, &[&header]).to_vec(), frames(Macs::Chained(KEY), &[frame; 9])].concat();
+    let limits = Limits { look_ahead: 400, ..Limits::default() };
+    let options = ReadOptions { limits, ..ReadOptions::default() };
+    for (bytes, at, wanted) in [
+        (old, "0x46", "frames of dialect A and the raw payload of dialect B or C"),
+        (new, "0x26", "frames written with a key and a raw payload written without one"),
+    ] {
+        let outcome = stream(bytes.as_slice(), None, &options, 100);
+        let words =
+            format!("ambiguous body at offset {at}: the look-ahead fits both {wanted}; name the dialect to read it");
+        assert_eq!(outcome.words(), words);
+        assert_eq!(outcome.kind(), Some(ErrorKind::Inconsistent));
+    }
+}
+
+#[test]
+fn copying_and_verifying_report_their_progress_and_can_be_cancelled() {
+    let payload = vec![7; 5 << 20];
+    let len = payload.len() as u64;
+    for (compression, dialect) in
+        [(Compression::None, Dialect::A), (Compression::None, Dialect::D), (Compression::FlateBestSpeed, Dialect::D)]
+    {
+        let write = WriteOptions { compression: Some(compression), dialect, ..WriteOptions::default() };
+        let mut writer = Writer::new(Vec::new(), None, &Metadata::new(), Timestamp::EPOCH, &write).unwrap();
+        writer.append(&payload).unwrap();
+        let (bytes, written) = writer.finish().unwrap();
+        for threads in [1, 3] {
+            let name = format!("{dialect} {compression}, {threads} threads");
+            let options = ReadOptions { threads, ..ReadOptions::default() };
+            let open = || File::open(bytes.as_slice(), None, &options).unwrap();
+            let (seen, cancel) = (Mutex::new(Vec::new()), Cancel::new());
+            let report = |bytes| seen.lock().unwrap().push(bytes);
+            let reports = || {
+                let seen = std::mem::take(&mut *seen.lock().unwrap());
+                assert!(seen.is_sorted(), "{name}: {seen:?}");
+                seen.last().copied()
+            };
+            let progress = Progress::to(&report).cancelled_by(&cancel);
+            assert_eq!(open().copy_to(&mut io::sink(), progress).unwrap(), len, "{name}");
+            assert_eq!(reports(), Some(len), "{name}");
+            assert_eq!(open().verify(progress).unwrap().payload_len, len, "{name}");
+            assert_eq!(reports(), Some(written.file_len), "{name}");
+            cancel.cancel();
+            let copied = open().copy_to(&mut io::sink(), progress);
+            assert!(matches!(copied, Err(Error::Cancelled(_))), "{name}: {copied:?}");
+            // A raw body has nothing to compare, so nothing takes long.
+            let verified = open().verify(progress);
+            let is_raw = written.units == 0;
+            assert!(is_raw || matches!(verified, Err(Error::Cancelled(_))), "{name}: {verified:?}");
+        }
+    }
 }
 
 #[test]
@@ -364,7 +441,7 @@ fn a_source_that_panics_ends_in_an_error_and_not_in_a_wait() {
     thread::spawn(move || {
         // Opening reads here and there; only what lies in the way of verifying is of interest.
         let file = File::open(Faulty { bytes, from }, None, &options).unwrap();
-        let _ = done.send(file.verify(&mut |_| ()).unwrap_err());
+        let _ = done.send(file.verify(Progress::none()).unwrap_err());
     });
     let error = outcome.recv_timeout(Duration::from_secs(20)).unwrap();
     assert!(matches!(error, Error::Worker), "{error}");

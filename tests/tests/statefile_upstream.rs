@@ -1,4 +1,4 @@
-//! The cases of gVisor's own tests for state files and their two bodies (specification, section 7), and what they leave out:
+//! The cases of gVisor's own tests for state files and their two kinds of body, and cases that those leave out:
 //! several frames, every sequence of calls, every size of buffer, sources that fail, any number of threads.
 
 #![allow(
@@ -20,7 +20,7 @@ use dunnage_conformance::{
     random::Random,
     statefile::{KEY, Macs, body_at, chunks, file, frames, header, inner, key, mac, stored, stream},
 };
-use dunnage_digest::ErrorKind;
+use dunnage_digest::{ErrorKind, Progress};
 use dunnage_statefile::{
     Codec, Compression, Dialect, Error, File, Frames, HeaderMac, Key, Limits, Metadata, Mode, ReadOptions, Reader,
     Tail, Timestamp, WriteOptions, Writer, convert, rekey,
@@ -420,11 +420,21 @@ fn nothing_is_written_before_everything_is_checked() {
     check(None, &of("_x", ""), &plain, "invalid metadata: the key `_x` is reserved");
     check(None, &of("compression", "zip"), &plain, "invalid compression `zip`: expected `none` or `flate-best-speed`");
     let both = WriteOptions { compression: Some(Compression::FlateBestSpeed), ..plain.clone() };
-    check(None, &of("compression", "none"), &both, "the metadata say `none`, the options `flate-best-speed`");
+    check(
+        None,
+        &of("compression", "none"),
+        &both,
+        "two compressions: the metadata say `none`, the options `flate-best-speed`",
+    );
     let zeros = Key::new(vec![0; 16]).unwrap();
-    check(Some(&zeros), &Metadata::new(), &plain, "a key of zero bytes only is equal to no key: refused for writing");
+    check(
+        Some(&zeros),
+        &Metadata::new(),
+        &plain,
+        "the key has zero bytes only: HMAC treats it as an empty key, which protects nothing",
+    );
     let level = WriteOptions { level: Some(13), ..both };
-    check(None, &Metadata::new(), &level, "no such level of compression: 13");
+    check(None, &Metadata::new(), &level, "unsupported compression level 13: expected 1 to 9");
     let old = WriteOptions { dialect: Dialect::L, ..plain.clone() };
     check(None, &Metadata::new(), &old, "dialect L is not written: expected A, B, C or D");
     // The rest is those of the other members.
@@ -456,7 +466,7 @@ fn lengths_that_were_promised_are_kept() {
                 let outcome = stream(bytes.as_slice(), key.as_ref(), &read, 100);
                 assert!(matches!(outcome.result, Err(Error::Length { .. })), "{}", outcome.words());
                 assert_eq!(outcome.payload, payload[..got]);
-                let verified = File::open(bytes.as_slice(), key.as_ref(), &read).unwrap().verify(&mut |_| ());
+                let verified = File::open(bytes.as_slice(), key.as_ref(), &read).unwrap().verify(Progress::none());
                 assert!(matches!(verified, Err(Error::Length { .. })));
             }
             for len in [4999, 5001] {
@@ -488,13 +498,13 @@ fn files_change_their_key_their_dialect_and_their_compression() {
             assert_eq!(made[..header_len], bytes[..header_len], "{name}");
             let outcome = file(&made, to, &read(None));
             assert!(outcome.result.is_ok() && outcome.payload == payload, "{name}: {}", outcome.words());
-            let wanted = open().layout().dialects.newest();
-            assert!(outcome.layout.unwrap().dialects.contains(wanted), "{name}");
+            let wanted = open().encoding().dialects.newest();
+            assert!(outcome.encoding.unwrap().dialects.contains(wanted), "{name}");
             // And back: where chunks or frames were copied, the same bytes.
             let back = Reader::open(made.as_slice(), to, &read(None)).unwrap();
             let (again, _) = rekey(back, Vec::new(), from.as_ref()).unwrap();
             let same_units = keyed && to.is_some() || bytes[16..header_len].windows(5).any(|part| part == b"flate");
-            let legacy = open().layout().header_mac == HeaderMac::Checksum;
+            let legacy = open().encoding().header_mac == HeaderMac::Checksum;
             if same_units && !legacy && !name.starts_with("A ") && !name.starts_with("B ") && !name.starts_with("C ") {
                 assert!(again == bytes, "{name}");
             }
@@ -512,8 +522,8 @@ fn files_change_their_key_their_dialect_and_their_compression() {
                         "{name} to {dialect}: {}",
                         outcome.words()
                     );
-                    let told = outcome.layout.unwrap();
-                    assert_eq!(told.compression, compression.unwrap_or(open().layout().compression));
+                    let told = outcome.encoding.unwrap();
+                    assert_eq!(told.compression, compression.unwrap_or(open().encoding().compression));
                     made_files += 1;
                 }
             }
@@ -569,9 +579,9 @@ fn a_million_frames_of_a_byte_are_read_and_indexed() {
         let outcome = stream(bytes.as_slice(), key.as_ref(), &pin, 4096);
         assert!(outcome.result.is_ok() && outcome.payload == payload, "{}", outcome.words());
         let opened = File::open(bytes.as_slice(), key.as_ref(), &read(None)).unwrap();
-        assert_eq!(opened.layout().dialects.oldest(), Dialect::A);
+        assert_eq!(opened.encoding().dialects.oldest(), Dialect::A);
         assert_eq!(opened.summary().unwrap().units, 1_000_000);
-        let verified = opened.verify(&mut |_| ()).unwrap();
+        let verified = opened.verify(Progress::none()).unwrap();
         assert_eq!((verified.payload_len, verified.tail), (1_000_000, Tail::Unknown));
         let mut buf = [0; 100];
         for at in [0, 1, 32_700, 999_900] {

@@ -1,4 +1,4 @@
-//! The hash algorithms a digest can name.
+//! The hash algorithms that a digest can name.
 //!
 //! | id   | name         | bytes | OCI name |
 //! |------|--------------|-------|----------|
@@ -13,13 +13,16 @@
 //! | 0x08 | `SHA3_384`   | 48    |          |
 //! | 0x09 | `SHA3_512`   | 64    |          |
 //!
-//! Ids are those of the stemma object store (its specification, section 2.1); OCI names are those of the image
-//! specification, section "Digests". `SHA512_224` and `SHA512_256` are the FIPS 180-4 functions with initial values of
-//! their own, not shortened SHA-512.
+//! The stemma object store writes the id in front of a hash and prints the name of the second column. OCI documents use
+//! the OCI name. `SHA512_224` and `SHA512_256` are the functions of FIPS 180-4, which have initial values of their own:
+//! they are not SHA-512 cut short.
 
 use std::fmt;
 
-/// A hash algorithm. The discriminant is its id in the object store.
+/// A hash algorithm of a [`Digest`](crate::Digest).
+///
+/// Nearly every image uses SHA-256. [`is_oci`](Self::is_oci) tells which algorithms an OCI descriptor may name. The
+/// discriminant is the id in the object store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 #[repr(u8)]
@@ -52,7 +55,7 @@ impl Algorithm {
         Self::Sha3_512,
     ];
 
-    /// The id that stands in front of a tagged digest.
+    /// The byte that a tagged digest starts with.
     #[must_use]
     pub const fn id(self) -> u8 {
         self as u8
@@ -76,7 +79,7 @@ impl Algorithm {
         }
     }
 
-    /// The name in front of the colon in `sha256:…`.
+    /// The name before the colon in `sha256:…`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -99,13 +102,13 @@ impl Algorithm {
         Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
 
-    /// Whether an OCI descriptor may use it.
+    /// Whether an OCI descriptor may use this algorithm.
     #[must_use]
     pub const fn is_oci(self) -> bool {
         matches!(self, Self::Sha256 | Self::Sha384 | Self::Sha512)
     }
 
-    /// The name the object store prints, for example `SHA512_256`.
+    /// The name that the object store prints, for example `SHA512_256`.
     #[must_use]
     pub const fn store_name(self) -> &'static str {
         match self {

@@ -1,16 +1,20 @@
-//! A flag that ends long work early.
+//! A flag that asks long work to stop.
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
 
-/// Asks running work to stop. Clones share one flag; work looks at it between units of bounded size.
+/// A flag that asks running work to stop.
+///
+/// Clones share one flag: give one clone to the work and raise the other from any thread. The work checks the flag
+/// between steps of bounded size, such as chunks, so it stops soon but not at once: a call that waits for the operating
+/// system ends first. One check is one atomic load.
 #[derive(Clone, Debug, Default)]
 pub struct Cancel(Arc<AtomicBool>);
 
 impl Cancel {
-    /// A flag that nobody has raised yet.
+    /// A flag that is not raised.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -21,7 +25,7 @@ impl Cancel {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether somebody raised the flag.
+    /// Whether the flag is raised.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed)
@@ -37,7 +41,7 @@ impl Cancel {
     }
 }
 
-/// The work was stopped through its [`Cancel`].
+/// The error of work that ends because its [`Cancel`] was raised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cancelled by the caller")]
 #[non_exhaustive]

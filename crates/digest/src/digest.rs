@@ -1,4 +1,4 @@
-//! Digests as values: the compressed one names a blob, the uncompressed one names its content.
+//! Digests as values, and their text forms.
 //!
 //! | form       | example                          | read by               | written by                |
 //! |------------|----------------------------------|-----------------------|---------------------------|
@@ -6,13 +6,18 @@
 //! | named      | `sha512-256:53048e26…`           | `FromStr`             | `Display`                 |
 //! | tagged hex | `0553048e2681…` (algorithm byte) | [`Digest::parse_tagged`] | [`Digest::to_tagged_hex`] |
 //!
-//! Sources: OCI image specification, "Digests"; stemma object store, sections 2.1 to 2.4.
+//! OCI documents carry the OCI form, which knows three algorithms. The named form is the same for all ten. The stemma
+//! object store writes tagged hex.
 
 use std::{cmp::Ordering, fmt, hash, str::FromStr};
 
 use crate::{Algorithm, Hasher, HexError, decode_hex, decode_lower_hex, encode_hex};
 
-/// An algorithm and a hash of its length. Parses and displays as `sha256:<64 hex digits>`.
+/// The name of some content: an algorithm and a hash of its length. Parses and displays as `sha256:<64 hex digits>`.
+///
+/// It names bytes exactly as they are stored; [`DiffId`] names a layer before compression. It is a `Copy` value of 65
+/// bytes and allocates only to make text. Comparison is not constant-time, since a digest is not a secret: compare MACs
+/// elsewhere.
 #[derive(Clone, Copy)]
 pub struct Digest {
     algorithm: Algorithm,
@@ -93,7 +98,7 @@ impl Digest {
     ///
     /// # Errors
     ///
-    /// As for [`FromStr`], and [`ParseDigestError::Algorithm`] for algorithms that OCI does not register.
+    /// Those of [`FromStr`], and [`ParseDigestError::Algorithm`] for an algorithm that OCI does not register.
     pub fn parse_oci(text: &str) -> Result<Self, ParseDigestError> {
         let digest: Self = text.parse()?;
         if digest.algorithm.is_oci() {
@@ -103,12 +108,12 @@ impl Digest {
         }
     }
 
-    /// Reads the object store's text form; upper-case hex is accepted.
+    /// Reads the object store's text form, in hex of either case.
     ///
     /// # Errors
     ///
-    /// [`ParseDigestError::TaggedAlgorithm`] for an id that is not assigned, [`ParseDigestError::Length`] for a hash of the
-    /// wrong length, [`ParseDigestError::Hex`] for odd lengths and anything that is not a hex digit.
+    /// [`ParseDigestError::TaggedAlgorithm`] for an id that is not assigned, [`ParseDigestError::Length`] for a hash of
+    /// the wrong length, [`ParseDigestError::Hex`] for an odd length and for a character that is not a hex digit.
     pub fn parse_tagged(text: &str) -> Result<Self, ParseDigestError> {
         let text = text.as_bytes();
         let too_short = HexError::Length { expected: 2, got: text.len() };
@@ -169,7 +174,7 @@ impl PartialOrd for Digest {
     }
 }
 
-/// Orders by algorithm id, then bytewise: the order of the tagged form.
+/// Orders by algorithm id, then by bytes, as the tagged form does.
 impl Ord for Digest {
     fn cmp(&self, other: &Self) -> Ordering {
         self.algorithm.cmp(&other.algorithm).then_with(|| self.bytes.cmp(&other.bytes))
@@ -188,18 +193,21 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Digest of a layer before compression: it names the content, where a plain [`Digest`] names the blob.
+/// Digest of a layer before compression.
+///
+/// A layer has two digests: this one names the tar, and the plain [`Digest`] names the blob as it is stored. They have
+/// different types because both look alike, and an image with one in place of the other does not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DiffId(Digest);
 
 impl DiffId {
-    /// Declares `digest` to be that of uncompressed bytes.
+    /// Declares that `digest` is the digest of uncompressed bytes.
     #[must_use]
     pub const fn new(digest: Digest) -> Self {
         Self(digest)
     }
 
-    /// The digest itself.
+    /// The digest, for code that treats both kinds alike.
     #[must_use]
     pub const fn digest(&self) -> &Digest {
         &self.0
@@ -220,7 +228,7 @@ impl FromStr for DiffId {
     }
 }
 
-/// Why a text or some bytes are not a digest.
+/// Why a text, or a slice of bytes, is not a digest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages name the fields")]
 #[non_exhaustive]
@@ -234,7 +242,7 @@ pub enum ParseDigestError {
     /// The algorithm byte of a tagged digest is not assigned.
     #[error("unknown digest algorithm id {got:#04x}")]
     TaggedAlgorithm { got: u8 },
-    /// The hash has another length than its algorithm.
+    /// The hash does not have the length of its algorithm.
     #[error("expected {expected} bytes of {algorithm}, got {got}")]
     Length { algorithm: Algorithm, expected: usize, got: usize },
     /// The hash is not hexadecimal.
@@ -246,7 +254,7 @@ pub enum ParseDigestError {
 mod tests {
     use super::*;
 
-    /// Tagged digests of `abc`: stemma object store, section 2.1.
+    /// Tagged digests of `abc`: the hashes that FIPS 180-4 and FIPS 202 give for it, after the id.
     const ABC: [&str; 10] = [
         "0023097d223405d8228642a477bda255b32aadbce4bda0b3f7e36c9da7",
         "01ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",

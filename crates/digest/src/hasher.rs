@@ -1,4 +1,4 @@
-//! Hashing as bytes pass: one running hash for all ten algorithms, and readers and writers that feed it.
+//! A running hash for all ten algorithms, and a reader and a writer that hash the bytes that pass through them.
 
 use std::{
     fmt,
@@ -9,7 +9,9 @@ use sha2::Digest as _;
 
 use crate::{Algorithm, Digest};
 
-/// A running hash.
+/// Hashes bytes that arrive in pieces.
+///
+/// Use [`Digest::of`] for bytes that are in memory as a whole. A clone copies the state, a few hundred bytes.
 #[derive(Clone)]
 pub struct Hasher(State);
 
@@ -45,7 +47,7 @@ macro_rules! each {
 }
 
 impl Hasher {
-    /// A hash of nothing so far.
+    /// A hash that has seen no bytes.
     #[must_use]
     pub fn new(algorithm: Algorithm) -> Self {
         Self(match algorithm {
@@ -62,7 +64,7 @@ impl Hasher {
         })
     }
 
-    /// A SHA-256 of nothing so far: the algorithm of nearly every digest in an image.
+    /// A SHA-256 that has seen no bytes: nearly every digest in an image is one.
     #[must_use]
     pub fn sha256() -> Self {
         Self::new(Algorithm::Sha256)
@@ -90,7 +92,7 @@ impl Hasher {
         each!(&mut self.0, hash => hash.update(data));
     }
 
-    /// The digest of everything added.
+    /// The digest of all bytes added.
     #[must_use]
     pub fn finish(self) -> Digest {
         let algorithm = self.algorithm();
@@ -103,11 +105,11 @@ impl Hasher {
             out.len()
         });
         let zero = Digest::sha256([0; 32]);
-        // The output length of each function is the length of its algorithm, so this never falls back.
+        // Each function returns as many bytes as its algorithm has, so this never returns `zero`.
         bytes.get(..len).and_then(|bytes| Digest::new(algorithm, bytes).ok()).unwrap_or(zero)
     }
 
-    /// The digest of everything added so far, without ending the hash.
+    /// The digest of all bytes added so far. More bytes can follow. Costs a clone of the state.
     #[must_use]
     pub fn snapshot(&self) -> Digest {
         self.clone().finish()
@@ -120,7 +122,10 @@ impl fmt::Debug for Hasher {
     }
 }
 
-/// Hashes and counts what is read through it.
+/// A reader that hashes and counts the bytes it returns.
+///
+/// Use it to learn a digest; [`VerifyingReader`](crate::VerifyingReader) checks one. It hashes in the calling thread
+/// and has no buffer.
 #[derive(Debug)]
 pub struct HashingReader<R> {
     inner: R,
@@ -129,7 +134,7 @@ pub struct HashingReader<R> {
 }
 
 impl<R: Read> HashingReader<R> {
-    /// Reads from `inner`, adding to `hasher`.
+    /// Reads from `inner` and adds the bytes to `hasher`.
     pub const fn new(inner: R, hasher: Hasher) -> Self {
         Self { inner, hasher, bytes: 0 }
     }
@@ -139,7 +144,7 @@ impl<R: Read> HashingReader<R> {
         self.bytes
     }
 
-    /// The source, the digest of what was read, and how many bytes that was.
+    /// The source, and the digest and the number of the bytes read.
     pub fn finish(self) -> (R, Digest, u64) {
         (self.inner, self.hasher.finish(), self.bytes)
     }
@@ -154,7 +159,10 @@ impl<R: Read> Read for HashingReader<R> {
     }
 }
 
-/// Hashes and counts what is written through it.
+/// A writer that hashes and counts the bytes that its sink takes.
+///
+/// Use it to learn a digest; [`VerifyingWriter`](crate::VerifyingWriter) checks one. It hashes in the calling thread
+/// and has no buffer.
 #[derive(Debug)]
 pub struct HashingWriter<W> {
     inner: W,
@@ -163,7 +171,7 @@ pub struct HashingWriter<W> {
 }
 
 impl<W: Write> HashingWriter<W> {
-    /// Writes to `inner`, adding to `hasher`.
+    /// Writes to `inner` and adds the bytes to `hasher`.
     pub const fn new(inner: W, hasher: Hasher) -> Self {
         Self { inner, hasher, bytes: 0 }
     }
@@ -173,7 +181,7 @@ impl<W: Write> HashingWriter<W> {
         self.bytes
     }
 
-    /// The sink, the digest of what was written, and how many bytes that was.
+    /// The sink, and the digest and the number of the bytes written.
     pub fn finish(self) -> (W, Digest, u64) {
         (self.inner, self.hasher.finish(), self.bytes)
     }

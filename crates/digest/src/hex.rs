@@ -1,6 +1,7 @@
-//! Hexadecimal text, by table. A TOC holds two digests an entry, so this runs for every file of a layer.
+//! Hexadecimal text, read and written by table: a layer's TOC holds two digests per file, so this code runs for every
+//! file.
 
-/// Why a text is not the hex form of the bytes asked for.
+/// Why a text is not hexadecimal, or has another length than expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HexError {
@@ -14,20 +15,21 @@ pub enum HexError {
     Digit { at: usize, got: u8 },
 }
 
-/// Fills `out` from exactly twice as many hex digits, of either case.
+/// Fills `out` from exactly twice as many hex digits, of either case. Does not allocate.
 ///
 /// # Errors
 ///
-/// [`HexError::Length`] for any other number of characters, [`HexError::Digit`] for the first that is no hex digit.
+/// [`HexError::Length`] for any other number of characters, [`HexError::Digit`] for the first that is not a hex digit.
+/// The content of `out` is unspecified then.
 pub fn decode_hex(text: &[u8], out: &mut [u8]) -> Result<(), HexError> {
     decode(text, out, &VALUES)
 }
 
-/// As [`decode_hex`], for formats whose hex is lower case.
+/// As [`decode_hex`], for formats that allow lower case only.
 ///
 /// # Errors
 ///
-/// As [`decode_hex`]; an upper-case digit is none.
+/// Those of [`decode_hex`], and [`HexError::Digit`] for an upper-case digit.
 pub fn decode_lower_hex(text: &[u8], out: &mut [u8]) -> Result<(), HexError> {
     decode(text, out, &LOWER_VALUES)
 }
@@ -71,7 +73,7 @@ fn digit(nibble: u8) -> u8 {
 
 const DIGITS: [u8; 16] = *b"0123456789abcdef";
 
-/// What the tables hold for bytes that are no digits: one test after the loop finds them all.
+/// The value in the tables of every byte that is not a digit. One test after the loop finds them all.
 const BAD: u8 = 0x80;
 
 const VALUES: [u8; 256] = values(true);

@@ -1,43 +1,47 @@
-//! Whose problem an error is: the one list that every crate of the workspace sorts its errors by.
+//! Kinds of errors: the one list by which every crate of the workspace sorts its errors.
 
 use std::fmt;
 
-/// What went wrong, coarse enough to act on. Every error enum of the workspace has a `kind()` that returns one of these.
+/// The kind of an error: coarse, so that a caller can act on it.
+///
+/// Every error enum of the workspace has a `kind()`, and [`kind_of`](crate::kind_of) finds the kind inside an
+/// [`io::Error`](std::io::Error). The command chooses its exit code by it, and a mount its errno. The message says
+/// more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The bytes contradict their format.
     Malformed,
-    /// Well formed, but in a version or variant that is not read.
+    /// The bytes are well formed, in a version or variant that this crate does not read.
     Unsupported,
-    /// Well formed, but beyond the limits the caller set.
+    /// The bytes are well formed, and exceed a limit of the caller.
     LimitExceeded,
     /// A digest, checksum or MAC does not match.
     Integrity,
     /// Two descriptions of the same data disagree.
     Inconsistent,
-    /// The data is not covered by any digest or MAC where one was required.
+    /// A digest or MAC is required, and the data has none.
     Unauthenticated,
-    /// The thing asked for is not there.
+    /// The requested object does not exist.
     NotFound,
-    /// The thing asked for is there already, or changed underneath.
+    /// The object to make exists already, or an object changed during the work.
     Conflict,
     /// The operating system failed.
     Io,
-    /// A remote party failed or answered nonsense.
+    /// A remote party failed, or its answer makes no sense.
     Remote,
-    /// A remote party refused who we are.
+    /// Credentials or a key are missing, or a remote party refused them.
     Auth,
     /// A deadline passed.
     Timeout,
     /// The caller asked to stop.
     Cancelled,
-    /// The call itself is wrong; no input is at fault.
+    /// The call is wrong, whatever the input.
     Misuse,
 }
 
 impl ErrorKind {
-    /// All kinds, for tables and for tests that must miss none.
+    /// All kinds, for tables and tests that cover every one.
     pub const ALL: &'static [Self] = &[
         Self::Malformed,
         Self::Unsupported,

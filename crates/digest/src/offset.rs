@@ -3,6 +3,9 @@
 use std::fmt;
 
 /// Position of a byte, counted from the start of the blob. Displays as `0x4a4`.
+///
+/// A type of its own, so that a position is not taken for a length. It has no operators:
+/// [`checked_add`](Self::checked_add) makes the overflow visible.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Offset(u64);
 
@@ -22,7 +25,7 @@ impl Offset {
         self.0
     }
 
-    /// The position `bytes` further on; `None` beyond 2^64 - 1.
+    /// The position `bytes` later; `None` beyond 2^64 - 1.
     #[must_use]
     pub const fn checked_add(self, bytes: u64) -> Option<Self> {
         match self.0.checked_add(bytes) {
@@ -31,7 +34,7 @@ impl Offset {
         }
     }
 
-    /// The position `bytes` further on, stopping at 2^64 - 1: for messages, never for reading.
+    /// The position `bytes` later, at most 2^64 - 1. For messages only: a read there would return other bytes.
     #[must_use]
     pub const fn saturating_add(self, bytes: u64) -> Self {
         Self(self.0.saturating_add(bytes))

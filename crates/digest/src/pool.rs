@@ -1,11 +1,11 @@
-//! Jobs that run on many threads and come back in the order in which they were given: compressing, hashing and checking the
-//! pieces of a stream.
+//! A pool of threads that returns results in the order of the jobs. Readers and writers compress, hash and check the
+//! pieces of a stream with it.
 
 use std::{collections::VecDeque, fmt, thread};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-/// A worker thread ended without a result, or none could be started.
+/// A worker thread panicked, or the system started no thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a worker thread died")]
 #[non_exhaustive]
@@ -13,7 +13,12 @@ pub struct WorkerDied;
 
 type Work<J, O> = Box<dyn FnMut(J) -> O + Send>;
 
-/// A pool whose results are taken in order. With one thread, jobs run where they are submitted and nothing is spawned.
+/// Runs jobs on worker threads and returns the results in the order of submission.
+///
+/// Use it where one thread reads or writes a stream and each piece can be worked on alone. The pool does not bound
+/// memory: the caller does, by calling [`take`](Self::take) whenever [`in_flight`](Self::in_flight) reaches its limit.
+/// Each job costs one channel, so a job should take microseconds at least. With one thread, [`submit`](Self::submit)
+/// runs the job itself and no thread is started. Dropping the pool waits for all submitted jobs.
 pub struct Ordered<J, O> {
     lane: Lane<J, O>,
 }
@@ -31,18 +36,18 @@ enum Lane<J, O> {
 }
 
 impl<J: Send + 'static, O: Send + 'static> Ordered<J, O> {
-    /// A pool of `threads` workers, each with a function of its own from `worker`.
+    /// A pool of `threads` workers. Each calls a function of its own, which `worker` makes.
     pub fn new<W: FnMut(J) -> O + Send + 'static>(threads: usize, worker: impl Fn() -> W) -> Self {
         if threads <= 1 {
             return Self { lane: Lane::Here { work: Box::new(worker()), done: VecDeque::new() } };
         }
-        // Unbounded, because whoever submits also takes, and bounds what is in flight.
+        // Unbounded: the caller submits and takes, and so bounds the jobs in flight.
         let (jobs, queue) = unbounded::<(J, Sender<O>)>();
         let start = |mut work: W| {
             let queue = queue.clone();
             thread::Builder::new().name("dunnage-worker".to_owned()).spawn(move || {
                 for (job, reply) in queue {
-                    // Nobody waits for the result any more: there is nothing to do with it.
+                    // Fails only if the pool was dropped, which gives up the result.
                     let _ = reply.send(work(job));
                 }
             })
@@ -51,11 +56,11 @@ impl<J: Send + 'static, O: Send + 'static> Ordered<J, O> {
         Self { lane: Lane::Threads { jobs: Some(jobs), waiting: VecDeque::new(), threads } }
     }
 
-    /// Adds a job. How many are in flight is for the caller to bound.
+    /// Adds a job. Does not wait, so the caller bounds the jobs in flight.
     ///
     /// # Errors
     ///
-    /// [`WorkerDied`] if there is no thread to do it.
+    /// [`WorkerDied`] if no worker thread is left.
     pub fn submit(&mut self, job: J) -> Result<(), WorkerDied> {
         match &mut self.lane {
             Lane::Here { work, done } => done.push_back(work(job)),
@@ -69,7 +74,7 @@ impl<J: Send + 'static, O: Send + 'static> Ordered<J, O> {
         Ok(())
     }
 
-    /// Jobs submitted and not taken.
+    /// Number of jobs whose results were not taken.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         match &self.lane {
@@ -78,7 +83,7 @@ impl<J: Send + 'static, O: Send + 'static> Ordered<J, O> {
         }
     }
 
-    /// Whether the oldest result can be taken without waiting.
+    /// Whether [`take`](Self::take) returns without waiting.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         match &self.lane {
@@ -87,17 +92,17 @@ impl<J: Send + 'static, O: Send + 'static> Ordered<J, O> {
         }
     }
 
-    /// Waits for the oldest result.
+    /// Waits for the result of the oldest job.
     ///
     /// # Errors
     ///
-    /// [`WorkerDied`] if its thread ended without one, and if no job was submitted.
+    /// [`WorkerDied`] if the job panicked, and if no job is in flight.
     pub fn take(&mut self) -> Result<O, WorkerDied> {
         match &mut self.lane {
             Lane::Here { done, .. } => done.pop_front().ok_or(WorkerDied),
             Lane::Threads { waiting, .. } => {
                 let result = waiting.pop_front().ok_or(WorkerDied)?;
-                // An error means the worker panicked and dropped the reply.
+                // Fails if the worker panicked, which drops the reply.
                 result.recv().map_err(|_| WorkerDied)
             }
         }
@@ -109,7 +114,7 @@ impl<J, O> Drop for Ordered<J, O> {
         if let Lane::Threads { jobs, threads, .. } = &mut self.lane {
             drop(jobs.take());
             for thread in threads.drain(..) {
-                // A worker that panicked was reported when its result was taken.
+                // `take` has reported a worker that panicked.
                 let _ = thread.join();
             }
         }

@@ -1,13 +1,14 @@
-//! How far a long run has come, and whether it should go on.
+//! Reports of a long run to its caller, and the way to stop it.
 
 use std::fmt;
 
 use crate::{Cancel, Cancelled};
 
-/// Connects a long run with its caller: the run reports how many bytes it has handled so far, and stops when the caller
-/// says so.
+/// Connects a long run with its caller: the run reports how many bytes it has handled, and stops when the caller asks.
 ///
-/// Every long operation of the workspace takes one. [`Progress::none`] neither reports nor stops.
+/// Use it to draw a progress bar, or to end a run from another thread. The long operations of the workspace take one by
+/// value: it is three words. A run reports per chunk or mebibyte, not per byte, so `report` can be slow enough to draw. It
+/// does not report the total beforehand. [`Progress::none`] neither reports nor stops.
 #[derive(Clone, Copy)]
 pub struct Progress<'p> {
     report: Option<&'p (dyn Fn(u64) + Sync)>,
@@ -21,30 +22,30 @@ impl<'p> Progress<'p> {
         Self { report: None, cancel: None }
     }
 
-    /// Calls `report` with the number of bytes handled since the start, now and then, from any thread.
+    /// Calls `report` with the number of bytes handled since the start. Any thread of the run may call it.
     #[must_use]
     pub const fn to(report: &'p (dyn Fn(u64) + Sync)) -> Self {
         Self { report: Some(report), cancel: None }
     }
 
-    /// Ends the run once `cancel` is raised.
+    /// Ends the run with [`Cancelled`] once `cancel` is raised.
     #[must_use]
     pub const fn cancelled_by(self, cancel: &'p Cancel) -> Self {
         Self { cancel: Some(cancel), ..self }
     }
 
-    /// Reports that `bytes` have been handled since the start.
+    /// Reports that the run has handled `bytes` since its start. For the run to call.
     pub fn at(&self, bytes: u64) {
         if let Some(report) = self.report {
             report(bytes);
         }
     }
 
-    /// Whether the run should go on.
+    /// Returns an error if the run should stop. For the run to call between chunks.
     ///
     /// # Errors
     ///
-    /// [`Cancelled`] once the caller raised the flag.
+    /// [`Cancelled`] once the flag is raised.
     pub fn check(&self) -> Result<(), Cancelled> {
         self.cancel.map_or(Ok(()), Cancel::check)
     }

@@ -1,6 +1,6 @@
 //! Reading a blob by position, through a shared reference.
 //!
-//! Nobody owns a seek position, so any number of threads can read one source at once.
+//! There is no seek position, so any number of threads can read one source at once.
 
 use std::{
     fs::File,
@@ -13,23 +13,35 @@ use std::{
 use crate::{Offset, ReadRequest};
 
 /// Random access to the bytes of one blob.
+///
+/// Implement it for anything that can return a range of bytes: a local file, memory, an object on a server. The readers
+/// of this workspace take a `ReadAt` instead of a path, so a new kind of source needs no change in them.
+///
+/// [`size`](Self::size) and [`read_exact_at`](Self::read_exact_at) are enough for a source that answers at once. A
+/// source that waits for a network also overrides [`read_exact_at_for`](Self::read_exact_at_for), to stop when the
+/// caller does, and [`prefetch`](Self::prefetch). It wraps its errors in [`SourceError`](crate::SourceError), so that a
+/// timeout is still a timeout several crates up.
+///
+/// Reads take `&self` and there is no seek: readers call from many threads at once. They may read a range twice and
+/// expect the same bytes; a source that cannot promise that reports an error.
 pub trait ReadAt {
     /// Length of the blob, in bytes.
     ///
     /// # Errors
     ///
-    /// Whatever the source reports.
+    /// Those of the source.
     fn size(&self) -> io::Result<u64>;
 
     /// Fills all of `buf` from `at`.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::UnexpectedEof`] if the blob ends first, else whatever the source reports.
+    /// [`io::ErrorKind::UnexpectedEof`] if the blob ends first; those of the source. The content of `buf` is unspecified
+    /// then.
     fn read_exact_at(&self, at: Offset, buf: &mut [u8]) -> io::Result<()>;
 
-    /// The same for a caller that says what the bytes are for and how long it waits. The default looks at the request once
-    /// and reads; override it where a read can wait for more than a local disk.
+    /// Does the same for a caller that states the purpose of the read and how long it waits. The default checks the
+    /// request once and reads. Override it where a read can wait longer than for a local disk.
     ///
     /// # Errors
     ///
@@ -39,7 +51,8 @@ pub trait ReadAt {
         self.read_exact_at(at, buf)
     }
 
-    /// Announces that these ranges of bytes will be read soon, in this order. Returns at once; the default does nothing.
+    /// Announces that the caller will read these ranges soon, in this order. Returns at once and reports no error: the
+    /// reads do. The default does nothing.
     fn prefetch(&self, ranges: &[Range<u64>]) {
         let _ = ranges;
     }
@@ -84,7 +97,8 @@ impl ReadAt for File {
     }
 
     fn read_exact_at(&self, at: Offset, buf: &mut [u8]) -> io::Result<()> {
-        // The kernel takes signed positions and calls a negative one an invalid argument; it is merely past the end.
+        // The kernel reads the position as a signed number and refuses a negative one as an invalid argument. Here it
+        // is a position past the end.
         if i64::try_from(at.get()).is_err() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -116,7 +130,10 @@ macro_rules! forward {
 
 forward!(&T, Box<T>, Arc<T>);
 
-/// A window onto part of a blob, itself a blob: position 0 is where the window starts.
+/// A part of a blob, as a blob of its own: position 0 is the start of the part.
+///
+/// Use it to give a reader one member of an archive, or one partition of a disk image. It costs an addition per read,
+/// and passes requests and announcements on. It never reads outside of its part, even if the source has bytes there.
 #[derive(Clone, Copy, Debug)]
 pub struct Section<R> {
     source: R,
@@ -125,14 +142,15 @@ pub struct Section<R> {
 }
 
 impl<R: ReadAt> Section<R> {
-    /// The `len` bytes of `source` from `start`. Bytes beyond the end of the source are an error when they are read.
+    /// The `len` bytes of `source` from `start`. Does not check that the source is that long: a read past its end
+    /// fails.
     pub const fn new(source: R, start: Offset, len: u64) -> Self {
         Self { source, start: start.get(), len }
     }
 }
 
 impl<R> Section<R> {
-    /// Where the `len` bytes at `at` of the window are in the source.
+    /// Position in the source of the `len` bytes at `at` of the section.
     fn place(&self, at: Offset, len: usize) -> io::Result<Offset> {
         let end = at.get().checked_add(len as u64).filter(|&end| end <= self.len);
         let start = end.and_then(|_| self.start.checked_add(at.get())).ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -160,7 +178,10 @@ impl<R: ReadAt> ReadAt for Section<R> {
     }
 }
 
-/// Reads a blob from front to back, with a position of its own.
+/// Makes a [`Read`] of a [`ReadAt`]: reads from front to back, with a position of its own.
+///
+/// Use it where a function takes a stream. It has no buffer: each read is one read of the source. It asks for the size
+/// once, so it does not see a source grow.
 #[derive(Clone, Debug)]
 pub struct Cursor<R> {
     source: R,
@@ -173,7 +194,7 @@ impl<R: ReadAt> Cursor<R> {
     ///
     /// # Errors
     ///
-    /// Whatever [`ReadAt::size`] reports.
+    /// Those of [`ReadAt::size`].
     pub fn new(source: R) -> io::Result<Self> {
         let size = source.size()?;
         Ok(Self { source, at: 0, size })
@@ -184,7 +205,7 @@ impl<R: ReadAt> Cursor<R> {
         Offset::new(self.at)
     }
 
-    /// Moves to `at`. Reading there yields nothing if the blob ends before it.
+    /// Moves to `at`, which may be past the end: reads return 0 bytes there.
     pub const fn set_position(&mut self, at: Offset) {
         self.at = at.get();
     }

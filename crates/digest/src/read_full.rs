@@ -1,14 +1,16 @@
-//! Reading a stream in full blocks: the one loop that retries interrupted reads.
+//! Reads that retry when a signal interrupts them: the only such loop in the workspace.
 
 use std::io::{self, Read};
 
-/// Reads until `buf` is full or `reader` ends; the number of bytes read.
+/// Fills `buf` from `reader` and returns the number of bytes read, which is less than `buf.len()` only if `reader`
+/// ends.
 ///
-/// Interrupted reads are retried. After an error some bytes may have been taken from `reader`.
+/// Use it where [`Read::read_exact`] would lose bytes: at the end of a stream this returns how many bytes there are,
+/// and `read_exact` only an error. After an error, the number of bytes taken from `reader` is unknown.
 ///
 /// # Errors
 ///
-/// Those of `reader`, but for [`io::ErrorKind::Interrupted`].
+/// As [`read_some`].
 pub fn read_full<R: Read + ?Sized>(reader: &mut R, buf: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0_usize;
     while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -20,15 +22,21 @@ pub fn read_full<R: Read + ?Sized>(reader: &mut R, buf: &mut [u8]) -> io::Result
     Ok(filled)
 }
 
-/// One read that is retried when it is interrupted; 0 at the end of `reader`.
+/// Calls [`Read::read`] once, and again as long as it fails with [`io::ErrorKind::Interrupted`]. Returns the number of
+/// bytes read, 0 at the end of `reader`.
 ///
 /// # Errors
 ///
-/// Those of `reader`, but for [`io::ErrorKind::Interrupted`].
+/// Every other error of `reader`, and an error if `reader` reports more bytes than `buf` holds: callers can use the
+/// number to slice `buf`.
 pub fn read_some<R: Read + ?Sized>(reader: &mut R, buf: &mut [u8]) -> io::Result<usize> {
     loop {
         match reader.read(buf) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(got) if got > buf.len() => {
+                let message = format!("the reader reports {got} bytes in a buffer of {}", buf.len());
+                return Err(io::Error::other(message));
+            }
             result => return result,
         }
     }
@@ -38,7 +46,7 @@ pub fn read_some<R: Read + ?Sized>(reader: &mut R, buf: &mut [u8]) -> io::Result
 mod tests {
     use super::*;
 
-    /// Hands out a byte at a time, interrupted before each.
+    /// Returns one byte per read, and fails as interrupted before each.
     struct Reluctant<'a>(&'a [u8], bool);
 
     impl Read for Reluctant<'_> {
@@ -60,5 +68,22 @@ mod tests {
         assert_eq!(read_full(&mut reader, &mut block).unwrap(), 2);
         assert_eq!(read_full(&mut reader, &mut block).unwrap(), 0);
         assert_eq!(read_full(&mut reader, &mut []).unwrap(), 0);
+    }
+
+    /// Reports one byte more than the buffer holds.
+    struct Lying;
+
+    impl Read for Lying {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            Ok(buf.len() + 1)
+        }
+    }
+
+    #[test]
+    fn a_reader_that_reports_more_bytes_than_fit_is_an_error() {
+        let mut block = [0; 5];
+        let wanted = "the reader reports 6 bytes in a buffer of 5";
+        assert_eq!(read_some(&mut Lying, &mut block).unwrap_err().to_string(), wanted);
+        assert_eq!(read_full(&mut Lying, &mut block).unwrap_err().to_string(), wanted);
     }
 }

@@ -1,11 +1,13 @@
-//! For whom bytes are read, and how long the source may take.
+//! The purpose of a read, and how long its source may take.
 
 use std::{io, time::Instant};
 
 use crate::{Cancel, ErrorKind, SourceError};
 
-/// What a read is for. A source that fetches over a network serves people before read-ahead, and read-ahead before work in
-/// the background.
+/// Why bytes are read.
+///
+/// A source that fetches over a network serves reads in this order: `Demand`, `Ahead`, `Background`. A local source
+/// ignores it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Purpose {
@@ -14,23 +16,23 @@ pub enum Purpose {
     Demand,
     /// A caller is likely to ask for these bytes soon.
     Ahead,
-    /// Nobody waits: the bytes are fetched so that they are there later.
+    /// No caller waits: the bytes fill a cache.
     Background,
 }
 
-/// Travels with a read down to the source: what it is for, when to give up, and a flag that ends it early.
+/// Travels with a read down to the source: its purpose, when to give up, and a flag that ends it early.
 ///
-/// The default is a read that a caller waits for, without a deadline. A source that can wait (for a network, say) calls
-/// [`check`](Self::check) at least ten times a second while it does; a source that only reads memory or local files can
-/// ignore the request.
+/// The default is a read that a caller waits for, without a deadline. A source that waits, for a network for example,
+/// calls [`check`](Self::check) at least ten times a second meanwhile. A source that reads memory or local files can
+/// ignore the request. The request is a small `Copy` value; passing it on costs nothing.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(clippy::exhaustive_structs, reason = "callers set single fields over the default")]
 pub struct ReadRequest<'r> {
-    /// What the read is for.
+    /// The purpose of the read.
     pub purpose: Purpose,
-    /// When the caller stops waiting.
+    /// The time at which the caller stops waiting.
     pub deadline: Option<Instant>,
-    /// Raised when the caller has gone away.
+    /// A flag that is raised when the caller stops waiting early.
     pub cancel: Option<&'r Cancel>,
 }
 
@@ -41,11 +43,11 @@ impl<'r> ReadRequest<'r> {
         Self { purpose: Purpose::Demand, deadline: None, cancel: Some(cancel) }
     }
 
-    /// Whether the read should go on.
+    /// Returns an error if the read should stop. For sources to call.
     ///
     /// # Errors
     ///
-    /// An error of kind [`ErrorKind::Cancelled`] once the flag was raised, of kind [`ErrorKind::Timeout`] after the
+    /// An error of kind [`ErrorKind::Cancelled`] once the flag is raised, of kind [`ErrorKind::Timeout`] after the
     /// deadline; see [`kind_of`](crate::kind_of).
     pub fn check(&self) -> io::Result<()> {
         if let Some(cancel) = self.cancel {

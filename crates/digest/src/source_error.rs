@@ -1,7 +1,7 @@
 //! Errors of a source that keep their kind on the way up through [`io::Error`].
 //!
-//! [`ReadAt`](crate::ReadAt) and [`Read`](std::io::Read) can only return an [`io::Error`]. A source that knows more than
-//! the operating system (a registry that timed out, a chunk whose digest does not match) wraps its error in a
+//! [`ReadAt`](crate::ReadAt) and [`Read`](std::io::Read) can only return an [`io::Error`]. A source that knows more
+//! than the operating system (a registry that timed out, a chunk whose digest does not match) wraps its error in a
 //! [`SourceError`], and every crate above asks [`kind_of`] instead of guessing.
 
 use std::{error::Error, fmt, io};
@@ -10,8 +10,9 @@ use crate::{Cancelled, ErrorKind, Mismatch};
 
 /// An error of a source together with its kind.
 ///
-/// Use it when you implement [`ReadAt`](crate::ReadAt) or [`Read`](std::io::Read) over something that is not a local file,
-/// and whenever an error of a library crate has to pass through [`io::Error`]. It displays as the error inside.
+/// Use it when you implement [`ReadAt`](crate::ReadAt) or [`Read`](std::io::Read) over something that is not a local
+/// file, and whenever an error of a library crate has to pass through [`io::Error`]. It displays as the error inside,
+/// and costs one allocation per error. It does not say where the error happened: the reader above adds the offset.
 #[derive(Debug)]
 pub struct SourceError {
     kind: ErrorKind,
@@ -44,15 +45,16 @@ impl fmt::Display for SourceError {
 }
 
 impl Error for SourceError {
-    /// The cause of the error inside, since this displays what that displays: a chain of causes says nothing twice.
+    /// The cause of the error inside. The error inside itself is left out, since this error displays the same text: a
+    /// chain of causes would print it twice.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.source()
     }
 }
 
 impl From<SourceError> for io::Error {
-    /// Never [`io::ErrorKind::Interrupted`], which readers retry, and never [`io::ErrorKind::NotFound`], which callers of
-    /// file systems take for "there is no such file".
+    /// The result is never [`io::ErrorKind::Interrupted`], which readers retry, and never [`io::ErrorKind::NotFound`],
+    /// which a caller could take for "there is no such file".
     fn from(error: SourceError) -> Self {
         let kind = match error.kind {
             ErrorKind::Malformed
@@ -67,27 +69,30 @@ impl From<SourceError> for io::Error {
     }
 }
 
-/// The kind of an I/O error: that of the [`SourceError`], [`Mismatch`] or [`Cancelled`] inside.
+/// The kind of an I/O error: the kind of the [`SourceError`], [`Mismatch`] or [`Cancelled`] inside.
 ///
-/// For any other error, [`ErrorKind::Malformed`] if the source ended too early or a decoder met invalid data, and
-/// [`ErrorKind::Io`] otherwise.
+/// Use it where an [`io::Error`] of a source decides how to go on: an exit code, an errno, a retry. It walks the chain
+/// of causes and does not allocate. An error without a kind inside is [`ErrorKind::Malformed`] if the source ended too
+/// early or a decoder found invalid data, and [`ErrorKind::Io`] otherwise.
 #[must_use]
 pub fn kind_of(error: &io::Error) -> ErrorKind {
     find(error, kind_inside).unwrap_or(match error.kind() {
         io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => ErrorKind::Malformed,
-        // Some decoders say so of damaged data; the system says so of a wrong call.
+        // Decoders return this for damaged data. The system returns it for a wrong call, and then there is an errno.
         io::ErrorKind::InvalidInput if error.raw_os_error().is_none() => ErrorKind::Malformed,
         _ => ErrorKind::Io,
     })
 }
 
-/// The error of type `E` that an I/O error carries, however often it was wrapped on its way.
+/// The first error of type `E` inside an I/O error, however often it was wrapped on its way.
+///
+/// Use it to get a crate's own error back after it passed through [`Read`](std::io::Read), with its fields.
 #[must_use]
 pub fn error_inside<E: Error + 'static>(error: &io::Error) -> Option<&E> {
     find(error, |inner| inner.downcast_ref())
 }
 
-/// What `pick` finds first among the errors that an I/O error carries, outermost first.
+/// The first result of `pick` over the errors inside an I/O error, outermost first.
 fn find<'e, T>(error: &'e io::Error, pick: impl Fn(&'e (dyn Error + 'static)) -> Option<T>) -> Option<T> {
     let carried = |error: &'e io::Error| error.get_ref().map(|inner| inner as &'e (dyn Error + 'static));
     let mut next = carried(error);
@@ -125,7 +130,7 @@ mod tests {
             assert_eq!(kind_of(&error), kind);
             assert_eq!(error.to_string(), "the source says no");
             assert!(!matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::NotFound), "{kind}");
-            // Wrapped again, as readers in between do.
+            // Wrapped again, as a reader in between does.
             let error = io::Error::other(error);
             assert_eq!(kind_of(&error), kind);
             assert_eq!(error_inside::<SourceError>(&error).unwrap().kind(), kind);

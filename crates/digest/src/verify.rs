@@ -1,26 +1,28 @@
-//! Readers and writers that refuse what does not match.
+//! A reader and a writer that compare size and digest of the bytes that pass through them.
 //!
-//! Sizes count too: more or fewer bytes than declared is an error even where a prefix would hash right.
+//! A wrong size is an error even if the digest of some prefix matches.
 
 use std::io::{self, Read, Write};
 
 use crate::{Digest, Hasher};
 
-/// The bytes are not those their digest or size promised.
+/// The bytes do not have the expected digest or size. [`kind_of`](crate::kind_of) sorts it as
+/// [`ErrorKind::Integrity`](crate::ErrorKind::Integrity).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages name the fields")]
 #[non_exhaustive]
 pub enum Mismatch {
-    /// The digest of the bytes is another one.
+    /// The bytes have another digest.
     #[error("digest mismatch: expected {expected}, got {got}")]
     Digest { expected: Digest, got: Digest },
-    /// There are more or fewer bytes. Of too many, no more than the first surplus byte is read.
+    /// There are more or fewer bytes. If there are more, `got` counts the bytes up to the read or write that found out,
+    /// not all.
     #[error("size mismatch: expected {expected} bytes, got {got}")]
     Size { expected: u64, got: u64 },
 }
 
 impl Mismatch {
-    /// Checks a digest that was computed against the one that was promised.
+    /// Compares a computed digest with the expected one.
     ///
     /// # Errors
     ///
@@ -66,9 +68,12 @@ impl Expectation {
     }
 }
 
-/// Passes bytes on and turns the end of the source into an error, unless size and digest match.
+/// A reader that compares size and digest when its source ends, and returns an error in place of the end if they
+/// differ.
 ///
-/// What it passes on before the end is not verified yet: act on it only after the end was reached without an error.
+/// Use it for content that is read once, from front to back. It hashes in the calling thread and has no buffer, so the
+/// bytes that it returns are not verified yet: use them only after `read` has returned 0. A caller that stops earlier
+/// has verified nothing.
 #[derive(Debug)]
 pub struct VerifyingReader<R> {
     inner: R,
@@ -76,7 +81,7 @@ pub struct VerifyingReader<R> {
 }
 
 impl<R: Read> VerifyingReader<R> {
-    /// Reads `inner`, which has to be `size` bytes with this digest.
+    /// Reads `inner`, which should have `size` bytes and this digest.
     pub fn new(inner: R, digest: Digest, size: u64) -> Self {
         Self { inner, expectation: Expectation::new(digest, size) }
     }
@@ -85,7 +90,7 @@ impl<R: Read> VerifyingReader<R> {
 impl<R: Read> Read for VerifyingReader<R> {
     /// # Errors
     ///
-    /// [`io::ErrorKind::InvalidData`] holding a [`Mismatch`], at the end or at the first surplus byte.
+    /// [`io::ErrorKind::InvalidData`] with a [`Mismatch`] inside, at the end or as soon as there are too many bytes.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if buf.is_empty() {
             return Ok(0);
@@ -99,7 +104,11 @@ impl<R: Read> Read for VerifyingReader<R> {
     }
 }
 
-/// Passes bytes on to a sink and says at the end whether size and digest matched.
+/// A writer that compares size and digest of the bytes it has passed on to its sink, in [`finish`](Self::finish).
+///
+/// Use it to store content that arrives from elsewhere. It writes before it has compared, so the sink should be a
+/// temporary file that gets its name after `finish`. It never writes more than the expected size. Dropping it compares
+/// nothing.
 #[derive(Debug)]
 pub struct VerifyingWriter<W> {
     inner: W,
@@ -107,16 +116,16 @@ pub struct VerifyingWriter<W> {
 }
 
 impl<W: Write> VerifyingWriter<W> {
-    /// Writes to `inner`, which is to receive `size` bytes with this digest.
+    /// Writes to `inner`, which should receive `size` bytes with this digest.
     pub fn new(inner: W, digest: Digest, size: u64) -> Self {
         Self { inner, expectation: Expectation::new(digest, size) }
     }
 
-    /// Ends the writing.
+    /// Compares size and digest, and returns the sink.
     ///
     /// # Errors
     ///
-    /// [`Mismatch`] if size or digest differ; what the sink received is then not to be used.
+    /// [`Mismatch`] if they differ. Do not use the bytes in the sink then.
     pub fn finish(self) -> Result<W, Mismatch> {
         self.expectation.check()?;
         Ok(self.inner)
@@ -126,7 +135,7 @@ impl<W: Write> VerifyingWriter<W> {
 impl<W: Write> Write for VerifyingWriter<W> {
     /// # Errors
     ///
-    /// [`io::ErrorKind::InvalidData`] holding a [`Mismatch`] instead of writing more than the declared size.
+    /// [`io::ErrorKind::InvalidData`] with a [`Mismatch`] inside, before more bytes than the expected size are written.
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let room = self.expectation.size.saturating_sub(self.expectation.bytes);
         if buf.len() as u64 > room {

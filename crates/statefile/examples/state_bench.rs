@@ -1,8 +1,8 @@
-//! Writes or reads a state file and prints how long exactly that took, as JSON; `cargo xtask bench statefile` calls it.
+//! Writes or reads a state file and prints the time of it as JSON. `cargo xtask bench statefile` runs it.
 //!
 //!     state_bench write COMPRESSION KEYFILE IN OUT   (KEYFILE `-`: no key)
 //!     state_bench read KEYFILE IN
-//!     state_bench copy IN OUT                        (what the two are compared with if nothing is to be done)
+//!     state_bench copy IN OUT                        (the baseline of `write` and `read`)
 //!     state_bench drain IN
 
 #![allow(clippy::print_stdout, reason = "a program that reports")]
@@ -18,7 +18,7 @@ use std::{
 use dunnage_statefile::Codec;
 use dunnage_statefile::{Key, Metadata, ReadOptions, Reader, Timestamp, WriteOptions, Writer};
 
-/// Bytes of each call.
+/// Bytes of one read and one write.
 const CALL: usize = 1 << 20;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -58,12 +58,12 @@ fn read_key(path: &str) -> Result<Option<Key>, Box<dyn Error>> {
     if path == "-" { Ok(None) } else { Ok(Some(Key::new(std::fs::read(path)?)?)) }
 }
 
-/// Reads everything and drops it.
+/// Reads all bytes and drops them.
 fn drain(from: &mut impl Read) -> Result<u64, Box<dyn Error>> {
     copy(from, &mut std::io::sink())
 }
 
-/// Through a buffer, as anybody would write it.
+/// Copies through a buffer, as a plain program does.
 fn copy(from: &mut impl Read, to: &mut impl Write) -> Result<u64, Box<dyn Error>> {
     let mut block = vec![0; CALL];
     let mut bytes = 0_u64;

@@ -1,8 +1,8 @@
-//! Positional reads that are scheduled now and done later: how the pages of a checkpoint are loaded.
+//! Reads by position on other threads, as gVisor loads the pages of a checkpoint.
 //!
-//! Threads read into buffers that the caller lends. [`AsyncReader`] takes buffers by value and gives them back with what
-//! became of them; [`read_scoped`] borrows slices for the length of a scope, cuts large ones into stripes and has them filled
-//! by all threads. Both know a position that moves on with every request, and the first error by position.
+//! [`AsyncReader`] takes buffers by value and returns each with its result. [`read_scoped`] borrows slices for the
+//! length of a scope, cuts large ones into stripes, and all threads fill them. Both have a position that every request
+//! moves on, and both keep the error with the lowest position.
 
 use std::{collections::VecDeque, fmt, sync::Arc, thread};
 
@@ -11,17 +11,19 @@ use dunnage_digest::{Offset, ReadAt};
 
 use crate::{Error, Part, error::guarded, options};
 
-/// How to read ahead.
+/// Number of threads, size of reads and length of the queue of an [`AsyncReader`] or [`read_scoped`].
+///
+/// The defaults suit local disks. A source with a long latency wants more threads than there are cores.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "callers set single fields over the default")]
 pub struct AsyncOptions {
-    /// Threads that read; 0 for as many as there are cores.
+    /// Number of threads that read; 0 for one per core. At most 64.
     pub threads: usize,
-    /// Bytes of one read at most. Default 1 MiB.
+    /// The most bytes of one read. Default 1 MiB.
     pub stripe: usize,
-    /// What the positions of stripes are a multiple of, for sources that read whole blocks. Default 4096.
+    /// The start of every stripe but the first is a multiple of this, for sources that read whole blocks. Default 4096.
     pub align: usize,
-    /// Requests that wait for a thread before a caller has to wait as well; 0 for as many as there are threads.
+    /// Number of requests that can wait for a thread. When the queue is full, the caller waits. 0 for one per thread.
     pub queue: usize,
 }
 
@@ -32,36 +34,36 @@ impl Default for AsyncOptions {
 }
 
 impl AsyncOptions {
-    /// Threads and places in the queue.
+    /// Number of threads, and of places in the queue.
     fn sizes(&self) -> (usize, usize) {
         let threads = options::threads(self.threads);
         (threads, if self.queue == 0 { threads } else { self.queue })
     }
 
-    /// Bytes that a read at this offset may have.
+    /// The most bytes of a read at this offset.
     fn step(&self, at: u64) -> usize {
         let stripe = self.stripe.max(1);
         let over = usize::try_from(at.checked_rem(self.align.max(1) as u64).unwrap_or(0)).unwrap_or(0);
-        // The first stripe is shorter if that makes the others start where they should.
+        // The first stripe is shorter, so that the next one starts at a multiple of `align`.
         if over < stripe { stripe.saturating_sub(over) } else { stripe }
     }
 }
 
-/// Which request it was. Requests are counted from 0.
+/// The number of a request of an [`AsyncReader`], counted from 0. It tells which request a [`Completed`] belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(u64);
 
-/// A request that is done.
+/// A request of an [`AsyncReader`] that has ended.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Completed<B> {
-    /// Which it was.
+    /// The number of the request.
     pub ticket: Ticket,
-    /// Where it read.
+    /// The position of its first byte.
     pub at: Offset,
-    /// The buffer: full, if there was no error.
+    /// The buffer of the request. It is full if `result` is `Ok`.
     pub buffer: B,
-    /// What became of it. A source that ends first is an error.
+    /// The result. It is an error if the source ends before the buffer is full.
     pub result: Result<(), Error>,
 }
 
@@ -71,7 +73,7 @@ struct Request<B> {
     buffer: B,
 }
 
-/// Fills a buffer, stripe after stripe.
+/// Fills `buffer` stripe after stripe.
 fn fill<S: ReadAt + ?Sized>(
     source: &S,
     mut at: u64,
@@ -96,12 +98,12 @@ fn serve<S: ReadAt + ?Sized, B: AsMut<[u8]>>(
 ) {
     for Request { ticket, at, mut buffer } in requests {
         let result = guarded(|| fill(source, at, buffer.as_mut(), options));
-        // If nobody takes it, nobody wants it.
+        // Fails only if the reader was dropped, which gives up the result.
         let _ = done.send(Completed { ticket, at: Offset::new(at), buffer, result });
     }
 }
 
-/// The first error by position, and how many there were.
+/// The error with the lowest position, and the number of errors.
 #[derive(Debug, Default)]
 struct Latch {
     first: Option<(Offset, Error)>,
@@ -127,10 +129,12 @@ impl Latch {
     }
 }
 
-/// Reads into buffers that it is given, and gives them back. (gVisor: `NewAsyncReader`.)
+/// Reads into owned buffers on other threads and returns them. (gVisor: `NewAsyncReader`.)
 ///
-/// The source is not moved and not closed. A buffer is filled by one thread; [`read_scoped`] has large ones filled by several.
-/// Dropping it waits for what is under way.
+/// Use it for many reads of a page or more each, such as those of `pages.img`, when the caller has other work
+/// meanwhile. Use [`read_scoped`] for large slices that the caller owns: here one thread fills one buffer, there all
+/// threads share a slice. It costs a few threads, which live as long as the reader. It reads bytes as they are: it
+/// verifies nothing and inflates nothing. Dropping it waits for the requests that have started or wait in the queue.
 pub struct AsyncReader<B = Vec<u8>> {
     requests: Option<Sender<Request<B>>>,
     done: Receiver<Completed<B>>,
@@ -147,7 +151,7 @@ impl<B: AsMut<[u8]> + Send + 'static> AsyncReader<B> {
     ///
     /// # Errors
     ///
-    /// [`Error::Worker`] if no thread can be had.
+    /// [`Error::Worker`] if the system starts no thread.
     pub fn new<S>(source: S, start: Offset, options: &AsyncOptions) -> Result<Self, Error>
     where
         S: ReadAt + Send + Sync + 'static,
@@ -170,19 +174,19 @@ impl<B: AsMut<[u8]> + Send + 'static> AsyncReader<B> {
         Ok(Self { requests: Some(requests), done, threads, at, issued: 0, in_flight: 0, completed, latch })
     }
 
-    /// Asks for the next bytes, as many as `buffer` has, and moves on by that. Waits while the queue is full. (gVisor:
-    /// `ReadAsync`.)
+    /// Requests the next `buffer.len()` bytes, and moves the position on by as many. Waits while the queue is full.
+    /// (gVisor: `ReadAsync`.)
     ///
     /// # Errors
     ///
-    /// [`Error::Worker`] if the threads have died.
+    /// [`Error::Worker`] if all threads have ended.
     pub fn read_async(&mut self, mut buffer: B) -> Result<Ticket, Error> {
         let (at, len) = (self.at, buffer.as_mut().len() as u64);
         self.at = at.saturating_add(len);
         self.read_async_at(Offset::new(at), buffer)
     }
 
-    /// Asks for bytes anywhere; the position stays. Waits while the queue is full.
+    /// Requests bytes at any position, and leaves the reader's own position. Waits while the queue is full.
     ///
     /// # Errors
     ///
@@ -200,23 +204,24 @@ impl<B: AsMut<[u8]> + Send + 'static> AsyncReader<B> {
         Ok(ticket)
     }
 
-    /// Where the next request reads.
+    /// The position of the next [`read_async`](Self::read_async).
     #[must_use]
     pub const fn position(&self) -> Offset {
         Offset::new(self.at)
     }
 
-    /// Requests that are under way.
+    /// Number of requests that have not ended.
     #[must_use]
     pub const fn in_flight(&self) -> u64 {
         self.in_flight
     }
 
-    /// A request that is done, in the order in which they were; waits for one if there is one under way.
+    /// The next request that has ended, in the order in which they ended. Waits if requests are under way and none has
+    /// ended; returns `None` if there are no more.
     ///
     /// # Errors
     ///
-    /// [`Error::Worker`] if the threads have died. What became of the request is in it.
+    /// [`Error::Worker`] if all threads have ended. The result of the request is in [`Completed::result`].
     pub fn completed(&mut self) -> Result<Option<Completed<B>>, Error> {
         if self.completed.is_empty() && self.in_flight > 0 {
             self.receive()?;
@@ -224,12 +229,12 @@ impl<B: AsMut<[u8]> + Send + 'static> AsyncReader<B> {
         Ok(self.completed.pop_front())
     }
 
-    /// Waits until nothing is under way. Of the errors since the last call it gives the first by position, and then forgets them;
-    /// the buffers are to be had from [`completed`](Self::completed). (gVisor: `Wait`.)
+    /// Waits until all requests have ended. Returns the error with the lowest position since the last call, and forgets
+    /// the others. [`completed`](Self::completed) returns the buffers. (gVisor: `Wait`.)
     ///
     /// # Errors
     ///
-    /// [`Error::Read`] with the place; [`Error::Worker`] if the threads have died.
+    /// [`Error::Read`] with the offset; [`Error::Worker`] if all threads have ended.
     pub fn wait(&mut self) -> Result<(), Error> {
         while self.in_flight > 0 {
             self.receive()?;
@@ -237,13 +242,14 @@ impl<B: AsMut<[u8]> + Send + 'static> AsyncReader<B> {
         self.latch.take()
     }
 
-    /// How many requests failed since the last [`wait`](Self::wait), as far as is known.
+    /// Number of failed requests since the last [`wait`](Self::wait), among those whose result has arrived.
     #[must_use]
     pub const fn errors(&self) -> u64 {
         self.latch.errors
     }
 
-    /// Waits, ends the threads and gives back the buffers that nobody has taken. (gVisor: `Close`.)
+    /// Waits, ends the threads, and returns the requests that [`completed`](Self::completed) has not. (gVisor:
+    /// `Close`.)
     ///
     /// # Errors
     ///
@@ -266,7 +272,7 @@ impl<B> Drop for AsyncReader<B> {
     fn drop(&mut self) {
         drop(self.requests.take());
         for thread in self.threads.drain(..) {
-            // One that panicked has left a request without an answer, which is told where it is waited for.
+            // A thread that panicked left a request without an answer. `wait` reports that.
             let _ = thread.join();
         }
     }
@@ -283,7 +289,10 @@ impl<B> fmt::Debug for AsyncReader<B> {
     }
 }
 
-/// Reads into slices that outlive a scope; made by [`read_scoped`].
+/// Reads into borrowed slices on other threads. [`read_scoped`] makes one and lends it to its closure.
+///
+/// It cuts each slice into stripes of [`AsyncOptions::stripe`] bytes, which all threads fill at once. A slice is
+/// borrowed until the scope ends, so the caller cannot look at it before it is full.
 pub struct ScopedReader<'env> {
     requests: Sender<Request<&'env mut [u8]>>,
     done: Receiver<Completed<&'env mut [u8]>>,
@@ -293,12 +302,15 @@ pub struct ScopedReader<'env> {
     latch: Latch,
 }
 
-/// Lends `work` a reader of `source` that fills slices which `work` has from outside. All of them are filled, or have failed, when
-/// this returns.
+/// Calls `work` with a reader of `source` that fills slices from outside of this call. When it returns, every slice is
+/// full or has failed.
+///
+/// Use it to fill large memory, such as the pages of a checkpoint, from a file or a range of an object store. It starts
+/// its threads anew in each call, so make few calls with many requests. It verifies nothing.
 ///
 /// # Errors
 ///
-/// What `work` returns; else the first error by position that nobody has waited for.
+/// The error of `work`; otherwise the error with the lowest position since the last [`wait`](ScopedReader::wait).
 pub fn read_scoped<'env, S, T>(
     source: &S,
     start: Offset,
@@ -328,18 +340,18 @@ where
 }
 
 impl<'env> ScopedReader<'env> {
-    /// Asks for the next bytes, as many as `buffer` has, and moves on by that. Waits while the queue is full.
+    /// Requests the next `buffer.len()` bytes, and moves the position on by as many. Waits while the queue is full.
     ///
     /// # Errors
     ///
-    /// [`Error::Worker`] if the threads have died.
+    /// [`Error::Worker`] if all threads have ended.
     pub fn read_async(&mut self, buffer: &'env mut [u8]) -> Result<(), Error> {
         let (at, len) = (self.at, buffer.len() as u64);
         self.at = at.saturating_add(len);
         self.read_async_at(Offset::new(at), buffer)
     }
 
-    /// Asks for bytes anywhere; the position stays. Waits while the queue is full.
+    /// Requests bytes at any position, and leaves the reader's own position. Waits while the queue is full.
     ///
     /// # Errors
     ///
@@ -358,11 +370,12 @@ impl<'env> ScopedReader<'env> {
         Ok(())
     }
 
-    /// Waits until nothing is under way. Of the errors since the last call it gives the first by position, and then forgets them.
+    /// Waits until all requests have ended. Returns the error with the lowest position since the last call, and forgets
+    /// the others.
     ///
     /// # Errors
     ///
-    /// [`Error::Read`] with the place; [`Error::Worker`] if the threads have died.
+    /// [`Error::Read`] with the offset; [`Error::Worker`] if all threads have ended.
     pub fn wait(&mut self) -> Result<(), Error> {
         while self.in_flight > 0 {
             let done = self.done.recv().map_err(|_| Error::Worker)?;
@@ -429,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_error_by_position_is_told_once() {
+    fn the_first_error_by_position_is_reported_once() {
         let source = noise(10_000);
         let mut reader = AsyncReader::new(source, Offset::ZERO, &AsyncOptions::default()).unwrap();
         for at in [50_000, 9_999, 20_000, 0] {
@@ -469,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_tells_what_nobody_waited_for() {
+    fn a_scope_reports_an_error_that_was_not_waited_for() {
         let source = noise(100);
         let mut buffer = [0; 200];
         let result =

@@ -1,4 +1,4 @@
-//! Deflate: single chunks, each a raw stream of its own (RFC 1951) without a wrapper.
+//! Deflate: each chunk is a raw stream of its own (RFC 1951), without a wrapper.
 
 use std::ops::Range;
 
@@ -6,23 +6,26 @@ use flate2::{Compress, Compression as Level, Decompress, FlushCompress, FlushDec
 
 use crate::Error;
 
-/// What compresses. Any reader reads the chunks of either; the bytes differ.
+/// The library that compresses chunks.
+///
+/// Every reader of state files reads the chunks of both, but their bytes differ: choose one and keep it if outputs are
+/// compared. It is for writing only; zlib-rs inflates all chunks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Codec {
-    /// zlib-rs: pure Rust, always there.
+    /// zlib-rs: pure Rust, always available.
     #[default]
     Zlib,
-    /// libdeflate: whole chunks at once, smaller and faster.
+    /// libdeflate: output is smaller and compression faster. Needs a C compiler to build.
     #[cfg(feature = "libdeflate")]
     Libdeflate,
 }
 
-/// A deflate encoder that is reset instead of rebuilt.
+/// A deflate encoder. A worker keeps one and resets it for each chunk, since making one costs more than a small chunk.
 pub(crate) struct Deflater {
     encoder: Encoder,
-    /// Of parts in front of noise, where nobody asked for a level: the name of the compression asks for speed, and noise is stored
-    /// without being tried.
+    /// Compresses the bytes before a run of noise; `None` if the caller chose a level. Without a level,
+    /// `flate-best-speed` asks for speed, so runs of noise are stored uncompressed.
     parts: Option<Box<Compress>>,
 }
 
@@ -32,7 +35,8 @@ enum Encoder {
     Libdeflate(libdeflater::Compressor),
 }
 
-/// Bytes of a chunk, at most, that inflates to `len` bytes, framing included. More is refused when reading.
+/// The most bytes that a chunk of `len` payload bytes may have (docs/formats/statefile.md, "Limits"). Readers refuse
+/// more.
 pub(crate) const fn bound(len: u64) -> u64 {
     len.saturating_add(len / 8).saturating_add(len / 64).saturating_add(64)
 }
@@ -43,7 +47,7 @@ impl Deflater {
         Ok(Self { encoder: Encoder::new(codec, level)?, parts })
     }
 
-    /// Compresses `input` into `out`, from `start`; the end of what was written. `out` grows as needed.
+    /// Compresses `input` into `out` from `start`, and returns the end of the output. `out` grows as needed.
     pub(crate) fn deflate(&mut self, input: &[u8], out: &mut Vec<u8>, start: usize) -> Result<usize, Error> {
         let Some(parts) = &mut self.parts else { return self.encoder.deflate(input, out, start) };
         let (mut rest, mut end) = (input, start);
@@ -63,23 +67,24 @@ impl Deflater {
     }
 }
 
-/// Level 1 of zlib-rs is faster still, but its output is larger than that of Go's level 1.
+/// The default level of zlib-rs. Level 1 is faster, but its output is larger than that of Go's level 1.
 const ZLIB_LEVEL: u8 = 2;
 
-/// What is in front of a range, what is in it, and what is behind.
+/// The bytes before `range`, in it, and after it.
 fn split(input: &[u8], range: Range<usize>) -> (&[u8], &[u8], &[u8]) {
     let (front, after) = input.split_at_checked(range.end).unwrap_or((input, &[]));
     let (before, within) = front.split_at_checked(range.start).unwrap_or((front, &[]));
     (before, within, after)
 }
 
-/// The first run of pieces in which every byte value is about as frequent as every other, if it is worth storing apart.
+/// The first run of pieces in which all byte values are about equally frequent, if it is long enough to be stored
+/// apart.
 fn noise(input: &[u8]) -> Option<Range<usize>> {
     const PIECE: usize = 32 << 10;
-    /// Shorter runs cost more in cut matches than they save in time.
+    /// A shorter run costs more output, since matches do not reach across it, than it saves time.
     const LEAST: usize = 96 << 10;
     let mut run = 0_usize..0;
-    // A last piece that is not full says too little of its bytes: it goes with those in front of it.
+    // A last piece that is not full has too few samples. It is not part of a run.
     for piece in input.chunks_exact(PIECE) {
         let next = run.end.saturating_add(PIECE);
         if is_flat(piece) {
@@ -93,7 +98,7 @@ fn noise(input: &[u8]) -> Option<Range<usize>> {
     (run.len() >= LEAST).then_some(run)
 }
 
-/// Whether every byte value is about as frequent as every other in a piece.
+/// Whether all byte values are about equally frequent in `piece`.
 fn is_flat(piece: &[u8]) -> bool {
     const EVERY: usize = 4;
     let mut counts = [0_u32; 256];
@@ -105,13 +110,13 @@ fn is_flat(piece: &[u8]) -> bool {
     let samples = piece.len().div_ceil(EVERY);
     let mean = u32::try_from(samples / 256).unwrap_or(u32::MAX);
     let squares = counts.iter().map(|count| u64::from(count.abs_diff(mean)).saturating_pow(2));
-    // Of noise, the squares add up to the number of samples on average, and to half as much again hardly ever.
+    // For noise, the sum of squares is on average the number of samples, and hardly ever more than 1.5 times that.
     squares.fold(0_u64, u64::saturating_add) <= (samples as u64).saturating_mul(3) / 2
 }
 
-/// Whether samples of bytes that look like noise have no repetitions either.
+/// Whether compression makes no sample of `run` smaller. Bytes with flat frequencies can still repeat.
 fn gains_nothing(encoder: &mut Encoder, run: &[u8], out: &mut Vec<u8>, start: usize) -> Result<bool, Error> {
-    /// As long as the window of deflate.
+    /// The window of deflate, so that a sample shows every repetition that deflate would find.
     const SAMPLE: usize = 32 << 10;
     const APART: usize = 512 << 10;
     for stretch in run.chunks(APART) {
@@ -125,7 +130,8 @@ fn gains_nothing(encoder: &mut Encoder, run: &[u8], out: &mut Vec<u8>, start: us
     Ok(true)
 }
 
-/// Compressed blocks, none of them the last one, that end with a whole byte. What is written next refers to nothing in them.
+/// Writes compressed blocks that end at a byte boundary and do not end the stream. Later blocks refer to nothing in
+/// them.
 fn flushed(zlib: &mut Compress, input: &[u8], out: &mut Vec<u8>, start: usize) -> Result<usize, Error> {
     if input.is_empty() {
         return Ok(start);
@@ -136,12 +142,12 @@ fn flushed(zlib: &mut Compress, input: &[u8], out: &mut Vec<u8>, start: usize) -
     let status = zlib.compress(input, out.get_mut(start..).unwrap_or_default(), FlushCompress::Sync);
     status.map_err(|error| Error::Misuse(format!("deflate: {error}")))?;
     if zlib.total_in() != input.len() as u64 {
-        return Err(Error::Misuse("deflate: no room".to_owned()));
+        return Err(Error::Misuse("deflate: the output buffer is too small".to_owned()));
     }
     Ok(start.saturating_add(usize::try_from(zlib.total_out()).unwrap_or(usize::MAX)))
 }
 
-/// Stored blocks, the last of them the last one of the stream if `is_last`.
+/// Writes stored blocks. If `is_last`, they end the stream.
 fn store(input: &[u8], is_last: bool, out: &mut Vec<u8>, start: usize) -> usize {
     const BLOCK: usize = 65_535;
     let blocks = input.len().div_ceil(BLOCK);
@@ -164,12 +170,13 @@ fn store(input: &[u8], is_last: bool, out: &mut Vec<u8>, start: usize) -> usize 
 
 impl Encoder {
     fn new(codec: Codec, level: Option<u8>) -> Result<Self, Error> {
-        let refused = |level: u8| Error::Misuse(format!("no such level of compression: {level}"));
+        let refused =
+            |level: u8, most: u8| Error::Misuse(format!("unsupported compression level {level}: expected 1 to {most}"));
         match codec {
             Codec::Zlib => {
                 let level = level.unwrap_or(ZLIB_LEVEL);
                 if !(1..=9).contains(&level) {
-                    return Err(refused(level));
+                    return Err(refused(level, 9));
                 }
                 Ok(Self::Zlib(Box::new(Compress::new(Level::new(level.into()), false))))
             }
@@ -177,7 +184,7 @@ impl Encoder {
             Codec::Libdeflate => {
                 let level = level.unwrap_or(1);
                 let checked = libdeflater::CompressionLvl::new(level.into()).ok().filter(|_| level > 0);
-                Ok(Self::Libdeflate(libdeflater::Compressor::new(checked.ok_or_else(|| refused(level))?)))
+                Ok(Self::Libdeflate(libdeflater::Compressor::new(checked.ok_or_else(|| refused(level, 12))?)))
             }
         }
     }
@@ -195,8 +202,8 @@ impl Encoder {
                     Status::StreamEnd => {
                         Ok(start.saturating_add(usize::try_from(zlib.total_out()).unwrap_or(usize::MAX)))
                     }
-                    // Deflate falls back to storing, which grows by less than the bound.
-                    _ => Err(failed("no room".to_owned())),
+                    // Deflate stores bytes that do not compress, which needs less room than the bound.
+                    _ => Err(failed("the output buffer is too small".to_owned())),
                 }
             }
             #[cfg(feature = "libdeflate")]
@@ -209,23 +216,23 @@ impl Encoder {
     }
 }
 
-/// Makes `bytes` at least `len` long; never shorter, because a buffer that is used again need not be cleared again.
+/// Makes `bytes` at least `len` long. It never shrinks the buffer, so a buffer that is used again is not cleared again.
 pub(crate) fn grow(bytes: &mut Vec<u8>, len: usize) {
     if bytes.len() < len {
         bytes.resize(len, 0);
     }
 }
 
-/// What is wrong with a chunk.
+/// Why a chunk does not inflate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Corrupt {
-    /// It is no deflate stream.
+    /// The bytes are not a deflate stream.
     Invalid,
-    /// It ends before its last block does.
+    /// The bytes end before the stream does.
     Unfinished,
-    /// There is more output than room.
+    /// The stream has more output than the chunk size.
     TooLong,
-    /// So many bytes follow its last block.
+    /// This many bytes follow the stream.
     Trailing(usize),
 }
 
@@ -239,14 +246,14 @@ impl Inflater {
         Self { zlib: Decompress::new(false) }
     }
 
-    /// Inflates one whole stream; the bytes that it gave. With `lenient`, what follows the stream is left alone.
+    /// Inflates one whole stream and returns the number of bytes. With `lenient`, bytes after the stream are ignored.
     pub(crate) fn inflate(&mut self, input: &[u8], out: &mut [u8], lenient: bool) -> Result<usize, Corrupt> {
         self.zlib.reset(false);
         let mut probe = [0];
         let mut status = self.step(0, input, out)?;
         let written = self.zlib.total_out();
         if status != Status::StreamEnd && written == out.len() as u64 {
-            // Full: the stream may still have an end to tell, but nothing else.
+            // `out` is full. Only an end without further output may follow.
             let read = usize::try_from(self.zlib.total_in()).unwrap_or(usize::MAX);
             status = self.step(read, input, &mut probe)?;
             if self.zlib.total_out() > written {
@@ -317,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_stream_is_told() {
+    fn each_fault_of_a_stream_has_its_error() {
         let check = |input: &[u8], room: usize, wanted: Result<usize, Corrupt>| {
             assert_eq!(Inflater::new().inflate(input, &mut vec![0; room], false), wanted, "{input:?}");
         };
@@ -330,7 +337,7 @@ mod tests {
         check(&[], 2, Err(Corrupt::Unfinished));
         check(&[1, 2, 0, 0xfd, 0xff, b'h', b'i', 0], 2, Err(Corrupt::Trailing(1)));
         check(&[1, 2, 0, 0xfd, 0xfe, b'h', b'i'], 2, Err(Corrupt::Invalid));
-        // Full before the last block, which is empty.
+        // The output is full before the last block, which is empty.
         check(&[0, 2, 0, 0xfd, 0xff, b'h', b'i', 1, 0, 0, 0xff, 0xff], 2, Ok(2));
     }
 }

@@ -4,13 +4,16 @@ use std::{fmt, str::FromStr};
 
 use crate::{Dialect, Error, Metadata};
 
-/// How a body is stored.
+/// The value of the metadata key `compression`: whether the body of a file is deflated.
+///
+/// Deflate costs time and gives random access by chunks; `none` is as fast as a copy. gVisor knows no other values and
+/// neither does this crate. The bytes of a body also depend on dialect and key: see [`Body`](crate::Body).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "closed: gVisor refuses every other value")]
 pub enum Compression {
     /// `flate-best-speed`: chunks of 1 MiB, each a deflate stream of its own.
     FlateBestSpeed,
-    /// `none`: the payload as it is, or in frames if there are MACs.
+    /// `none`: the payload unchanged, or in frames if there are MACs.
     None,
 }
 
@@ -18,7 +21,7 @@ impl Compression {
     /// The metadata key.
     pub const KEY: &'static str = "compression";
 
-    /// The name as metadata has it.
+    /// The value in the metadata.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -27,23 +30,23 @@ impl Compression {
         }
     }
 
-    /// What the metadata say; if they say nothing, or the empty text, the default of the dialect.
+    /// The compression that `metadata` names, or the default of the dialect if the key is missing or empty.
     ///
-    /// Only for writers: a file that says nothing is told by its bytes when it is read.
+    /// For writers only. A reader finds out from the bytes, since the default has changed between releases.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidFlags`] for a value that is no compression.
+    /// [`Error::InvalidFlags`] for any other value.
     pub fn from_metadata(metadata: &Metadata, dialect: Dialect) -> Result<Self, Error> {
         Ok(Self::named_in(metadata)?.unwrap_or_else(|| dialect.default_compression()))
     }
 
-    /// Sets the metadata key; returns what it held.
+    /// Sets the metadata key and returns its former value.
     pub fn write_to_metadata(self, metadata: &mut Metadata) -> Option<String> {
         metadata.insert(Self::KEY, self.as_str())
     }
 
-    /// What the metadata name, if anything.
+    /// The compression that `metadata` names; `None` if the key is missing or empty.
     pub(crate) fn named_in(metadata: &Metadata) -> Result<Option<Self>, Error> {
         match metadata.get(Self::KEY) {
             None | Some("") => Ok(None),
@@ -61,7 +64,7 @@ impl fmt::Display for Compression {
 impl FromStr for Compression {
     type Err = Error;
 
-    /// Exactly one of the two names; the empty text is neither.
+    /// Reads exactly one of the two names. The empty string is neither.
     fn from_str(text: &str) -> Result<Self, Error> {
         match text {
             "flate-best-speed" => Ok(Self::FlateBestSpeed),

@@ -1,7 +1,8 @@
-//! Telling the dialects apart by their bytes.
+//! Finds the dialect of a file from its bytes: docs/formats/statefile.md, "Telling the dialects apart".
 //!
-//! Comparisons with a MAC are exact: they hold by chance once in 2^256. Only two questions are left to the shape of the body:
-//! whether the uncompressed body of an old unkeyed file is in frames, and whether a new file without a key was written with one.
+//! A match of a MAC is proof: bytes match by chance once in 2^256. Two questions have no MAC to answer them, and the
+//! lengths in the body answer them instead: whether the uncompressed body of an old file without a key is in frames,
+//! and whether a new file that is read without a key was written with one.
 
 use std::io::Read;
 
@@ -9,10 +10,10 @@ use dunnage_digest::{Offset, ReadAt};
 
 use crate::{
     Body, Compression, Dialect, Error, Key, MAC_LEN, Macs, Metadata, Part, ReadOptions,
+    encoding::{BodyMacs, Dialects, Encoding, HeaderMac},
     error::Hint,
     header::{Header, truncated},
     key::{Mac, Tag},
-    layout::{BodyMacs, Dialects, HeaderMac, Layout},
     source::Source,
 };
 
@@ -22,30 +23,30 @@ pub(crate) const CHUNK_SIZE: u32 = 1 << 20;
 /// Bytes between the MACs of dialect P.
 const P_SEGMENT: usize = 8192;
 
-/// What a file is, and how to go on with it.
+/// The encoding of a file, and the values that reading its body needs.
 #[derive(Debug)]
 pub(crate) struct Detected {
     pub(crate) metadata: Metadata,
-    pub(crate) layout: Layout,
+    pub(crate) encoding: Encoding,
     /// Offset of the body.
     pub(crate) body_at: u64,
-    /// What the MACs of the body are made with.
+    /// Computes the MACs of the body; `None` if the body has none.
     pub(crate) mac: Option<Mac>,
 }
 
-/// Bytes by position, as far as they can be looked at.
+/// Bytes by position, of a file or of the start of a stream.
 pub(crate) trait Look {
-    /// `len` bytes at `at`; fewer only where the file ends.
+    /// The `len` bytes at `at`; fewer only if the file ends there.
     fn look(&mut self, at: u64, len: usize) -> Result<&[u8], Error>;
 
-    /// Bytes behind the header that may be looked at; `None` for all.
+    /// Number of bytes after the header that this can return; `None` for all of them.
     fn window(&self) -> Option<u64>;
 
-    /// Where the file ends, if that is known without reading all of it.
+    /// The length of the file, if it is known without reading all of it.
     fn known_end(&self) -> Option<u64>;
 }
 
-/// A stream, of which the header was taken.
+/// A stream whose header was read.
 #[derive(Debug)]
 pub(crate) struct Ahead<'a, R> {
     pub(crate) source: &'a mut Source<R>,
@@ -70,7 +71,7 @@ impl<R: Read> Look for Ahead<'_, R> {
     }
 }
 
-/// A file that can be read anywhere.
+/// A source that can be read at any position.
 #[derive(Debug)]
 pub(crate) struct Anywhere<'a, S> {
     source: &'a S,
@@ -88,8 +89,9 @@ impl<'a, S: ReadAt> Anywhere<'a, S> {
 
 impl<S: ReadAt> Look for Anywhere<'_, S> {
     fn look(&mut self, at: u64, len: usize) -> Result<&[u8], Error> {
-        /// Read at once where one look follows another closely, and where not.
+        /// Bytes of a read close after the one before, as in a walk over short frames.
         const NEAR: u64 = 64 << 10;
+        /// Bytes of any other read, as in a walk over long frames.
         const FAR: u64 = 64;
         let len = (len as u64).min(self.size.saturating_sub(at));
         if len == 0 {
@@ -121,17 +123,18 @@ impl<S: ReadAt> Look for Anywhere<'_, S> {
     }
 }
 
-/// Who wrote the header MAC.
+/// The kind of writer, as the header MAC shows it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Origin {
+    /// Any dialect, with the caller's key.
     Keyed,
-    /// Dialects L to C without a key.
+    /// Dialects L to C without a key: the header MAC is a checksum.
     Legacy,
-    /// Dialect D without a key, or a keyed file whose key was not given.
+    /// Dialect D without a key, or any dialect with a key that the caller does not have.
     Open,
 }
 
-/// Tells what follows this header. The header MAC is compared before the metadata are looked at.
+/// Finds out what follows `header`. It compares the header MAC before it parses the metadata.
 pub(crate) fn detect(
     look: &mut impl Look,
     header: &Header,
@@ -160,7 +163,7 @@ pub(crate) fn detect(
         (_, Origin::Keyed) => BodyMacs::Keyed,
         _ => BodyMacs::Checksums,
     };
-    let layout = Layout {
+    let encoding = Encoding {
         dialects: match options.dialect {
             Some(dialect) => Dialects::new(dialect, dialect),
             None => detector.dialects(body, metadata.get(Compression::KEY).is_some())?,
@@ -178,12 +181,12 @@ pub(crate) fn detect(
         is_pinned: options.dialect.is_some(),
         key_is_weak: key.is_some_and(Key::is_weak),
     };
-    Ok(Detected { metadata, layout, body_at, mac: body_mac.filter(|_| body.macs() != Macs::None) })
+    Ok(Detected { metadata, encoding, body_at, mac: body_mac.filter(|_| body.macs() != Macs::None) })
 }
 
 const P_WORDS: &str = "P, which gVisor wrote from 2018-04-28 to 2018-08-24 and never released";
 
-/// Compares the header MAC, if there should be one.
+/// Compares the header MAC, if the file can have one. Returns the offset of the body as well.
 fn origin(
     look: &mut impl Look,
     header: &Header,
@@ -222,13 +225,14 @@ struct Detector<'a, L> {
     body_at: u64,
 }
 
-/// Whether frames fill the body exactly.
+/// Whether the bytes of a body are frames from its start to its end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Tiling {
-    /// They do, so many of them.
+    /// Yes, this many frames.
     Exact(u64),
+    /// No.
     No,
-    /// As far as can be seen.
+    /// All bytes within the look-ahead are; later bytes are unknown.
     SoFar,
 }
 
@@ -245,7 +249,7 @@ impl<L: Look> Detector<'_, L> {
         if let Some(named) = named {
             return Ok(named);
         }
-        // A header MAC and no word of a compression: that is dialect L, which had one only.
+        // Dialect L knows deflate only, and does not write the key. A later writer always writes it.
         let says_nothing = self.metadata.get(Compression::KEY).is_none();
         let is_old = self.options.dialect == Some(Dialect::L) || (says_nothing && self.origin != Origin::Open);
         if is_old || self.starts_with_chunk_size(self.body_at)? {
@@ -258,7 +262,8 @@ impl<L: Look> Detector<'_, L> {
         Ok(Compression::None)
     }
 
-    /// Names dialect P: MACs over everything so far, behind 8 KiB of the body or behind all of it.
+    /// Refuses dialect P. Its MACs follow every 8 KiB of the body, or all of a shorter body, and cover all bytes so
+    /// far.
     fn refuse_p(&mut self, mac: Option<&Mac>) -> Result<(), Error> {
         let Some(mac) = mac else { return Ok(()) };
         let body = self.look.look(self.body_at, P_SEGMENT.saturating_add(MAC_LEN))?;
@@ -269,7 +274,7 @@ impl<L: Look> Detector<'_, L> {
         if running.matches(tag) { Err(Error::Unsupported { what: P_WORDS }) } else { Ok(()) }
     }
 
-    /// Whether deflate chunks have MACs.
+    /// Whether the deflate chunks have MACs.
     fn chunks(&mut self, mac: Option<&Mac>) -> Result<Body, Error> {
         match self.origin {
             Origin::Keyed => Ok(Body::Chunks(Macs::Chained)),
@@ -291,7 +296,7 @@ impl<L: Look> Detector<'_, L> {
         }
     }
 
-    /// How an uncompressed body is laid out, and whether another reading is as good.
+    /// The structure of an uncompressed body, and whether the bytes fit another structure as well.
     fn frames_or_raw(&mut self, mac: Option<&Mac>) -> Result<(Body, bool), Error> {
         if let Some(dialect) = self.options.dialect {
             let is_keyed = self.origin == Origin::Keyed;
@@ -311,14 +316,16 @@ impl<L: Look> Detector<'_, L> {
         }
     }
 
-    /// Which of the two MACs the first frame has; `None` if neither, or if it cannot be seen whole.
+    /// Which of the two kinds of MAC the first frame has; `None` if neither, or if the look-ahead ends within the
+    /// frame.
     fn flavour(&mut self, mac: &Mac) -> Result<Option<Macs>, Error> {
         let Some(&len) = self.look.look(self.body_at, 4)?.first_chunk::<4>() else { return Ok(None) };
         let bytes = u64::from(u32::from_be_bytes(len));
         let data_at = self.body_at.saturating_add(4);
         let tag_at = data_at.saturating_add(bytes);
         let end = tag_at.saturating_add(MAC_LEN as u64);
-        // Without a key the length may be anything, so no more is read for it than a look ahead may take.
+        // Without a key these four bytes can be payload, so the length can be anything. Read no more than the
+        // look-ahead has.
         let most = match (self.origin, self.look.window()) {
             (Origin::Keyed, _) | (_, None) => self.options.limits.frame,
             (_, Some(window)) => self.options.limits.frame.min(window),
@@ -346,24 +353,24 @@ impl<L: Look> Detector<'_, L> {
         Ok(running.matches(tag).then_some(Macs::Chained))
     }
 
-    /// Dialects A to C without a key: A has frames, the others have not.
+    /// Dialects A to C without a key: A has frames, B and C have the raw payload.
     fn old_frames_or_raw(&mut self) -> Result<(Body, bool), Error> {
         let clue = clue(self.metadata);
         let tiling = self.tiles(self.body_at, 0)?;
         Ok(match (tiling, clue) {
-            // Empty is empty in all of them.
+            // An empty body is the same in all of them.
             (Tiling::Exact(0), _) => (Body::Raw, false),
             (Tiling::No, _) | (_, Some(Clue::NotA)) => (Body::Raw, false),
             (_, Some(Clue::A)) => (Body::Frames(Macs::None), false),
             (Tiling::Exact(_), None) => (Body::Frames(Macs::None), true),
             (Tiling::SoFar, None) => {
-                let reason = "frames of dialect A, or the payload of B or C, as far as can be looked ahead";
+                let reason = "the look-ahead fits both frames of dialect A and the raw payload of dialect B or C";
                 return Err(Error::Ambiguous { at: Offset::new(self.body_at), reason });
             }
         })
     }
 
-    /// Dialect D without a key has its payload here; a keyed file has a MAC and frames.
+    /// Dialect D without a key has the raw payload here; a file with a key has a header MAC and frames.
     fn raw_or_keyed(&mut self) -> Result<(Body, bool), Error> {
         let keyed_at = self.body_at.saturating_add(MAC_LEN as u64);
         match self.tiles(keyed_at, MAC_LEN as u64)? {
@@ -371,15 +378,14 @@ impl<L: Look> Detector<'_, L> {
             Tiling::Exact(0) => Ok((Body::Raw, true)),
             Tiling::Exact(_) => Err(self.key_required()),
             Tiling::SoFar => {
-                let reason =
-                    "frames of a keyed file, or the payload of one without a key, as far as can be looked ahead";
+                let reason = "the look-ahead fits both frames written with a key and a raw payload written without one";
                 Err(Error::Ambiguous { at: Offset::new(self.body_at), reason })
             }
         }
     }
 
-    /// Whether frames with so many bytes behind each fill everything from `start`.
-    fn tiles(&mut self, start: u64, behind: u64) -> Result<Tiling, Error> {
+    /// Whether frames, each followed by `mac_len` bytes of MAC, fill the file from `start` to its end.
+    fn tiles(&mut self, start: u64, mac_len: u64) -> Result<Tiling, Error> {
         let mut at = start;
         for frames in 0..self.options.limits.units {
             if frames % 1024 == 0 {
@@ -396,21 +402,21 @@ impl<L: Look> Detector<'_, L> {
                 return Ok(Tiling::SoFar);
             }
             let Some(len) = self.look.look(at, 4)?.first_chunk::<4>().map(|len| u32::from_be_bytes(*len)) else {
-                // Nothing here: then it ends here, unless it has ended before.
+                // No length here. The last frame is whole if the stream ends exactly here, and cut if it ended earlier.
                 let ends_here = self.look.look(at, 1)?.is_empty()
                     && (at == self.body_at || self.look.look(at.saturating_sub(1), 1)?.len() == 1);
                 return Ok(if ends_here { Tiling::Exact(frames) } else { Tiling::No });
             };
-            // A reader that holds frames back would refuse such a one, and it cannot be looked behind.
+            // A stream reader refuses a frame over the limit, so nothing is lost by calling this no frame.
             if len == 0 || (self.look.window().is_some() && u64::from(len) > self.options.limits.frame) {
                 return Ok(Tiling::No);
             }
-            at = at.saturating_add(4).saturating_add(len.into()).saturating_add(behind);
+            at = at.saturating_add(4).saturating_add(len.into()).saturating_add(mac_len);
         }
         Ok(Tiling::SoFar)
     }
 
-    /// The dialects that write such a file.
+    /// The dialects whose writers make such a file.
     fn dialects(&mut self, body: Body, names_compression: bool) -> Result<Dialects, Error> {
         use Dialect::{A, B, C, D, L};
         let (first, last) = match (body, self.origin) {
@@ -427,7 +433,7 @@ impl<L: Look> Detector<'_, L> {
             (Body::Frames(Macs::Chained), _) => (C, C),
             (Body::Raw, _) => (B, C),
         };
-        // Every writer since A names the compression, if only as the empty text.
+        // Every writer since A writes the key `compression`, at least with an empty value.
         Ok(match first {
             L if names_compression => Dialects::new(A, last),
             L => Dialects::new(L, L),
@@ -436,7 +442,7 @@ impl<L: Look> Detector<'_, L> {
     }
 }
 
-/// What the metadata say about the age of the writer of an old file.
+/// What the metadata of an old file without a key tell about its dialect.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Clue {
     A,
@@ -444,9 +450,9 @@ enum Clue {
 }
 
 fn clue(metadata: &Metadata) -> Option<Clue> {
-    // Keys that came after A.
+    // Keys that no writer of dialect A knows.
     const LATER: [&str; 4] = ["runsc_version", "container_specs", "gvisor_cpu_usage", "gvisor_wall_time"];
-    // When B came.
+    // The minute in which gVisor changed from A to B.
     const TURN: &str = "2024-08-30 19:14";
     if LATER.iter().any(|key| metadata.get(key).is_some()) {
         return Some(Clue::NotA);

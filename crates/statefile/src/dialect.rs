@@ -1,4 +1,4 @@
-//! The dialects, and what each of them does with a body.
+//! The dialects of the format, and the body that each one writes.
 //!
 //! | | since | deflate | none, unkeyed | none, keyed | header MAC |
 //! |---|---|---|---|---|---|
@@ -9,36 +9,41 @@
 //! | C | 2024-09 | chunks | raw | frames, MACs chained | always |
 //! | D | 2026-03 | chunks | raw | frames, MACs chained | with a key |
 //!
-//! No file says which one it is. Chunks have chained MACs when there is a key, in all of them.
+//! No field of a file names its dialect. Chunks have chained MACs in all dialects if there is a key. The whole
+//! description is in docs/formats/statefile.md.
 
 use std::{fmt, str::FromStr};
 
-use crate::{Compression, Error};
+use crate::{Compression, Error, error::shown};
 
-/// One of the layouts that gVisor has written, oldest first.
+/// One of the six versions of the format that gVisor has written, oldest first.
+///
+/// Readers find the dialect from the bytes; name one in [`ReadOptions::dialect`](crate::ReadOptions::dialect) only if
+/// the bytes are ambiguous. Writers write `D`, the dialect of today's gVisor, unless the file is for an older release.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "a new layout is a decision for every reader")]
+#[expect(clippy::exhaustive_enums, reason = "closed: a new dialect concerns every reader")]
 pub enum Dialect {
-    /// 2018-04 to 2018-08, never released: recognised, not read.
+    /// 2018-04 to 2018-08, never released. This crate recognises it and does not read it.
     P,
-    /// 2018-08 to 2023-08: deflate only, `compression` is not in the metadata.
+    /// 2018-08 to 2023-08: deflate only, and no `compression` in the metadata. This crate reads it and does not write
+    /// it.
     L,
-    /// 2023-08 to 2024-08.
+    /// 2023-08 to 2024-08: adds uncompressed bodies, always in frames.
     A,
-    /// 2024-08 to 2024-09.
+    /// 2024-08 to 2024-09: without a key, an uncompressed body is the payload itself.
     B,
-    /// 2024-09 to 2026-03.
+    /// 2024-09 to 2026-03: the MAC of a frame also covers the MAC before it.
     C,
-    /// Since 2026-03.
+    /// Since 2026-03: without a key, there is no header MAC.
     #[default]
     D,
 }
 
 impl Dialect {
-    /// All of them, oldest first.
+    /// All dialects, oldest first.
     pub const ALL: [Self; 6] = [Self::P, Self::L, Self::A, Self::B, Self::C, Self::D];
 
-    /// Its letter.
+    /// The letter of the dialect.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -51,7 +56,7 @@ impl Dialect {
         }
     }
 
-    /// The gVisor releases that write it.
+    /// The gVisor releases that write this dialect.
     #[must_use]
     pub const fn releases(self) -> &'static str {
         match self {
@@ -64,7 +69,7 @@ impl Dialect {
         }
     }
 
-    /// What its writer takes when the caller names no compression.
+    /// The compression that gVisor's writer uses if its caller names none.
     #[must_use]
     pub const fn default_compression(self) -> Compression {
         match self {
@@ -73,12 +78,12 @@ impl Dialect {
         }
     }
 
-    /// Whether a file has a MAC behind the metadata.
+    /// Whether a MAC follows the metadata.
     pub(crate) const fn has_header_mac(self, keyed: bool) -> bool {
         keyed || !matches!(self, Self::D)
     }
 
-    /// How a body is laid out.
+    /// The body of a file of this dialect.
     pub(crate) const fn body(self, keyed: bool, compression: Compression) -> Body {
         match (compression, keyed, self) {
             (Compression::FlateBestSpeed, true, _) => Body::Chunks(Macs::Chained),
@@ -100,39 +105,42 @@ impl fmt::Display for Dialect {
 impl FromStr for Dialect {
     type Err = Error;
 
-    /// The letter, in either case.
+    /// Reads the letter, in either case.
     fn from_str(text: &str) -> Result<Self, Error> {
         let found = Self::ALL.into_iter().find(|dialect| text.eq_ignore_ascii_case(dialect.as_str()));
-        found.ok_or_else(|| Error::Misuse("no such dialect: expected one of L, A, B, C, D".to_owned()))
+        found.ok_or_else(|| Error::Misuse(format!("unknown dialect `{}`: expected L, A, B, C or D", shown(text))))
     }
 }
 
-/// The MACs of a body.
+/// Which MACs protect the chunks or frames of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "closed: all that gVisor has written")]
 pub enum Macs {
-    /// None: the body is not authenticated.
+    /// No MACs: the body is not authenticated.
     None,
-    /// One for each frame alone: frames can be reordered, repeated or left out unnoticed.
+    /// Each MAC covers one frame alone. Reordered, repeated and missing frames go unnoticed.
     Single,
-    /// Each over its chunk or frame and the MAC before it.
+    /// Each MAC covers its chunk or frame and the MAC before it.
     Chained,
 }
 
-/// How a body is laid out.
+/// The structure of a body: the payload itself, frames, or deflate chunks.
+///
+/// It follows from dialect, compression and key. [`Encoding::body`](crate::Encoding::body) holds it for a file that was
+/// opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "closed: all that gVisor has written")]
 pub enum Body {
-    /// The payload as it is.
+    /// The payload, unchanged. Nothing in it can be verified but its length.
     Raw,
-    /// The payload cut into frames, each with its length in front.
+    /// Frames: each is a length, data, and a MAC if there are MACs.
     Frames(Macs),
-    /// Deflate chunks, each with its length in front, behind their size.
+    /// The chunk size, then deflate chunks: each is a length, data, and a MAC if there are MACs.
     Chunks(Macs),
 }
 
 impl Body {
-    /// Its MACs.
+    /// The MACs of the body.
     #[must_use]
     pub const fn macs(self) -> Macs {
         match self {
@@ -152,5 +160,20 @@ impl fmt::Display for Body {
             Self::Chunks(Macs::None) => "deflate chunks",
             Self::Chunks(Macs::Single | Macs::Chained) => "deflate chunks with chained MACs",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_are_read_in_either_case_and_others_are_named() {
+        for dialect in Dialect::ALL {
+            assert_eq!(dialect.to_string().parse::<Dialect>().unwrap(), dialect);
+            assert_eq!(dialect.to_string().to_lowercase().parse::<Dialect>().unwrap(), dialect);
+        }
+        let error = "e\n".parse::<Dialect>().unwrap_err();
+        assert_eq!(error.to_string(), "unknown dialect `e\\n`: expected L, A, B, C or D");
     }
 }

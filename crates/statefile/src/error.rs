@@ -1,6 +1,6 @@
-//! Errors of reading and writing state files, sorted by whose problem it is.
+//! Errors of reading and writing state files.
 //!
-//! Every variant can be cloned, because a reader or writer that failed once keeps its error and gives it again.
+//! Errors can be cloned, because a reader or writer that failed keeps its error and returns it from every later call.
 
 use std::{
     fmt, io,
@@ -10,27 +10,32 @@ use std::{
 
 use dunnage_digest::{Cancelled, ErrorKind, Offset, SourceError, WorkerDied, kind_of};
 
-/// Why a state file could not be written or was refused.
+/// Why reading or writing a state file failed.
+///
+/// [`kind`](Self::kind) sorts the variants for callers that act on them; match on variants where the difference
+/// matters, as between [`KeyRequired`](Self::KeyRequired) and [`HashMismatch`](Self::HashMismatch). It passes through
+/// [`io::Error`] with its kind: see [`dunnage_digest::error_inside`]. Messages escape and shorten text that comes from
+/// the file.
 #[derive(Clone, Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages name the fields")]
 #[non_exhaustive]
 pub enum Error {
-    /// The source failed; the file itself may be fine. Never taken for the end of the file.
+    /// The source failed. The file may be undamaged. Readers never take a failed read for the end of the file.
     #[error("cannot read {part} at offset {at}")]
     Read { part: Part, at: Offset, source: Arc<io::Error> },
     /// The sink failed.
     #[error("cannot write {part}")]
     Write { part: Part, source: Arc<io::Error> },
-    /// The source or the sink of a copy failed that the operating system made.
+    /// The operating system failed to copy from the source to the sink. It does not tell which of them failed.
     #[error("cannot copy the payload")]
     Copy { source: Arc<io::Error> },
     /// The first eight bytes are not `gVisorSF`.
     #[error("bad magic at offset 0x0: expected `gVisorSF`, got `{}`", .got.escape_ascii())]
     BadMagic { got: Vec<u8> },
-    /// The length of the metadata is over the cap.
+    /// The length of the metadata exceeds the cap of the format or of [`Limits`](crate::Limits).
     #[error("invalid metadata length at offset 0x8: {got} bytes, over the cap of {cap}")]
     InvalidMetadataLength { got: u64, cap: u64 },
-    /// The file ends inside of something.
+    /// The file ends within a part.
     #[error("truncated {part} at offset {at}: expected {expected} bytes, got {got}")]
     Truncated { part: Part, at: Offset, expected: u64, got: u64 },
     /// The bytes contradict the format.
@@ -39,51 +44,54 @@ pub enum Error {
     /// The metadata is not a JSON object of strings.
     #[error("malformed metadata at offset {at}: {reason}")]
     Metadata { at: Offset, reason: String },
-    /// The metadata names a compression that does not exist.
+    /// The metadata name a compression that does not exist.
     #[error("invalid compression `{}`: expected `none` or `flate-best-speed`", shown(.value))]
     InvalidFlags { value: String },
-    /// A MAC does not match: the bytes were changed, or the key is another one.
+    /// A MAC does not match: the bytes are damaged, or the file has another key.
     #[error("MAC mismatch of {part} at offset {at}{}", said(*.hint))]
     HashMismatch { part: Part, at: Offset, hint: Hint },
-    /// The file was written with a key, and none was given.
+    /// The file was written with a key, and the caller has none.
     #[error("the file is keyed (MAC at offset {at}): a key is needed to read it")]
     KeyRequired { at: Offset },
-    /// The bytes read well in two ways that differ in content, and nothing says which is meant.
-    #[error("ambiguous body at offset {at}: {reason}; name the dialect to decide")]
+    /// The bytes fit two dialects with different payloads, and the look-ahead of a stream is too short to decide. A
+    /// [`File`](crate::File), which sees all bytes, or a named dialect decides.
+    #[error("ambiguous body at offset {at}: {reason}; name the dialect to read it")]
     Ambiguous { at: Offset, reason: &'static str },
-    /// A variant that is recognised and not read.
+    /// The file has a dialect that this crate does not read.
     #[error("unsupported dialect: {what}")]
     Unsupported { what: &'static str },
-    /// Well formed, but beyond [`Limits`](crate::Limits).
+    /// The file is well formed and exceeds [`Limits`](crate::Limits).
     #[error("{part} at offset {at}: {asked} is over the limit of {limit}")]
     Limit { part: Part, at: Offset, limit: u64, asked: u64 },
-    /// The payload is not as long as it was said to be.
+    /// The payload does not have the length that `by` names.
     #[error("payload of {got} bytes, expected {expected} ({by})")]
     Length { expected: u64, got: u64, by: &'static str },
-    /// A metadata key that belongs to the format was given by the caller.
+    /// The caller sets a metadata key that belongs to the format.
     #[error("invalid metadata: the key `{}` is reserved", shown(.key))]
     MetadataInvalid { key: String },
-    /// A metadata key that the caller relies on is not in the file.
+    /// The file lacks a metadata key that the caller requires.
     #[error("missing metadata: no key `{}`", shown(.key))]
     MetadataMissing { key: String },
-    /// A key without a single byte.
+    /// The key is empty.
     #[error("a key must have at least one byte")]
     EmptyKey,
-    /// A key that HMAC cannot tell from no key at all.
-    #[error("a key of zero bytes only is equal to no key: refused for writing")]
+    /// The key has zero bytes only, which HMAC treats as an empty key. Refused for writing.
+    #[error("the key has zero bytes only: HMAC treats it as an empty key, which protects nothing")]
     WeakKey,
     /// The call is wrong, whatever the input.
     #[error("{0}")]
     Misuse(String),
-    /// The caller asked to stop.
+    /// The caller stopped the work.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
-    /// A worker thread ended without a result.
+    /// A worker thread panicked, or the system started none.
     #[error("a worker thread died")]
     Worker,
 }
 
-/// A part of a state file, for messages. Chunks and frames are counted from 1.
+/// The part of a state file that an [`Error`] is about. Chunks and frames are counted from 1.
+///
+/// Match on it to treat one part apart, as a limit on frames; otherwise it is for messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the parts of the format, by their names")]
 #[non_exhaustive]
@@ -131,29 +139,29 @@ impl fmt::Display for Part {
     }
 }
 
-/// What is known about a MAC that does not match.
+/// The likely reason of a [`HashMismatch`](Error::HashMismatch).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Hint {
-    /// Nothing.
+    /// Unknown.
     #[default]
     None,
-    /// The file carries the unkeyed checksum of dialects L to C: it was written without a key.
+    /// The header has the checksum of dialects L to C in place of a MAC: the file was written without a key.
     WrittenWithoutKey,
-    /// The MAC matches as that of a body without chaining, which is not what was asked for.
+    /// The MAC matches without the MAC before it: the frame is one of dialect A or B, in a file that is read as C or D.
     NotChained,
 }
 
 fn said(hint: Hint) -> &'static str {
     match hint {
         Hint::None => "",
-        Hint::WrittenWithoutKey => ": the file carries the checksum of a file written without a key",
-        Hint::NotChained => ": it matches as the MAC of an older dialect",
+        Hint::WrittenWithoutKey => ": the file was written without a key",
+        Hint::NotChained => ": it matches as the unchained MAC of dialect A or B",
     }
 }
 
 impl Error {
-    /// Whose problem it is.
+    /// The kind of the error, to act on.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -195,7 +203,7 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::Read { source, .. } | Error::Write { source, .. } | Error::Copy { source } => match source.kind() {
-                // Whoever retries an interrupted call would get the latched error for ever.
+                // A caller that retries interrupted calls would loop: every retry returns the same error.
                 io::ErrorKind::Interrupted => io::ErrorKind::Other,
                 kind => kind,
             },
@@ -210,7 +218,7 @@ impl From<Error> for io::Error {
     }
 }
 
-/// A text for a message: what a terminal could take for a command is escaped, and what is too long is cut.
+/// Text of a file for a message: control characters are escaped, and a long text is cut.
 pub(crate) fn shown(text: &str) -> String {
     const LONGEST: usize = 64;
     let mut shown: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
@@ -220,8 +228,8 @@ pub(crate) fn shown(text: &str) -> String {
     shown
 }
 
-/// Works in a thread that others wait for. A panic, which can be the source's, is an error: without any answer they would wait
-/// without end.
+/// Runs `work` and makes an error of a panic, which the caller's source can cause. The threads that wait for the result
+/// would otherwise wait forever.
 pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Error::Worker))
 }

@@ -1,11 +1,12 @@
-//! The front of a file: magic, length of the metadata, metadata.
+//! The header of a file: magic, length of the metadata, metadata.
 //!
 //! | at | bytes | field |
 //! |----|-------|-------|
 //! | 0  | 8     | magic `gVisorSF` |
 //! | 8  | 8     | N, big endian, at most 16 MiB |
-//! | 16 | N     | metadata: a JSON object of texts |
-//! | 16 + N | 32 or 0 | header MAC over all of the above |
+//! | 16 | N     | metadata: a JSON object of strings |
+//!
+//! Then come 32 bytes of header MAC, which not every file has, and the body: docs/formats/statefile.md, "Header".
 
 use std::io::Read;
 
@@ -16,15 +17,15 @@ use crate::{Error, Limits, MAX_METADATA_LEN, Metadata, Mode, Part, metadata, sou
 /// The first eight bytes of every state file.
 pub const MAGIC: [u8; 8] = *b"gVisorSF";
 
-/// Where the metadata document starts.
+/// Offset of the metadata document.
 pub(crate) const DOCUMENT_AT: u64 = 16;
 
-/// Magic, length and metadata, as they are stored.
+/// Magic, length and metadata, byte for byte.
 #[derive(Clone, Debug)]
 pub(crate) struct Header(Vec<u8>);
 
 impl Header {
-    /// A header for this document.
+    /// A header with this document.
     pub(crate) fn new(document: &[u8], limits: &Limits) -> Result<Self, Error> {
         let (got, cap) = (document.len() as u64, cap(limits));
         if got > cap {
@@ -33,7 +34,7 @@ impl Header {
         Ok(Self([&MAGIC, got.to_be_bytes().as_slice(), document].concat()))
     }
 
-    /// Reads all of it and nothing behind it. Says nothing about what the document holds.
+    /// Reads a header and no byte after it. Does not parse the document.
     pub(crate) fn read<R: Read>(source: &mut Source<R>, limits: &Limits) -> Result<Self, Error> {
         let mut magic = [0; 8];
         match source.read_full(&mut magic, Part::Magic)? {
@@ -60,12 +61,12 @@ impl Header {
         Ok(Self(bytes))
     }
 
-    /// Its bytes.
+    /// The bytes of the header.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// Offset of the first byte behind it.
+    /// Offset of the first byte after the header.
     pub(crate) fn end(&self) -> u64 {
         self.0.len() as u64
     }
@@ -76,10 +77,10 @@ impl Header {
     }
 }
 
-/// Reads the metadata and leaves `source` right behind them.
+/// Reads the metadata, and leaves `source` at the first byte after them. (gVisor: `MetadataUnsafe`.)
 ///
-/// Nothing is verified: no MAC is compared, and the body is not looked at. What comes out may have been written by anyone.
-/// (gVisor: `MetadataUnsafe`.)
+/// Use it to list files without their keys. It reads the header only. It verifies nothing: anyone can have written the
+/// result. [`Reader::open`](crate::Reader::open) and [`File::open`](crate::File::open) compare the header MAC.
 ///
 /// # Errors
 ///
@@ -88,7 +89,8 @@ pub fn metadata_unverified<R: Read>(source: &mut R, mode: Mode, limits: &Limits)
     Header::read(&mut Source::exact(source), limits)?.metadata(mode, limits)
 }
 
-/// Whether a file that starts with these bytes is a state file.
+/// Whether `start`, the first bytes of a file, are those of a state file. Compares the eight bytes of [`MAGIC`] and no
+/// more.
 #[must_use]
 pub fn is_statefile(start: &[u8]) -> bool {
     start.starts_with(&MAGIC)

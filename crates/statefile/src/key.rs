@@ -1,7 +1,7 @@
-//! Keys, and the MACs that are made with them.
+//! Keys, and their MACs.
 //!
-//! HMAC-SHA-256 pads a short key with zeros, so no key, an empty key and a key of zeros are the same. The first is `None`,
-//! the second cannot be made, and the third is refused for writing.
+//! HMAC-SHA-256 pads a short key with zeros, so it treats an empty key and a key of zeros alike. No key is `None`, an
+//! empty [`Key`] cannot be made, and writers refuse a key of zeros.
 
 use std::fmt;
 
@@ -11,28 +11,31 @@ use zeroize::Zeroizing;
 
 use crate::Error;
 
-/// Bytes of a MAC.
+/// Length of a MAC, in bytes.
 pub const MAC_LEN: usize = 32;
 
-/// A MAC as it is stored.
+/// The bytes of a MAC.
 pub(crate) type Tag = [u8; MAC_LEN];
 
-/// A secret: at least one byte, wiped from memory when dropped, never printed.
+/// The secret of a state file: at least one byte, better 32 random ones.
+///
+/// It authenticates a file and does not encrypt it. Its memory is wiped when it is dropped, and `Debug` does not print
+/// it. `runsc` writes without a key; programs that embed gVisor choose one.
 #[derive(Clone)]
 pub struct Key(Zeroizing<Vec<u8>>);
 
 impl Key {
-    /// A key of these bytes. The caller's own copy, if there is one, is the caller's to wipe.
+    /// A key of these bytes. A caller that keeps a copy has to wipe it itself.
     ///
     /// # Errors
     ///
-    /// [`Error::EmptyKey`] if there are none.
+    /// [`Error::EmptyKey`] if `bytes` is empty.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, Error> {
         let bytes = Zeroizing::new(bytes.into());
         if bytes.is_empty() { Err(Error::EmptyKey) } else { Ok(Self(bytes)) }
     }
 
-    /// Whether HMAC takes this key for an empty one: at most 64 bytes, all zero.
+    /// Whether HMAC treats this key as an empty one: at most 64 bytes, all zero.
     #[must_use]
     pub fn is_weak(&self) -> bool {
         const BLOCK: usize = 64;
@@ -58,7 +61,7 @@ impl TryFrom<&[u8]> for Key {
     }
 }
 
-/// HMAC-SHA-256 under one key, with the key schedule done: cloned for each MAC.
+/// HMAC-SHA-256 with one key. The key is hashed once; each MAC starts from a clone.
 #[derive(Clone)]
 pub(crate) struct Mac(Hmac<Sha256>);
 
@@ -67,7 +70,7 @@ impl Mac {
         Self::of(&key.0)
     }
 
-    /// Under the key of zero length: a checksum that anyone can make.
+    /// With the empty key: the result is a checksum that anyone can compute.
     pub(crate) fn unkeyed() -> Self {
         Self::of(&[])
     }
@@ -77,14 +80,14 @@ impl Mac {
         Self(Hmac::new_from_slice(key).expect("BUG: HMAC takes keys of any length"))
     }
 
-    /// A MAC over `bytes`, to be gone on with.
+    /// Starts a MAC with `bytes`; more bytes can follow.
     pub(crate) fn start(&self, bytes: &[u8]) -> Running {
         let mut running = Running(self.0.clone());
         running.update(bytes);
         running
     }
 
-    /// The MAC over `bytes` alone.
+    /// The MAC of `bytes`.
     pub(crate) fn whole(&self, bytes: &[u8]) -> Tag {
         self.start(bytes).tag()
     }
@@ -96,7 +99,7 @@ impl fmt::Debug for Mac {
     }
 }
 
-/// A MAC that is being made.
+/// A MAC that is not finished.
 #[derive(Clone)]
 pub(crate) struct Running(Hmac<Sha256>);
 
@@ -109,7 +112,7 @@ impl Running {
         self.0.finalize().into_bytes().into()
     }
 
-    /// Compares in constant time.
+    /// Finishes the MAC and compares it with `tag` in constant time.
     pub(crate) fn matches(self, tag: &[u8]) -> bool {
         self.0.verify_slice(tag).is_ok()
     }

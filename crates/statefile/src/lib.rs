@@ -7,11 +7,11 @@ mod codec;
 mod compression;
 mod detect;
 mod dialect;
+mod encoding;
 mod error;
 mod file;
 mod header;
 mod key;
-mod layout;
 mod limits;
 mod metadata;
 mod options;
@@ -28,11 +28,11 @@ pub use crate::{
     codec::Codec,
     compression::Compression,
     dialect::{Body, Dialect, Macs},
+    encoding::{BodyMacs, Dialects, Encoding, HeaderMac},
     error::{Error, Hint, Part},
     file::{File, Summary, Verified},
     header::{MAGIC, is_statefile, metadata_unverified},
     key::{Key, MAC_LEN},
-    layout::{BodyMacs, Dialects, HeaderMac, Layout},
     limits::Limits,
     metadata::{MAX_METADATA_LEN, Metadata},
     options::{Frames, Mode, ReadOptions, WriteOptions},

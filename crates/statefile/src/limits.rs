@@ -1,24 +1,29 @@
-//! Ceilings for files that strangers made.
+//! Limits on files from an untrusted source.
 
-/// What a state file may ask for. Nothing is allocated on the word of the file below these ceilings either: buffers grow
-/// with the bytes that arrive.
+/// The most that a reader accepts from a file.
+///
+/// The defaults read everything that gVisor writes; [`small`](Self::small) is for machines with little memory. A
+/// declared length below its limit does not allocate either: buffers grow with the bytes that arrive. A file over a
+/// limit is [`Error::Limit`](crate::Error::Limit).
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "callers set single fields over the default")]
 pub struct Limits {
-    /// Bytes of the metadata document. Default 16 MiB, the format's own cap, which a higher figure does not lift.
+    /// Bytes of the metadata document. Default 16 MiB, which is also the cap of the format: a higher value does not
+    /// lift it.
     pub metadata: u64,
-    /// Keys of the metadata. Default 65 536.
+    /// Number of metadata keys. Default 65 536.
     pub metadata_keys: u64,
-    /// Bytes that a chunk may inflate to, as the file says it. Default 64 MiB; gVisor writes 1 MiB.
+    /// The chunk size that a file declares, in bytes. Default 64 MiB; gVisor writes 1 MiB.
     pub chunk: u64,
-    /// Bytes of one frame that are held back until its MAC was compared. Default 64 MiB. A longer frame is refused by a
-    /// [`Reader`](crate::Reader) on a pipe; a [`File`](crate::File) reads it twice.
+    /// Bytes of one frame with a MAC, which a [`Reader`](crate::Reader) keeps in memory until it has compared the MAC.
+    /// Default 64 MiB. A `Reader` refuses a longer frame; a [`File`](crate::File) reads it twice instead.
     pub frame: u64,
-    /// Chunks or frames. Default 2^32: as many bytes as an index entry for each MiB of them would still take.
+    /// Number of chunks or frames. Default 2^32. The index of a [`File`](crate::File) has about one entry per MiB of
+    /// them.
     pub units: u64,
-    /// Bytes that a stream may be looked ahead to tell dialects apart. Default 2 MiB.
+    /// Bytes that a [`Reader`](crate::Reader) reads ahead to tell dialects apart. Default 2 MiB.
     pub look_ahead: u64,
-    /// Bytes of payload. Default no limit.
+    /// Bytes of the payload. No limit by default.
     pub payload: u64,
 }
 
@@ -37,7 +42,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Sizes divided by eight, counts by sixteen, for small nodes. Files of gVisor still read.
+    /// One eighth of the default sizes and one sixteenth of the default counts, for machines with little memory.
+    /// Ordinary files of gVisor are within them.
     #[must_use]
     pub fn small() -> Self {
         let default = Self::default();

@@ -1,7 +1,7 @@
-//! Reading a state file from front to back.
+//! Reads a state file from front to back.
 //!
-//! The thread that calls reads the source and hands units to workers, which compare MACs and inflate; it takes the results in
-//! order. Nothing of a unit with a MAC is handed out before that was compared.
+//! The calling thread reads the source and gives units to workers, which compare MACs and inflate. It takes the results
+//! in order and returns no byte of a unit with a MAC before a worker has compared the MAC.
 
 use std::{
     fmt,
@@ -9,10 +9,10 @@ use std::{
     sync::Arc,
 };
 
-use dunnage_digest::{Offset, Ordered};
+use dunnage_digest::{Offset, Ordered, Progress};
 
 use crate::{
-    Body, Error, Key, Layout, MAC_LEN, Metadata, Mode, Part, ReadOptions,
+    Body, Encoding, Error, Key, MAC_LEN, Metadata, Mode, Part, ReadOptions,
     detect::{Ahead, Detected, detect},
     header::{Header, truncated},
     key::Tag,
@@ -22,18 +22,23 @@ use crate::{
     unit::{Checker, Done, Job, Rules, Unit, chunk_size, chunk_size_len, short_before_the_end},
 };
 
-/// The payload of a state file, as a stream.
+/// Reads the payload of a state file from a stream.
 ///
-/// It is [`Read`] and [`BufRead`]; [`copy_to`](Self::copy_to) is the fast way to have all of it. The first error stays: every
-/// later call gives it again. Errors come out of `read` as [`io::Error`] with an [`Error`] inside.
+/// Use it for pipes and sockets. For a source with positions, [`File`](crate::File) is better: it also reads on all
+/// threads, sees the whole body when it looks for the dialect, and reads frames of any length. The reader implements
+/// [`Read`] and [`BufRead`]; [`copy_to`](Self::copy_to) is faster for the whole payload. Its threads start when it is
+/// opened, unless the body has neither chunks nor MACs. It keeps two units of about 1 MiB per thread in memory.
+///
+/// After an error, every later call returns the same error. [`Read`] returns it as an [`io::Error`] with the [`Error`]
+/// inside. The end of the payload is no proof that the file is whole: see [`tail`](Self::tail).
 pub struct Reader<R> {
     source: Source<R>,
     header: Header,
     metadata: Metadata,
-    layout: Layout,
+    encoding: Encoding,
     engine: Engine,
     limits: Expected,
-    /// Bytes handed out.
+    /// Payload bytes returned so far.
     delivered: u64,
     units: u64,
     tail: TailRule,
@@ -41,7 +46,7 @@ pub struct Reader<R> {
     options: ReadOptions,
 }
 
-/// How long the payload may and must be.
+/// The most bytes that the payload may have, and its expected length.
 #[derive(Clone, Copy, Debug)]
 struct Expected {
     most: u64,
@@ -49,9 +54,9 @@ struct Expected {
 }
 
 enum Engine {
-    /// The payload is what is left of the source.
+    /// The payload is the rest of the source.
     Raw,
-    /// Frames without MACs: the bytes left of the one that is being read.
+    /// Frames without MACs: length and unread bytes of the current frame.
     Frames {
         rules: Arc<Rules>,
         len: u64,
@@ -69,50 +74,51 @@ struct Units {
     short: Option<(u64, u64, u64)>,
 }
 
-/// Units on their way from the source to the workers.
+/// Reads units from the source for the workers.
 #[derive(Debug)]
 pub(crate) struct Feed {
     pub(crate) rules: Arc<Rules>,
-    /// The MAC in front of the next unit to be read.
+    /// The MAC before the next unit.
     chain: Tag,
     /// Index of the last unit read.
     read: u64,
-    /// Nothing more is to be read: the end, or what is wrong there.
+    /// The end of the body, or the fault that ends reading; `None` while there may be more units.
     pub(crate) end: Option<Result<(), Error>>,
-    /// Memory to be used again.
+    /// Buffers to use again.
     pub(crate) spare: Vec<Job>,
 }
 
 impl<R: Read> Reader<R> {
-    /// Reads the header, compares its MAC, parses the metadata and finds out what the body is.
+    /// Reads the header, compares its MAC, parses the metadata and finds the encoding of the body. (gVisor:
+    /// `NewReader`.)
     ///
-    /// With a key the file must have been written with it. Without one, a file that was written with a key is refused if
-    /// that can be seen. (gVisor: `NewReader`.)
+    /// With a key, it accepts only files that were written with this key. Without a key, it refuses files that were
+    /// written with one, as far as the bytes show it.
     ///
     /// # Errors
     ///
     /// [`Error::BadMagic`], [`Error::InvalidMetadataLength`], [`Error::HashMismatch`], [`Error::Metadata`],
     /// [`Error::InvalidFlags`], [`Error::Truncated`], [`Error::Malformed`], [`Error::Limit`], [`Error::KeyRequired`],
-    /// [`Error::Ambiguous`], [`Error::Unsupported`] for dialect P, [`Error::Read`] if the source fails. Never panics,
-    /// whatever the bytes.
+    /// [`Error::Ambiguous`], [`Error::Unsupported`] for dialect P, [`Error::Read`] if the source fails. No bytes make
+    /// it panic.
     pub fn open(source: R, key: Option<&Key>, options: &ReadOptions) -> Result<Self, Error> {
         let mut source = Source::new(source);
         let header = Header::read(&mut source, &options.limits)?;
         let mut ahead = Ahead { source: &mut source, window: options.limits.look_ahead };
         let detected = detect(&mut ahead, &header, key, options)?;
-        // The header MAC, if there is one, was compared.
+        // Skip the header MAC, which `detect` has compared.
         source.consume(usize::try_from(detected.body_at.saturating_sub(header.end())).unwrap_or(usize::MAX));
         Self::with(source, header, detected, options)
     }
 
-    /// A reader whose source stands at the body.
+    /// A reader of a source that is at the start of the body.
     pub(crate) fn with(
         mut source: Source<R>,
         header: Header,
         detected: Detected,
         options: &ReadOptions,
     ) -> Result<Self, Error> {
-        let Detected { metadata, layout, body_at, mac } = detected;
+        let Detected { metadata, encoding, body_at, mac } = detected;
         let promised = metadata.promised_len(crate::header::DOCUMENT_AT)?;
         let exactly = match (options.payload_len, promised) {
             (Some(asked), _) => Some((asked, "by the caller")),
@@ -120,14 +126,14 @@ impl<R: Read> Reader<R> {
             (None, None) => None,
         };
         let mut rules = Rules {
-            macs: layout.body.macs(),
+            macs: encoding.body.macs(),
             mac,
             chunk_size: None,
             mode: options.mode,
             limits: options.limits.clone(),
         };
         let mut chain = Tag::default();
-        let engine = match layout.body {
+        let engine = match encoding.body {
             Body::Raw => Engine::Raw,
             Body::Frames(_) if rules.mac.is_none() => Engine::Frames { rules: Arc::new(rules), len: 0, left: 0 },
             body => {
@@ -144,12 +150,12 @@ impl<R: Read> Reader<R> {
             }
         };
         let limits = Expected { most: options.limits.payload, exactly };
-        let tail = TailRule::new(layout.body, engine.chunk_size());
+        let tail = TailRule::new(encoding.body, engine.chunk_size());
         Ok(Self {
             source,
             header,
             metadata,
-            layout,
+            encoding,
             engine,
             limits,
             delivered: 0,
@@ -160,42 +166,42 @@ impl<R: Read> Reader<R> {
         })
     }
 
-    /// The metadata, `_timestamp` among them, as they are in the file.
+    /// The metadata of the file, with `_timestamp` and without defaults.
     pub const fn metadata(&self) -> &Metadata {
         &self.metadata
     }
 
-    /// What the file is.
-    pub const fn layout(&self) -> &Layout {
-        &self.layout
+    /// The dialects, compression, body and MACs of the file.
+    pub const fn encoding(&self) -> &Encoding {
+        &self.encoding
     }
 
-    /// Magic, length and metadata as they are stored.
+    /// Magic, length and metadata, byte for byte.
     pub fn header_bytes(&self) -> &[u8] {
         self.header.bytes()
     }
 
-    /// The size of chunks that a deflate body names.
+    /// The chunk size that a deflate body declares.
     pub fn chunk_size(&self) -> Option<u32> {
         self.engine.chunk_size()
     }
 
-    /// Payload bytes handed out so far.
+    /// Payload bytes returned so far.
     pub const fn delivered(&self) -> u64 {
         self.delivered
     }
 
-    /// Chunks or frames read so far; all of them once the end was reached.
+    /// Number of chunks or frames read so far. It is final at the end of the payload.
     pub const fn units(&self) -> u64 {
         self.units
     }
 
-    /// Whether the payload looks like a whole one; to be asked at its end.
+    /// Whether the payload may have been cut off. Call it at the end of the payload.
     pub fn tail(&self) -> Tail {
         self.tail.tail()
     }
 
-    /// The source. What was read ahead of the payload handed out is lost.
+    /// The source. Bytes that were read ahead are lost.
     pub fn into_inner(self) -> R {
         self.source.into_inner()
     }
@@ -208,7 +214,7 @@ impl<R: Read> Reader<R> {
         &self.header
     }
 
-    /// The units as they are stored, and where they come from; `None` for bodies without MACs and chunks.
+    /// The reader of stored units, and its source; `None` for bodies without MACs and chunks.
     pub(crate) fn units_mut(&mut self) -> Option<(&mut Feed, &mut Source<R>)> {
         match &mut self.engine {
             Engine::Units(units) => Some((&mut units.feed, &mut self.source)),
@@ -216,38 +222,57 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Writes all that is left of the payload to `sink`, from the memory where it was verified; the bytes that it was.
+    /// Writes the rest of the payload to `sink` and returns the number of bytes.
     ///
-    /// An unkeyed, uncompressed body is copied by [`std::io::copy`], so from file to file the operating system does it.
+    /// It writes from the buffers in which the bytes were verified, which saves one copy of memory over [`Read`]. A raw
+    /// body goes through [`std::io::copy`], so that the operating system copies from file to file.
     ///
     /// # Errors
     ///
-    /// What reading can fail with; [`Error::Write`] if `sink` does; [`Error::Copy`] if one of them does and it was the operating
-    /// system that copied.
+    /// The errors of reading; [`Error::Write`] if `sink` fails; [`Error::Copy`] if the source or the sink of such a raw
+    /// copy fails.
     pub fn copy_to<W: Write + ?Sized>(&mut self, sink: &mut W) -> Result<u64, Error> {
-        /// Copied at once, so that the flag to stop is looked at now and then.
-        const STRETCH: u64 = 64 << 20;
+        self.copy(sink, Progress::none())
+    }
+
+    /// Does the work of [`copy_to`](Self::copy_to), and reports the bytes written so far.
+    pub(crate) fn copy<W: Write + ?Sized>(&mut self, sink: &mut W, progress: Progress<'_>) -> Result<u64, Error> {
+        /// Bytes between two reports. Frames can be as short as one byte.
+        const REPORT: u64 = 1 << 20;
         let before = self.delivered;
+        let mut reported = before;
         loop {
             self.options.cancel.check()?;
-            if self.is_unbounded_raw() && self.source.buffered().is_empty() {
-                match io::copy(&mut Read::take(self.source.inner_mut(), STRETCH), sink) {
-                    Ok(0) => return Ok(self.delivered.saturating_sub(before)),
-                    Ok(copied) => self.delivered = self.delivered.saturating_add(copied),
-                    Err(source) => return Err(self.fail(Error::Copy { source: Arc::new(source) })),
-                }
-                continue;
+            progress.check()?;
+            if self.delivered.saturating_sub(reported) >= REPORT {
+                reported = self.delivered;
+                progress.at(reported.saturating_sub(before));
             }
-            let bytes = self.available()?;
-            if bytes.is_empty() {
-                return Ok(self.delivered.saturating_sub(before));
+            if self.copy_some(sink)? == 0 {
+                let copied = self.delivered.saturating_sub(before);
+                progress.at(copied);
+                return Ok(copied);
             }
-            let len = bytes.len();
-            if let Err(source) = sink.write_all(bytes) {
-                return Err(self.fail(Error::write(Part::Payload)(source)));
-            }
-            self.take(len);
         }
+    }
+
+    /// Writes the next payload bytes to `sink` and returns their number, 0 at the end.
+    fn copy_some<W: Write + ?Sized>(&mut self, sink: &mut W) -> Result<u64, Error> {
+        /// The most bytes of one call, so that `copy` looks often enough whether to stop.
+        const STRETCH: u64 = 64 << 20;
+        if self.is_unbounded_raw() && self.source.buffered().is_empty() {
+            let copied = io::copy(&mut Read::take(self.source.inner_mut(), STRETCH), sink);
+            let copied = copied.map_err(|source| self.fail(Error::Copy { source: Arc::new(source) }))?;
+            self.delivered = self.delivered.saturating_add(copied);
+            return Ok(copied);
+        }
+        let bytes = self.available()?;
+        let len = bytes.len();
+        if let Err(source) = sink.write_all(bytes) {
+            return Err(self.fail(Error::write(Part::Payload)(source)));
+        }
+        self.take(len);
+        Ok(len as u64)
     }
 
     fn is_unbounded_raw(&self) -> bool {
@@ -257,7 +282,7 @@ impl<R: Read> Reader<R> {
             && self.limits.exactly.is_none()
     }
 
-    /// The next payload bytes, at least one unless it is the end; [`take`](Self::take) moves on.
+    /// The next payload bytes, at least one unless the payload ends. [`take`](Self::take) takes them.
     pub(crate) fn available(&mut self) -> Result<&[u8], Error> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
@@ -284,7 +309,7 @@ impl<R: Read> Reader<R> {
         self.failed.get_or_insert(error).clone()
     }
 
-    /// Sees to it that there are bytes to hand out; how many may be.
+    /// Prepares the next payload bytes, and returns the number that may be returned.
     fn prepare(&mut self) -> Result<usize, Error> {
         let available = match &mut self.engine {
             Engine::Raw => self.source.peek(1, Part::Payload)?.len() as u64,
@@ -309,7 +334,7 @@ impl<R: Read> Reader<R> {
         self.allowed(available)
     }
 
-    /// How many of so many bytes are within the length that the payload may have.
+    /// The number of `available` bytes that are within the length that the payload may have.
     fn allowed(&self, available: u64) -> Result<usize, Error> {
         if let Some((expected, by)) = self.limits.exactly {
             let left = expected.saturating_sub(self.delivered);
@@ -335,7 +360,7 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Reads straight into `buf` where nothing has to be checked first; `None` if that is not so, or not worth it.
+    /// Reads into `buf` without a buffer between, if the bytes need no check; `None` if they do, or if `buf` is small.
     fn read_through(&mut self, buf: &mut [u8]) -> Option<Result<usize, Error>> {
         if self.failed.is_some() || !self.source.buffered().is_empty() || buf.len() < 4096 {
             return None;
@@ -386,14 +411,14 @@ fn next_frame<R: Read>(source: &mut Source<R>, rules: &Rules, units: &mut u64) -
     Ok(len.into())
 }
 
-/// The four bytes in front of a unit; `None` at the end.
+/// The length of the next unit; `None` at the end.
 fn read_len<R: Read>(source: &mut Source<R>, rules: &Rules, index: u64) -> Result<Option<u32>, Error> {
     let (at, part) = (source.position(), rules.length_part(index));
     let mut len = [0; 4];
     match source.read_full(&mut len, part)? {
         0 => Ok(None),
         4 => Ok(Some(u32::from_be_bytes(len))),
-        // As gVisor has it, and only behind chunks.
+        // gVisor ignores one to three bytes after the last chunk, but not after the last frame.
         _ if rules.chunk_size.is_some() && rules.mode == Mode::Lenient => Ok(None),
         got => Err(truncated(part, at, 4, got as u64)),
     }
@@ -421,7 +446,7 @@ impl Units {
         payload.get(self.position..).unwrap_or_default()
     }
 
-    /// Sees to it that [`prepared`](Self::prepared) has bytes, unless it is the end.
+    /// Makes [`prepared`](Self::prepared) return bytes, unless the payload ends.
     fn prepare<R: Read>(&mut self, source: &mut Source<R>, units: &mut u64, tail: &mut TailRule) -> Result<(), Error> {
         while self.prepared().is_empty() {
             if let Some(done) = self.current.take() {
@@ -454,7 +479,7 @@ impl Units {
 }
 
 impl Feed {
-    /// The next units, as many as make a job. What is wrong with the one behind them is kept for later.
+    /// Reads the units of the next job. A fault in the unit after them goes into [`end`](Self::end), for later.
     pub(crate) fn read_job<R: Read>(&mut self, source: &mut Source<R>) -> Job {
         let mut job = self.spare.pop().unwrap_or_default();
         job.units.clear();
@@ -539,7 +564,7 @@ impl<R: Read> BufRead for Reader<R> {
 impl<R> fmt::Debug for Reader<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reader")
-            .field("layout", &self.layout)
+            .field("encoding", &self.encoding)
             .field("delivered", &self.delivered)
             .field("failed", &self.failed)
             .finish_non_exhaustive()

@@ -1,13 +1,15 @@
-//! Reading a stream with a look ahead, and a position for messages.
+//! A stream with a look-ahead, and with a position for messages.
 
-use std::io::{self, Read};
+use std::io::Read;
+
+use dunnage_digest::read_some;
 
 use crate::{Error, Part};
 
-/// Bytes asked for at once when little is wanted.
+/// The least number of bytes that one read requests.
 const REFILL: usize = 16 << 10;
 
-/// A stream, what was read of it and not taken yet, and where that starts.
+/// A stream, and the bytes that were read from it and not taken yet.
 #[derive(Debug)]
 pub(crate) struct Source<R> {
     inner: R,
@@ -15,9 +17,10 @@ pub(crate) struct Source<R> {
     /// Invariant: `start <= end <= buffer.len()`.
     start: usize,
     end: usize,
-    /// Offset of the next byte that is taken.
+    /// Offset of the next byte to take.
     at: u64,
     ended: bool,
+    /// Whether reads may request more bytes than the caller needs.
     ahead: bool,
 }
 
@@ -26,12 +29,12 @@ impl<R: Read> Source<R> {
         Self { inner, buffer: Vec::new(), start: 0, end: 0, at: 0, ended: false, ahead: true }
     }
 
-    /// A stream that stands at this offset of the file.
+    /// A stream whose next byte has this offset in the file.
     pub(crate) const fn at(inner: R, at: u64) -> Self {
         Self { inner, buffer: Vec::new(), start: 0, end: 0, at, ended: false, ahead: true }
     }
 
-    /// One that takes no byte more from `inner` than it hands on.
+    /// A stream that reads no byte from `inner` that the caller does not take.
     pub(crate) const fn exact(inner: R) -> Self {
         Self { inner, buffer: Vec::new(), start: 0, end: 0, at: 0, ended: false, ahead: false }
     }
@@ -45,24 +48,24 @@ impl<R: Read> Source<R> {
         self.inner
     }
 
-    /// The stream itself, for whoever has taken all of [`buffered`](Self::buffered).
+    /// The stream itself. The caller must have taken all of [`buffered`](Self::buffered).
     pub(crate) const fn inner_mut(&mut self) -> &mut R {
         &mut self.inner
     }
 
-    /// What was read and not taken.
+    /// The bytes that were read and not taken.
     pub(crate) fn buffered(&self) -> &[u8] {
         self.buffer.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// Takes `len` bytes of what is buffered.
+    /// Takes `len` of the buffered bytes.
     pub(crate) fn consume(&mut self, len: usize) {
         let len = len.min(self.end.saturating_sub(self.start));
         self.start = self.start.saturating_add(len);
         self.at = self.at.saturating_add(len as u64);
     }
 
-    /// The next `len` bytes and what else is buffered, without taking them; fewer only where the stream ends.
+    /// The next `len` bytes and all others in the buffer, without taking them. Fewer only if the stream ends.
     pub(crate) fn peek(&mut self, len: usize, part: Part) -> Result<&[u8], Error> {
         while self.buffered().len() < len && !self.ended {
             self.refill(len, part)?;
@@ -70,7 +73,7 @@ impl<R: Read> Source<R> {
         Ok(self.buffered())
     }
 
-    /// Fills `out`, as far as the stream goes.
+    /// Fills `out` and returns the number of bytes, which is less than `out.len()` only if the stream ends.
     pub(crate) fn read_full(&mut self, out: &mut [u8], part: Part) -> Result<usize, Error> {
         let mut filled = 0;
         while let Some(rest) = out.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -83,7 +86,7 @@ impl<R: Read> Source<R> {
         Ok(filled)
     }
 
-    /// Some bytes, at least one unless the stream has ended.
+    /// Reads at least one byte, unless the stream has ended.
     pub(crate) fn read(&mut self, out: &mut [u8], part: Part) -> Result<usize, Error> {
         if self.buffered().is_empty() && !self.ended && !out.is_empty() {
             if !self.ahead || out.len() >= REFILL {
@@ -103,7 +106,8 @@ impl<R: Read> Source<R> {
         Ok(len)
     }
 
-    /// Adds `len` bytes to the first `used` of `buffer`, which grows no faster than bytes arrive; the number that there were.
+    /// Reads `len` bytes into `buffer` from index `used`, and returns their number, which is less than `len` only if
+    /// the stream ends. The buffer grows as bytes arrive, not by the declared `len`.
     pub(crate) fn read_into(
         &mut self,
         buffer: &mut Vec<u8>,
@@ -114,7 +118,7 @@ impl<R: Read> Source<R> {
         let mut got = 0_usize;
         while got < len {
             let start = used.saturating_add(got);
-            // What is there already costs nothing; beyond it, as much again as has arrived.
+            // Use the memory that the buffer has. Beyond that, grow by as many bytes as have arrived.
             let room = buffer.len().saturating_sub(start).max(got).max(64 << 10);
             let step = room.min(len.saturating_sub(got));
             let end = start.saturating_add(step);
@@ -130,14 +134,14 @@ impl<R: Read> Source<R> {
         Ok(got)
     }
 
-    /// One more read into the buffer, in which `len` bytes should find room at last.
+    /// Reads once into the buffer. Repeated calls make room for `len` bytes.
     fn refill(&mut self, len: usize, part: Part) -> Result<(), Error> {
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end = self.end.saturating_sub(self.start);
             self.start = 0;
         }
-        // Whoever asks for much gets it in steps: it may not be there.
+        // Grow in steps: the stream may not have `len` bytes.
         let room = len.max(REFILL).min(self.end.saturating_mul(2).max(REFILL));
         if self.buffer.len() < room {
             self.buffer.resize(room, 0);
@@ -151,16 +155,5 @@ impl<R: Read> Source<R> {
         self.ended = got == 0;
         self.end = self.end.saturating_add(got);
         Ok(())
-    }
-}
-
-/// One read, again if it was interrupted.
-fn read_some(source: &mut impl Read, out: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match source.read(out) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Ok(got) if got > out.len() => return Err(io::Error::other("the source says it read more than fits")),
-            result => return result,
-        }
     }
 }

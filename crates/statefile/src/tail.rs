@@ -1,27 +1,30 @@
-//! Whether a body looks as if its end were there.
+//! Whether the end of a file looks like the end that its writer made (docs/formats/statefile.md, "The end").
 //!
-//! The format has no mark for its end: a file cut between two chunks or frames verifies. But gVisor's writers fill every unit
-//! but the last, so a last unit that is not full is the end that the writer made.
+//! The format does not mark its end, so a file that was cut between two chunks or frames verifies. gVisor's writers
+//! fill every unit but the last, so a last unit that is not full shows that nothing is missing.
 
 use crate::{Body, Macs};
 
-/// What the last unit says about the end.
+/// Whether a file may have been cut off, as far as its last chunk or frame shows.
+///
+/// [`Reader::tail`](crate::Reader::tail) and [`File::verify`](crate::File::verify) return it; neither takes it for an
+/// error. For certainty, give the length in [`ReadOptions::payload_len`](crate::ReadOptions::payload_len).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "closed: it is the end, it may not be, or nothing tells")]
+#[expect(clippy::exhaustive_enums, reason = "closed: there are no other answers")]
 pub enum Tail {
-    /// The last unit is not full: this is where a writer of gVisor ended. (Of equal small frames one more may be missing;
-    /// gVisor writes none.)
+    /// The last unit is not full, so a writer of gVisor has ended here. (A writer that makes only small frames, as
+    /// gVisor does not, can have written more of them.)
     Complete,
-    /// Every unit is full, or there is none. Either the payload is a multiple of the unit, or something is missing.
+    /// Every unit is full, or there is none. Either the payload is a multiple of the unit, or units are missing.
     PossiblyTruncated,
-    /// A raw body, or frames of a dialect that fills them as it likes: nothing can be said.
+    /// The body is raw, or its dialect has frames of any size. The end shows nothing.
     Unknown,
 }
 
-/// The rule, as units go by.
+/// Computes a [`Tail`] from the units of a body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TailRule {
-    /// Bytes of a full unit, where there is such a thing.
+    /// Payload bytes of a full unit; `None` if the dialect does not fill units.
     full: Option<u64>,
     last: Option<u64>,
 }
@@ -36,7 +39,7 @@ impl TailRule {
         Self { full, last: None }
     }
 
-    /// A unit went by with so many bytes of payload.
+    /// Adds a unit with `len` bytes of payload.
     pub(crate) const fn unit(&mut self, len: u64) {
         self.last = Some(len);
     }

@@ -1,4 +1,4 @@
-//! The metadata key `_timestamp`: a time in UTC as Go prints one.
+//! The value of the metadata key `_timestamp`: a time in UTC, as Go prints it.
 //!
 //! `YYYY-MM-DD HH:MM:SS[.f] +0000 UTC`, where `f` is the fraction of the second without trailing zeros.
 
@@ -9,7 +9,11 @@ use std::{
 
 use crate::Error;
 
-/// A time to write into a file. The library has no clock: it is the caller who says what time it is.
+/// The time that a [`Writer`](crate::Writer) puts into a file.
+///
+/// The crate reads no clock, so the same input gives the same bytes: make one from [`SystemTime::now`], or use
+/// [`EPOCH`](Self::EPOCH). Its text has UTC and up to nine digits of a second. It is for writing only; readers return
+/// the text of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp {
     /// Seconds since 1970.
@@ -19,32 +23,34 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
-    /// The start of 1970, for output that should not tell when it was made.
+    /// The start of 1970, for output that should not depend on the time.
     pub const EPOCH: Self = Self { secs: 0, nanos: 0 };
 
-    /// So many seconds and nanoseconds after the start of 1970.
+    /// The time `secs` seconds and `nanos` nanoseconds after the start of 1970.
     ///
     /// # Errors
     ///
-    /// [`Error::Misuse`] for a second or more of nanoseconds, and for times after the year 292 billion.
+    /// [`Error::Misuse`] for 10^9 nanoseconds or more, and for times after the year 292 billion.
     pub fn new(secs: u64, nanos: u32) -> Result<Self, Error> {
         if nanos >= 1_000_000_000 || i64::try_from(secs).is_err() {
-            return Err(Error::Misuse(format!("no such time: {secs} s and {nanos} ns after 1970")));
+            return Err(Error::Misuse(format!(
+                "timestamp out of range: {secs} seconds and {nanos} nanoseconds after 1970"
+            )));
         }
         Ok(Self { secs, nanos })
     }
 
-    /// Year, month, day. Valid for every time that can be made.
+    /// Year, month and day. Right for every time that [`new`](Self::new) accepts.
     #[expect(clippy::arithmetic_side_effects, reason = "seconds fit 63 bits: nothing here comes near 2^127")]
     const fn date(self) -> (u128, u128, u128) {
-        // Days since 1 March of year 0, in eras of 400 years that all have the same length.
+        // Days since 1 March of year 0, in eras of 400 years, which all have the same number of days.
         let days = (self.secs / 86_400) as u128 + 719_468;
         let (era, day) = (days / 146_097, days % 146_097);
         let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
         let day = day - (365 * year + year / 4 - year / 100);
         let month = (5 * day + 2) / 153;
         let date = day - (153 * month + 2) / 5 + 1;
-        // March is month 0 here, so January and February belong to the year that follows.
+        // Month 0 is March here, so January and February belong to the next year.
         if month < 10 { (era * 400 + year, month + 3, date) } else { (era * 400 + year + 1, month - 9, date) }
     }
 }
@@ -54,7 +60,9 @@ impl TryFrom<SystemTime> for Timestamp {
 
     fn try_from(time: SystemTime) -> Result<Self, Error> {
         let since = time.duration_since(UNIX_EPOCH);
-        let since = since.map_err(|_| Error::Misuse("a time before 1970 cannot be written".to_owned()))?;
+        let since = since.map_err(|_| {
+            Error::Misuse("timestamp out of range: expected 1970 or later, got an earlier time".to_owned())
+        })?;
         Self::new(since.as_secs(), since.subsec_nanos())
     }
 }
@@ -92,7 +100,16 @@ mod tests {
         ] {
             assert_eq!(Timestamp::new(secs, nanos).unwrap().to_string(), text);
         }
-        assert!(Timestamp::new(0, 1_000_000_000).is_err());
-        assert!(Timestamp::new(u64::MAX, 0).is_err());
+    }
+
+    #[test]
+    fn times_that_cannot_be_written_are_refused() {
+        let check = |time: Result<Timestamp, Error>, wanted: &str| {
+            assert_eq!(time.unwrap_err().to_string(), format!("timestamp out of range: {wanted}"));
+        };
+        check(Timestamp::new(0, 1_000_000_000), "0 seconds and 1000000000 nanoseconds after 1970");
+        check(Timestamp::new(u64::MAX, 0), "18446744073709551615 seconds and 0 nanoseconds after 1970");
+        let early = UNIX_EPOCH - std::time::Duration::from_secs(1);
+        check(early.try_into(), "expected 1970 or later, got an earlier time");
     }
 }

@@ -1,7 +1,8 @@
-//! Files made of files: another key, another dialect, another compression.
+//! Writes a file again with another key, dialect or compression.
 //!
-//! MACs cover chunks as they are stored, so a change of keys hashes and copies, and inflates nothing. Workers compare the old MAC
-//! of each unit and begin the new one; only the few bytes that chain it to the unit before are hashed in order.
+//! A MAC covers the compressed bytes of a chunk, so a change of keys hashes and copies the chunks and inflates none.
+//! Workers compare the old MAC of each unit and start the new one. The calling thread finishes each new MAC with the
+//! MAC before it, in order.
 
 use std::{
     io::{BufWriter, Read, Write},
@@ -18,55 +19,57 @@ use crate::{
     unit::{Checker, Done, Job},
 };
 
-/// What a file becomes.
+/// Header, key, dialect and compression of the file to write.
 #[derive(Clone, Copy)]
-struct Target<'a> {
+struct Output<'a> {
     header: &'a Header,
     key: Option<&'a Key>,
     dialect: Dialect,
     compression: Compression,
 }
 
-/// Writes the file that `source` reads again under another key: from one to another, from none to one, from one to none.
+/// Writes the file of `source` to `sink` with another key, with a first key, or with none.
 ///
-/// Magic, length and metadata stay as they are, byte for byte, and so do the chunks of a deflate body: nothing is inflated, and so
-/// nothing says whether they would inflate. The dialect is the newest that the file can be of.
+/// It keeps the header byte for byte, and the compressed bytes of all chunks, so it costs little more than a copy and
+/// two hashes. It compares every old MAC, but it does not inflate: a chunk that is no deflate stream stays one. The
+/// output has the newest dialect that the file fits. The result is whole only if this returns `Ok`.
 ///
-/// `source` must not have been read from.
+/// `source` must be at the start of the payload.
 ///
 /// # Errors
 ///
-/// What reading can fail with, the first by its place in the file; [`Error::WeakKey`]; [`Error::Write`] if the sink fails. What was
-/// written by then is to be thrown away.
+/// The errors of reading, the first by its position in the file; [`Error::WeakKey`]; [`Error::Write`] if the sink
+/// fails; [`Error::Misuse`] if `source` was read from. Discard the output then.
 pub fn rekey<R: Read, W: Write>(source: Reader<R>, sink: W, key: Option<&Key>) -> Result<(W, Written), Error> {
     let header = source.header().clone();
-    let dialect = source.layout().dialects.newest();
-    let target = Target { header: &header, key, dialect, compression: source.layout().compression };
+    let dialect = source.encoding().dialects.newest();
+    let output = Output { header: &header, key, dialect, compression: source.encoding().compression };
     let options = WriteOptions { dialect, threads: source.options().threads, ..WriteOptions::default() };
-    transcode(source, sink, target, &options)
+    transcode(source, sink, output, &options)
 }
 
-/// Writes the file that `source` reads again as another dialect, or with another compression, under `key`.
+/// Writes the file of `source` to `sink` as another dialect or with another compression, and with `key`.
 ///
-/// Without a compression in the options it stays as it is, and then the chunks of a deflate body are copied as they are. The metadata
-/// stay as they are, `_timestamp` among them, but for `compression` where it changes or was not there, and for
-/// [`Metadata::LENGTH`] if the options give one.
+/// Use it to make a file for an older gVisor, or to compress or inflate one. Without a compression in the options, the
+/// file keeps its compression, and the chunks of a deflate body are copied and not inflated. The metadata keep all
+/// values, also `_timestamp`, but for `compression`, if it changes or was missing, and [`Metadata::LENGTH`], if the
+/// options give a length.
 ///
-/// `source` must not have been read from.
+/// `source` must be at the start of the payload.
 ///
 /// # Errors
 ///
-/// As [`rekey`], and those of [`Writer::new`].
+/// Those of [`rekey`] and [`Writer::new`].
 pub fn convert<R: Read, W: Write>(
     source: Reader<R>,
     sink: W,
     key: Option<&Key>,
     options: &WriteOptions,
 ) -> Result<(W, Written), Error> {
-    let layout = source.layout();
-    let compression = options.compression.unwrap_or(layout.compression);
+    let encoding = source.encoding();
+    let compression = options.compression.unwrap_or(encoding.compression);
     let mut metadata = source.metadata().clone();
-    let is_same = layout.compression_is_named && compression == layout.compression;
+    let is_same = encoding.compression_is_named && compression == encoding.compression;
     if !is_same {
         compression.write_to_metadata(&mut metadata);
     }
@@ -80,32 +83,33 @@ pub fn convert<R: Read, W: Write>(
     if matches!(options.dialect, Dialect::P | Dialect::L) {
         return Err(Error::Misuse(format!("dialect {} is not written: expected A, B, C or D", options.dialect)));
     }
-    transcode(source, sink, Target { header: &header, key, dialect: options.dialect, compression }, options)
+    transcode(source, sink, Output { header: &header, key, dialect: options.dialect, compression }, options)
 }
 
 fn transcode<R: Read, W: Write>(
     mut source: Reader<R>,
     sink: W,
-    target: Target<'_>,
+    output: Output<'_>,
     options: &WriteOptions,
 ) -> Result<(W, Written), Error> {
     if source.delivered() > 0 {
-        return Err(Error::Misuse("the reader has been read from: open another".to_owned()));
+        let message = format!("expected a reader at the start of the payload, got one at byte {}", source.delivered());
+        return Err(Error::Misuse(message));
     }
-    let mac = target.key.map(Key::for_writing).transpose()?.map(Mac::new);
-    let body = target.dialect.body(mac.is_some(), target.compression);
-    let copies_units = match (source.layout().body, body) {
+    let mac = output.key.map(Key::for_writing).transpose()?.map(Mac::new);
+    let body = output.dialect.body(mac.is_some(), output.compression);
+    let copies_units = match (source.encoding().body, body) {
         (Body::Chunks(_), Body::Chunks(_)) => true,
-        // Frames of any size are kept, unless they would have to be joined or cut.
+        // Frames keep their sizes, whatever these are.
         (Body::Frames(from), Body::Frames(to)) => from != Macs::None && to != Macs::None,
         _ => false,
     };
-    // With a length to be held to, the payload has to be seen.
+    // A length to compare needs the inflated payload.
     if copies_units && options.payload_len.is_none() {
-        return copy_units(source, sink, target, mac, body);
+        return copy_units(source, sink, output, mac, body);
     }
-    let mut writer = Writer::with_header(sink, target.key, target.header, target.compression, options)?;
-    match (source.layout().body, writer.raw_sink()?) {
+    let mut writer = Writer::with_header(sink, output.key, output.header, output.compression, options)?;
+    match (source.encoding().body, writer.raw_sink()?) {
         (Body::Raw, Some(sink)) => {
             let copied = source.copy_to(sink)?;
             writer.count_raw(copied)?;
@@ -116,19 +120,19 @@ fn transcode<R: Read, W: Write>(
     writer.finish()
 }
 
-/// The error of a writer that was the sink of a reader, or of a reader that was the source of a writer.
+/// The original error, if a reader and a writer that were connected wrapped it as an error of their sink or source.
 fn unwrapped(error: Error) -> Error {
     let (Error::Write { source, .. } | Error::Read { source, .. }) = &error else { return error };
     error_inside::<Error>(source).cloned().unwrap_or(error)
 }
 
-/// A unit's new MAC, all but the MAC before it.
+/// A job after its worker, and the started MACs of its units: they lack the length and the MAC before.
 type Begun = (Done, Vec<Running>);
 
 fn copy_units<R: Read, W: Write>(
     mut reader: Reader<R>,
     sink: W,
-    target: Target<'_>,
+    output: Output<'_>,
     mac: Option<Mac>,
     body: Body,
 ) -> Result<(W, Written), Error> {
@@ -142,9 +146,9 @@ fn copy_units<R: Read, W: Write>(
         written.file_len = written.file_len.saturating_add(bytes.len() as u64);
         sink.write_all(bytes).map_err(Error::write(part))
     };
-    write(target.header.bytes(), Part::Header, &mut written)?;
-    if target.dialect.has_header_mac(mac.is_some()) {
-        let tag = mac.clone().unwrap_or_else(Mac::unkeyed).whole(target.header.bytes());
+    write(output.header.bytes(), Part::Header, &mut written)?;
+    if output.dialect.has_header_mac(mac.is_some()) {
+        let tag = mac.clone().unwrap_or_else(Mac::unkeyed).whole(output.header.bytes());
         write(&tag, Part::HeaderMac, &mut written)?;
     }
     let mut chain = Tag::default();

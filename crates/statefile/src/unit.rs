@@ -1,6 +1,6 @@
-//! Chunks and frames: how they are read from a body, and how they are checked and inflated by a worker.
+//! Chunks and frames: their lengths and limits, and the work of a worker that compares their MACs and inflates them.
 //!
-//! | what | bytes on disk | MAC over |
+//! | item | bytes on disk | MAC over |
 //! |---|---|---|
 //! | chunk size, once | 4, then a MAC if there are MACs | size |
 //! | chunk | length 4, data, MAC | data, length, MAC before (at first that of the chunk size) |
@@ -8,7 +8,7 @@
 //! | frame, alone | length 4, data, MAC | data, length |
 //! | frame without MAC | length 4, data | |
 //!
-//! The MAC before is in the file, so each unit can be checked on its own; if all match, the chain is whole.
+//! The MAC before a unit is in the file, so each worker can check its units alone. If all match, the chain is whole.
 
 use std::sync::Arc;
 
@@ -22,15 +22,15 @@ use crate::{
     key::{Mac, Running, Tag},
 };
 
-/// Payload bytes gathered in one job, if units are smaller.
+/// Payload bytes of one job, if units are smaller than that.
 pub(crate) const BATCH: usize = 1 << 20;
 
-/// What holds for all units of a body.
+/// The properties that all units of a body share.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
     pub(crate) macs: Macs,
     pub(crate) mac: Option<Mac>,
-    /// The size of chunks; none for frames.
+    /// The chunk size; `None` for frames.
     pub(crate) chunk_size: Option<u32>,
     pub(crate) mode: Mode,
     pub(crate) limits: Limits,
@@ -49,12 +49,12 @@ impl Rules {
         if self.chunk_size.is_some() { Part::ChunkMac(index) } else { Part::FrameMac(index) }
     }
 
-    /// Bytes of MAC behind each unit.
+    /// Bytes of MAC after each unit.
     pub(crate) fn mac_len(&self) -> usize {
         if self.mac.is_some() { MAC_LEN } else { 0 }
     }
 
-    /// Refuses what no unit can have as its length. Nothing has been read for it yet.
+    /// Refuses a length that no unit can have, before any byte of the unit is read.
     pub(crate) fn check_len(&self, index: u64, at: u64, len: u32) -> Result<(), Error> {
         let part = self.length_part(index);
         let at = Offset::new(at);
@@ -67,14 +67,14 @@ impl Rules {
         let limit = match self.chunk_size {
             Some(size) => bound(size.into()),
             None if self.mac.is_some() => self.limits.frame,
-            // Nothing is held back.
+            // A frame without a MAC is not kept in memory.
             None => u64::MAX,
         };
         let asked = u64::from(len);
         if asked > limit { Err(Error::Limit { part, at, limit, asked }) } else { Ok(()) }
     }
 
-    /// Units of one job.
+    /// The most units of one job.
     pub(crate) fn units_per_job(&self) -> usize {
         match self.chunk_size.and_then(|size| usize::try_from(size).ok()) {
             Some(size) => BATCH.checked_div(size).unwrap_or(1).clamp(1, 4096),
@@ -82,7 +82,7 @@ impl Rules {
         }
     }
 
-    /// Bytes on disk of one job.
+    /// Bytes on disk at which a job is full.
     pub(crate) fn bytes_per_job(&self) -> usize {
         match self.chunk_size {
             Some(_) => usize::MAX,
@@ -90,24 +90,24 @@ impl Rules {
         }
     }
 
-    /// Jobs in flight that keep `threads` busy, and memory within bounds.
+    /// The number of jobs in flight that keeps `threads` busy and bounds the memory.
     pub(crate) fn jobs_in_flight(&self, threads: usize) -> usize {
-        /// Bytes of a unit from which one job a thread is enough.
+        /// For chunks over this size, one job per thread is enough.
         const LARGE: u64 = 4 << 20;
         let unit = self.chunk_size.map_or(0, u64::from);
         if unit > LARGE { threads } else { threads.saturating_mul(2) }
     }
 
-    /// The MAC of a unit, all but the MAC before it.
+    /// The MAC of a unit up to its length. A chained MAC still lacks the MAC before.
     fn mac_of(&self, data: &[u8]) -> Option<Running> {
         let mut running = self.mac.as_ref()?.start(data);
-        // Lengths were 32 bits when they were read.
+        // The length was read from 32 bits, so it fits.
         running.update(&u32::try_from(data.len()).unwrap_or(u32::MAX).to_be_bytes());
         Some(running)
     }
 }
 
-/// Reads the chunk size of a deflate body: its value, and the MAC that the first chunk is chained to.
+/// Parses the start of a deflate body: the chunk size, and the MAC before the first chunk.
 pub(crate) fn chunk_size(front: &[u8], at: u64, mac: Option<&Mac>, limits: &Limits) -> Result<(u32, Tag), Error> {
     let Some((size, rest)) = front.split_first_chunk::<4>() else {
         return Err(truncated(Part::ChunkSize, at, 4, front.len() as u64));
@@ -132,7 +132,7 @@ pub(crate) fn chunk_size(front: &[u8], at: u64, mac: Option<&Mac>, limits: &Limi
     Ok((value, chain))
 }
 
-/// Bytes of [`chunk_size`].
+/// Bytes that [`chunk_size`] parses.
 pub(crate) const fn chunk_size_len(body: Body) -> usize {
     match body {
         Body::Chunks(Macs::None) => 4,
@@ -141,27 +141,27 @@ pub(crate) const fn chunk_size_len(body: Body) -> usize {
     }
 }
 
-/// A unit in the memory of a job.
+/// A unit in the buffer of a job.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Unit {
     /// Counted from 1.
     pub(crate) index: u64,
     /// Offset of its length in the file.
     pub(crate) at: u64,
-    /// Where its data starts in the job's memory; the MAC follows the data.
+    /// Index of its data in [`Job::wire`]. The MAC follows the data.
     pub(crate) start: usize,
     pub(crate) len: usize,
 }
 
-/// Units for a worker, in order.
+/// Consecutive units for a worker, and its buffers.
 #[derive(Debug, Default)]
 pub(crate) struct Job {
-    /// Data and MACs as they are stored.
+    /// Data and MACs, as in the file.
     pub(crate) wire: Vec<u8>,
-    /// Room for what chunks inflate to.
+    /// Receives the inflated chunks.
     pub(crate) out: Vec<u8>,
     pub(crate) units: Vec<Unit>,
-    /// The MAC in front of the first unit.
+    /// The MAC before the first unit.
     pub(crate) chain: Tag,
 }
 
@@ -179,32 +179,33 @@ impl Job {
     }
 }
 
-/// A job after the worker had it.
+/// A job after its worker, with the payload of its units.
 #[derive(Debug)]
 pub(crate) struct Done {
     pub(crate) job: Job,
-    /// Where the payload starts, in `job.out` for chunks and in `job.wire` for frames.
+    /// Index of the payload, in `job.out` for chunks and in `job.wire` for frames.
     pub(crate) start: usize,
     pub(crate) end: usize,
+    /// Whether the payload is in `job.out`.
     pub(crate) in_out: bool,
-    /// A chunk that inflated to less than the chunk size, which nothing may follow: its index and offset, and the bytes.
+    /// Index, offset and payload bytes of a chunk that is not full. No chunk may follow it.
     pub(crate) short: Option<(u64, u64, u64)>,
-    /// Units that are right, in front of the first that is not.
+    /// Number of correct units before the first fault.
     pub(crate) right: u64,
-    /// Payload of the last unit that is right.
+    /// Payload bytes of the last correct unit.
     pub(crate) last_len: u64,
     pub(crate) result: Result<(), Error>,
 }
 
 impl Done {
-    /// The payload of all units that are right.
+    /// The payload of all correct units.
     pub(crate) fn payload(&self) -> &[u8] {
         let bytes = if self.in_out { &self.job.out } else { &self.job.wire };
         bytes.get(self.start..self.end).unwrap_or_default()
     }
 }
 
-/// What one worker checks units with.
+/// Compares MACs and inflates, for one worker.
 pub(crate) struct Checker {
     rules: Arc<Rules>,
     inflater: Inflater,
@@ -216,12 +217,12 @@ impl Checker {
         Self { rules: Arc::clone(rules), inflater: Inflater::new(), inflate: true }
     }
 
-    /// One that compares MACs and leaves the data as it is.
+    /// A checker that compares MACs and does not inflate.
     pub(crate) fn macs_alone(rules: &Arc<Rules>) -> Self {
         Self { rules: Arc::clone(rules), inflater: Inflater::new(), inflate: false }
     }
 
-    /// Checks all units, and puts their payload together. Stops at the first that is wrong.
+    /// Checks the units in order and joins their payload. Stops at the first fault.
     pub(crate) fn check(&mut self, mut job: Job) -> Done {
         let in_out = self.rules.chunk_size.is_some();
         let units = std::mem::take(&mut job.units);
@@ -261,7 +262,8 @@ impl Checker {
             _ if !self.inflate => Ok(()),
             Some(size) => self.chunk(done, unit, size),
             None => {
-                // Small frames move together; the first one of a job, and so a large one, is where it should be.
+                // Move the frames of a job together, over lengths and MACs. The first one stays, so a large one never
+                // moves.
                 let end = done.end.saturating_add(unit.len);
                 if unit.start != done.end {
                     let from = unit.start..unit.start.saturating_add(unit.len);
@@ -277,12 +279,12 @@ impl Checker {
     }
 
     fn chunk(&mut self, done: &mut Done, unit: &Unit, size: u32) -> Result<(), Error> {
-        /// No deflate stream gives more: 258 bytes for 2 bits.
+        /// The most bytes that deflate makes of one byte: 258 bytes from 2 bits.
         const MOST: usize = 1032;
         let rules = &self.rules;
         self.not_last(done.short)?;
         let size = usize::try_from(size).unwrap_or(usize::MAX);
-        // Not more room than the data can fill, whatever the chunk size says.
+        // Allocate no more than the data can fill, whatever chunk size the file declares.
         let room = size.min(unit.len.saturating_mul(MOST).saturating_add(MOST));
         grow(&mut done.job.out, done.end.saturating_add(room));
         let Job { wire, out, .. } = &mut done.job;
@@ -298,9 +300,12 @@ impl Checker {
         };
         let len = self.inflater.inflate(data, out, lenient).map_err(|corrupt| match corrupt {
             Corrupt::Invalid => wrong("a deflate stream".to_owned(), "other bytes"),
-            Corrupt::Unfinished => wrong("a whole deflate stream".to_owned(), "a part of one"),
+            Corrupt::Unfinished => wrong("a whole deflate stream".to_owned(), "one without its end"),
             Corrupt::TooLong => wrong(format!("at most {size} bytes inflated"), "more"),
-            Corrupt::Trailing(rest) => wrong("a deflate stream".to_owned(), &format!("{rest} bytes more behind it")),
+            Corrupt::Trailing(rest) => {
+                let bytes = if rest == 1 { "byte" } else { "bytes" };
+                wrong("nothing after the deflate stream".to_owned(), &format!("{rest} {bytes}"))
+            }
         })?;
         if len == 0 && !lenient {
             return Err(wrong("at least 1 byte inflated".to_owned(), "0"));
@@ -323,7 +328,7 @@ pub(crate) fn short_before_the_end(rules: &Rules, short: Option<(u64, u64, u64)>
         Some((index, at, len)) if rules.mode == Mode::Strict => Err(Error::Malformed {
             part: rules.data_part(index),
             at: Offset::new(at.saturating_add(4)),
-            expected: format!("{} bytes inflated in front of another chunk", rules.chunk_size.unwrap_or(0)),
+            expected: format!("{} bytes inflated, since another chunk follows", rules.chunk_size.unwrap_or(0)),
             got: len.to_string(),
         }),
         _ => Ok(()),

@@ -1,8 +1,8 @@
-//! Writing a state file from front to back.
+//! Writes a state file from front to back.
 //!
-//! The thread that calls gathers the payload into units of 1 MiB and hands them to workers, which compress them and begin their
-//! MACs. It takes them back in order, ends each MAC with that of the unit before, and writes. So only a few bytes of hashing are
-//! done one unit after the other, and what is written does not depend on the number of threads.
+//! The calling thread gathers the payload into units of 1 MiB and gives them to workers, which compress them and start
+//! their MACs. It takes them back in order, finishes each MAC with the MAC before it, and writes. So the calling thread
+//! hashes only a few bytes per unit, and the output does not depend on the number of threads.
 
 use std::{
     fmt,
@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use dunnage_digest::{Offset, Ordered};
+use dunnage_digest::{Offset, Ordered, read_some};
 
 use crate::{
     Body, Codec, Compression, Dialect, Error, Frames, Key, MAC_LEN, Macs, Metadata, Part, Timestamp, WriteOptions,
@@ -23,17 +23,22 @@ use crate::{
 
 /// Payload bytes of a full unit.
 const UNIT: usize = 1 << 20;
-/// Bytes of length in front of a unit.
+/// Bytes of the length before a unit.
 const LEN: usize = 4;
-/// Raw payload is gathered up to this.
+/// Small writes of a raw payload are gathered up to this many bytes.
 const GATHER: usize = 256 << 10;
-/// Raw payload handed over in pieces of at least this goes straight through.
+/// Writes of a raw payload of at least this many bytes go to the sink directly.
 const STRAIGHT: usize = 32 << 10;
 
-/// Takes a payload and writes a state file.
+/// Writes a state file to a stream.
 ///
-/// Everything is checked before the first byte is written. The writer must be [`finish`](Self::finish)ed: one that is dropped
-/// leaves a file that is cut short. After an error it gives that error to every later call.
+/// Use it to make a file from a payload; [`rekey`](crate::rekey) and [`convert`](crate::convert) rewrite an existing
+/// file. It checks metadata, key and options before it writes the first byte. Deflate and MACs run on all threads, with
+/// two units of 1 MiB per thread in memory; a raw body is only copied.
+///
+/// Call [`finish`](Self::finish) at the end: a writer that is dropped leaves a file that lacks its last units, and
+/// since the format has no end mark, such a file can look whole. After an error, every later call returns the same
+/// error.
 pub struct Writer<W: Write> {
     sink: W,
     engine: Engine,
@@ -43,15 +48,15 @@ pub struct Writer<W: Write> {
     failed: Option<Error>,
 }
 
-/// What was written.
+/// The sizes of a file that was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Written {
-    /// Bytes of payload; 0 where deflate chunks were copied as they are, and nobody looked inside.
+    /// Bytes of payload; 0 if chunks were copied and not inflated, as [`rekey`](crate::rekey) does.
     pub payload_len: u64,
     /// Bytes of the file.
     pub file_len: u64,
-    /// Chunks or frames.
+    /// Number of chunks or frames; 0 for a raw body.
     pub units: u64,
 }
 
@@ -72,46 +77,48 @@ struct Units {
     spare: Vec<Job>,
 }
 
-/// When a unit ends before it is full.
+/// Where units end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Cut {
+    /// When they are full.
     Full,
-    /// A call of more than a unit is a frame if nothing is waiting.
+    /// When they are full, but a call with more than a unit is one frame if nothing is gathered.
     LargeCalls,
-    /// After every call.
+    /// When they are full, and after every call.
     Calls,
 }
 
-/// A unit that is being put together.
+/// A unit that is filled, and its buffers.
 #[derive(Debug, Default)]
 struct Job {
-    /// Room for the length, the payload, room for a MAC.
+    /// Room for the length, then the payload, then room for a MAC.
     bytes: Vec<u8>,
-    /// Payload bytes there are.
+    /// Payload bytes so far.
     used: usize,
-    /// Room for a compressed chunk with its length and MAC.
+    /// Room for the length, the compressed chunk and a MAC.
     out: Vec<u8>,
 }
 
-/// A unit that a worker had.
+/// A unit after its worker.
 struct Packed {
     job: Job,
     /// Bytes of the data.
     len: usize,
+    /// Whether the data is in `job.out`.
     in_out: bool,
     mac: Option<Running>,
 }
 
 impl<W: Write> Writer<W> {
-    /// A writer that has written the header. (gVisor: `NewWriter`.)
+    /// Writes the header and returns a writer for the payload. (gVisor: `NewWriter`.)
     ///
-    /// The metadata stay as they are; what is written also has `_timestamp` and `compression`.
+    /// The file has `metadata`, which stay unchanged, and also `_timestamp` and `compression`.
     ///
     /// # Errors
     ///
-    /// Before anything is written: [`Error::MetadataInvalid`] for reserved keys, [`Error::InvalidFlags`],
-    /// [`Error::InvalidMetadataLength`], [`Error::WeakKey`], [`Error::Misuse`] for dialects that are not written, levels that
-    /// do not exist and two compressions at once. [`Error::Write`] if the sink fails.
+    /// Before a byte is written: [`Error::MetadataInvalid`] for reserved keys, [`Error::InvalidFlags`],
+    /// [`Error::InvalidMetadataLength`], [`Error::WeakKey`], [`Error::Misuse`] for dialects P and L, for a level that
+    /// does not exist, and for two different compressions in metadata and options. [`Error::Write`] if the sink fails.
     pub fn new(
         sink: W,
         key: Option<&Key>,
@@ -123,7 +130,9 @@ impl<W: Write> Writer<W> {
         let named = Compression::named_in(metadata)?;
         let compression = match (named, options.compression) {
             (Some(named), Some(asked)) if named != asked => {
-                return Err(Error::Misuse(format!("the metadata say `{named}`, the options `{asked}`")));
+                return Err(Error::Misuse(format!(
+                    "two compressions: the metadata say `{named}`, the options `{asked}`"
+                )));
             }
             (named, asked) => named.or(asked).unwrap_or_else(|| options.dialect.default_compression()),
         };
@@ -137,7 +146,7 @@ impl<W: Write> Writer<W> {
         Self::with_header(sink, key, &header, compression, options)
     }
 
-    /// A writer behind a header that is there already.
+    /// As [`new`](Self::new), with a header that exists already.
     pub(crate) fn with_header(
         mut sink: W,
         key: Option<&Key>,
@@ -179,15 +188,15 @@ impl<W: Write> Writer<W> {
         })
     }
 
-    /// Adds everything that is left of `source` to the payload; the bytes that it was.
+    /// Adds all bytes of `source` to the payload and returns their number.
     ///
-    /// It is read straight into the units, and where there are none, copied by [`std::io::copy`]: from file to file the
-    /// operating system does it.
+    /// It reads into the units directly, which saves one copy of memory over [`append`](Self::append). A raw payload
+    /// goes through [`std::io::copy`], so that the operating system copies from file to file.
     ///
     /// # Errors
     ///
-    /// [`Error::Read`] if the source fails, [`Error::Write`] if the sink does, [`Error::Copy`] if one of them does and it was
-    /// the operating system that copied, [`Error::Length`] and [`Error::Limit`].
+    /// [`Error::Read`] if the source fails, [`Error::Write`] if the sink fails, [`Error::Copy`] if one of them fails in
+    /// such a raw copy; [`Error::Length`] and [`Error::Limit`] if the payload is too long.
     pub fn read_from<R: Read + ?Sized>(&mut self, source: &mut R) -> Result<u64, Error> {
         self.check_failed()?;
         let before = self.written.payload_len;
@@ -197,22 +206,22 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Adds `payload`.
+    /// Adds `payload`. Returns when the bytes are copied or written; workers may still compress them.
     ///
     /// # Errors
     ///
-    /// As [`read_from`](Self::read_from), but for those of a source.
+    /// [`Error::Write`] if the sink fails; [`Error::Length`] and [`Error::Limit`] if the payload is too long.
     pub fn append(&mut self, payload: &[u8]) -> Result<(), Error> {
         self.check_failed()?;
         self.push(payload).map_err(|error| self.fail(error))
     }
 
-    /// Writes what is left, and flushes the sink.
+    /// Writes the last unit, flushes the sink and returns it.
     ///
     /// # Errors
     ///
-    /// [`Error::Write`]; [`Error::Length`] if the payload has not the length that was promised; the first error of all, if
-    /// there was one before.
+    /// [`Error::Write`] if the sink fails; [`Error::Length`] if the payload is shorter than the options say; the error
+    /// of an earlier call.
     pub fn finish(mut self) -> Result<(W, Written), Error> {
         self.check_failed()?;
         match (self.exactly, self.written.payload_len) {
@@ -232,7 +241,7 @@ impl<W: Write> Writer<W> {
         Ok((self.sink, self.written))
     }
 
-    /// The sink, if the payload goes there as it is. Whoever writes to it tells [`count_raw`](Self::count_raw).
+    /// The sink, if the body is raw. The caller writes payload to it and then calls [`count_raw`](Self::count_raw).
     pub(crate) fn raw_sink(&mut self) -> Result<Option<&mut W>, Error> {
         match &mut self.engine {
             Engine::Raw { buffer } => flush_raw(&mut self.sink, buffer).map(|()| Some(&mut self.sink)),
@@ -253,7 +262,7 @@ impl<W: Write> Writer<W> {
         self.failed.get_or_insert(error).clone()
     }
 
-    /// Counts payload before it is taken.
+    /// Adds `len` to the length of the payload, or refuses it.
     fn count(&mut self, len: u64) -> Result<(), Error> {
         let total = self.written.payload_len.saturating_add(len);
         if let Some(expected) = self.exactly.filter(|&expected| total > expected) {
@@ -284,7 +293,7 @@ impl<W: Write> Writer<W> {
     }
 
     fn pull<R: Read + ?Sized>(&mut self, source: &mut R) -> Result<(), Error> {
-        /// Copied at once, so that limits are looked at now and then.
+        /// The most bytes of one copy, so that limits are checked in between.
         const STRETCH: u64 = 64 << 20;
         if let Engine::Raw { buffer } = &mut self.engine {
             flush_raw(&mut self.sink, buffer)?;
@@ -301,12 +310,10 @@ impl<W: Write> Writer<W> {
         loop {
             let at = self.written.payload_len;
             let Engine::Units(units) = &mut self.engine else { return Ok(()) };
-            let got = match source.read(units.room()) {
-                Ok(0) => return Ok(()),
-                Ok(got) => got,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(Error::read(Part::Payload, at)(error)),
-            };
+            let got = read_some(source, units.room()).map_err(Error::read(Part::Payload, at))?;
+            if got == 0 {
+                return Ok(());
+            }
             self.count(got as u64)?;
             if let Engine::Units(units) = &mut self.engine {
                 units.added(got, &mut self.sink, &mut self.written)?;
@@ -325,11 +332,11 @@ impl Units {
     fn new(body: Body, mac: Option<Mac>, chain: Tag, options: &WriteOptions) -> Result<Self, Error> {
         let threads = options::threads(options.threads);
         let chunks = matches!(body, Body::Chunks(_));
-        // Whatever is wrong with the level is wrong before the first byte.
+        // A level that does not exist is an error before the first byte is written.
         let check: Option<Deflater> = chunks.then(|| Deflater::new(options.codec, options.level)).transpose()?;
         drop(check);
         let (codec, level) = (options.codec, options.level);
-        // Without MACs there is nothing to be done for a frame.
+        // A frame without a MAC needs no work.
         let workers = if chunks || mac.is_some() { threads } else { 1 };
         let pool = Ordered::new(workers, || packer(chunks, codec, level, mac.clone()));
         let cut = match (options.frames, options.dialect) {
@@ -354,7 +361,7 @@ impl Units {
     fn push(&mut self, mut payload: &[u8], sink: &mut impl Write, written: &mut Written) -> Result<(), Error> {
         while !payload.is_empty() {
             if self.cut != Cut::Full && self.filling.used == 0 && payload.len() > UNIT {
-                // One frame, as long as its length can be written down.
+                // One frame, cut only where its length exceeds 32 bits.
                 let len = payload.len().min(usize::try_from(u32::MAX).unwrap_or(usize::MAX));
                 let (frame, rest) = payload.split_at_checked(len).unwrap_or((payload, &[]));
                 self.drain(sink, written, 0)?;
@@ -374,20 +381,20 @@ impl Units {
         if self.cut == Cut::Calls { self.submit(sink, written) } else { Ok(()) }
     }
 
-    /// Where the next payload bytes of the unit belong; never empty.
+    /// The free room of the current unit; never empty.
     fn room(&mut self) -> &mut [u8] {
         let Job { bytes, used, .. } = &mut self.filling;
         grow(bytes, LEN.saturating_add(UNIT).saturating_add(MAC_LEN));
         bytes.get_mut(LEN.saturating_add(*used)..LEN.saturating_add(UNIT)).unwrap_or_default()
     }
 
-    /// So many bytes were put there.
+    /// Counts `len` bytes that the caller has put into [`room`](Self::room).
     fn added(&mut self, len: usize, sink: &mut impl Write, written: &mut Written) -> Result<(), Error> {
         self.filling.used = self.filling.used.saturating_add(len);
         if self.filling.used >= UNIT { self.submit(sink, written) } else { Ok(()) }
     }
 
-    /// Ends the unit, if there is anything in it.
+    /// Ends the current unit, unless it is empty.
     fn submit(&mut self, sink: &mut impl Write, written: &mut Written) -> Result<(), Error> {
         if self.filling.used == 0 {
             return Ok(());
@@ -397,7 +404,7 @@ impl Units {
         self.drain(sink, written, self.in_flight)
     }
 
-    /// Writes units until no more than so many are on their way, and those that are ready.
+    /// Writes units until at most `left` are in flight, and any further ones that are ready.
     fn drain(&mut self, sink: &mut impl Write, written: &mut Written, left: usize) -> Result<(), Error> {
         while self.pool.in_flight() > left || (self.pool.in_flight() > 0 && self.pool.is_ready()) {
             let Packed { mut job, len, in_out, mac } = self.pool.take()??;
@@ -427,7 +434,7 @@ impl Units {
         Ok(())
     }
 
-    /// Writes a frame of any length from where it is.
+    /// Writes a frame of any length without copying it.
     fn frame(&mut self, data: &[u8], sink: &mut impl Write, written: &mut Written) -> Result<(), Error> {
         let len = u32::try_from(data.len()).unwrap_or(u32::MAX).to_be_bytes();
         let index = written.units.saturating_add(1);
@@ -447,7 +454,7 @@ impl Units {
         Ok(())
     }
 
-    /// What follows the data in a MAC.
+    /// Adds the bytes that a MAC covers after the data.
     fn end_mac(&self, running: &mut Running, len: [u8; LEN]) {
         running.update(&len);
         if self.macs == Macs::Chained {
@@ -456,7 +463,7 @@ impl Units {
     }
 }
 
-/// The work of one worker on one unit.
+/// The function of a worker: compresses a unit and starts its MAC.
 fn packer(
     chunks: bool,
     codec: Codec,
@@ -482,13 +489,14 @@ fn packer(
 }
 
 impl<W: Write> Write for Writer<W> {
-    /// Takes all of `buf`.
+    /// Adds all of `buf` to the payload.
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.append(buf)?;
         Ok(buf.len())
     }
 
-    /// Flushes what can be written: a unit that is not full stays, because to end it would change the bytes.
+    /// Writes all full units and flushes the sink. The current unit stays in memory: ending it here would change the
+    /// bytes.
     fn flush(&mut self) -> io::Result<()> {
         self.check_failed()?;
         let result = match &mut self.engine {

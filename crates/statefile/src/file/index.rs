@@ -1,9 +1,9 @@
-//! Where chunks and frames lie.
+//! The index of a file: the offsets of its chunks and frames.
 //!
-//! Only lengths are read for it. Units are gathered to groups of about 1 MiB, so that the millions of one-byte frames of dialect A
-//! take no more room than what is in them.
+//! Making it reads the lengths and nothing else. Units are gathered into groups of about 1 MiB: dialect A writes
+//! millions of one-byte frames, and an entry for each would take more memory than the frames.
 
-use dunnage_digest::ReadAt;
+use dunnage_digest::{Progress, ReadAt};
 
 use super::File;
 use crate::{
@@ -13,40 +13,41 @@ use crate::{
     unit::{BATCH, chunk_size_len},
 };
 
-/// Consecutive units.
+/// Some consecutive units.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Group {
-    /// Offset of the length of the first.
+    /// Offset of the length of the first unit.
     pub(super) at: u64,
-    /// Offset behind the last.
+    /// Offset of the first byte after the last unit.
     pub(super) end: u64,
-    /// Index of the first, counted from 1.
+    /// Index of the first unit, counted from 1.
     pub(super) first: u64,
     pub(super) units: u64,
-    /// Position of its payload. Of chunks, if all in front are full.
+    /// Position of the group in the payload. For chunks, it is right if all chunks before are full.
     pub(super) payload_at: u64,
-    /// Bytes without lengths and MACs.
+    /// Bytes of data, without lengths and MACs.
     pub(super) stored: u64,
-    /// It is one frame that is too long to be held back.
+    /// Whether the group is one frame that is longer than [`Limits::frame`](crate::Limits::frame).
     pub(super) is_huge: bool,
 }
 
-/// All groups, as far as the lengths make sense.
+/// All groups, up to the first fault in the lengths.
 #[derive(Debug)]
 pub(super) struct Index {
     pub(super) groups: Vec<Group>,
     pub(super) units: u64,
     pub(super) stored: u64,
     pub(super) largest: u64,
-    /// What comes behind the last group: the end, or what is wrong there.
+    /// The end of the file after the last group, or the fault there.
     pub(super) end: Result<(), Error>,
 }
 
 impl Index {
-    /// Walks over the body. An error is one of the source; what is wrong with the file is in [`end`](Self::end).
-    pub(super) fn new<S: ReadAt>(file: &File<S>) -> Result<Self, Error> {
+    /// Walks over the body. Returns an error only if the source fails; a fault of the file goes into
+    /// [`end`](Self::end).
+    pub(super) fn new<S: ReadAt>(file: &File<S>, progress: Progress<'_>) -> Result<Self, Error> {
         let mut index = Self { groups: Vec::new(), units: 0, stored: 0, largest: 0, end: Ok(()) };
-        let body = file.layout.body;
+        let body = file.encoding.body;
         if body == Body::Raw {
             return Ok(index);
         }
@@ -54,7 +55,7 @@ impl Index {
         let mut at = file.body_at.saturating_add(chunk_size_len(body) as u64);
         while at < file.size {
             if index.units.is_multiple_of(4096) {
-                file.options.cancel.check()?;
+                file.check(progress)?;
             }
             match file.unit(&mut look, at, index.units.saturating_add(1)) {
                 Ok(Some((len, end))) => {
@@ -73,7 +74,7 @@ impl Index {
     }
 
     fn add<S: ReadAt>(&mut self, file: &File<S>, at: u64, end: u64, len: u64) {
-        /// Units of a group at most.
+        /// The most units of a group.
         const MANY: u64 = 32_768;
         self.units = self.units.saturating_add(1);
         self.stored = self.stored.saturating_add(len);
@@ -87,7 +88,7 @@ impl Index {
         let full = |group: &Group| {
             let bytes = group.end.saturating_sub(group.at).max(payload(group.units, group.stored));
             let is_open = rules.mac.is_none() && rules.chunk_size.is_none();
-            // Nothing is read of frames without MACs but what is asked for.
+            // A group of frames without MACs is never read as a whole, so it can be longer.
             let most = if is_open { MANY.saturating_mul(32) } else { MANY };
             group.is_huge || is_huge || bytes >= BATCH as u64 || group.units >= most
         };
@@ -106,14 +107,14 @@ impl Index {
         }
     }
 
-    /// The group that has this position of the payload, if any has.
+    /// The group with this position of the payload, or the last group if the position is past its end.
     pub(super) fn group_of(&self, at: u64) -> Option<usize> {
         self.groups.partition_point(|group| group.payload_at <= at).checked_sub(1)
     }
 }
 
 impl<S: ReadAt> File<S> {
-    /// The length of the unit at this offset, and where it ends; `None` if that is the end.
+    /// The data length and the end of the unit at this offset; `None` at the end of the file.
     fn unit(&self, look: &mut Anywhere<'_, S>, at: u64, index: u64) -> Result<Option<(u64, u64)>, Error> {
         let rules = &self.rules;
         let seen = look.look(at, 4)?;
@@ -124,7 +125,7 @@ impl<S: ReadAt> File<S> {
             return Err(truncated(rules.length_part(index), at, 4, seen.len() as u64));
         };
         match rules.check_len(index, at, declared) {
-            // Frames that are too long to be held back can be read twice here.
+            // A stream reader refuses such a frame. Here it can be read twice.
             Err(Error::Limit { asked, .. }) if rules.chunk_size.is_none() && asked == u64::from(declared) => {}
             result => result?,
         }

@@ -1,4 +1,4 @@
-//! State files that can be read anywhere: random access, verification, and the fastest way to the payload.
+//! State files in a source that can be read at any position: random access, verification and fast copies.
 
 mod index;
 mod order;
@@ -10,10 +10,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use dunnage_digest::{Cursor, Offset, ReadAt};
+use dunnage_digest::{Cursor, Offset, Progress, ReadAt};
 
 use crate::{
-    Body, Error, Key, Layout, MAC_LEN, Macs, Metadata, Part, ReadOptions, Reader,
+    Body, Encoding, Error, Key, MAC_LEN, Macs, Metadata, Part, ReadOptions, Reader,
     detect::{Anywhere, Detected, Look as _, detect},
     error::Hint,
     header::{DOCUMENT_AT, Header, truncated},
@@ -26,30 +26,33 @@ pub use verify::Verified;
 
 use index::{Group, Index};
 
-/// A state file that can be read anywhere.
+/// A state file in a source that can be read at any position.
 ///
-/// Opening reads the header and looks at the body no further than it takes to tell the dialect. The index (8 to 32 bytes for
-/// each MiB of payload) is made when it is first needed, from the lengths in front of chunks and frames. What is handed out of
-/// chunks and frames with MACs was verified when it was read for that: the index is never believed.
+/// Use it for files on disk, in memory or in an object store: all threads verify and inflate, and reads go to any
+/// position. Use [`Reader`] for a pipe. It implements [`ReadAt`] over the payload, so any number of threads can read it
+/// at once.
 ///
-/// It is [`ReadAt`] over the payload, readable from any number of threads.
+/// Opening reads the header, and the body only as far as the dialect needs. The first call that needs the index reads
+/// the lengths of all chunks or frames; the index takes about 60 bytes per MiB. Data of chunks and frames with MACs is
+/// verified in each read that returns it, so a file that changes after it was indexed gives an error and not other
+/// bytes. One group of about 1 MiB stays in memory for the next read.
 pub struct File<S> {
     source: S,
     size: u64,
     header: Header,
     metadata: Metadata,
-    layout: Layout,
+    encoding: Encoding,
     mac: Option<crate::key::Mac>,
     body_at: u64,
     rules: Arc<Rules>,
     options: ReadOptions,
     index: Mutex<Option<Arc<Index>>>,
-    /// The group that was read last.
+    /// The group of the last read.
     cache: Mutex<Option<(usize, Arc<Done>)>>,
     checkers: Mutex<Vec<Checker>>,
 }
 
-/// What a file has, as far as it can be told without reading the payload.
+/// Sizes and counts of a file, from its lengths alone: the payload is neither read nor verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
@@ -61,20 +64,20 @@ pub struct Summary {
     pub body_at: Offset,
     /// Bytes of the body.
     pub body_len: u64,
-    /// The size of chunks that a deflate body names.
+    /// The chunk size that a deflate body declares.
     pub chunk_size: Option<u32>,
-    /// Chunks or frames; 0 for a raw body.
+    /// Number of chunks or frames; 0 for a raw body.
     pub units: u64,
-    /// Bytes of the largest chunk as it is stored, or of the largest frame.
+    /// Bytes of the largest chunk, compressed, or of the largest frame.
     pub largest_unit: u64,
-    /// Bytes of chunks or frames as they are stored, without lengths and MACs.
+    /// Bytes of all chunks, compressed, or of all frames, without lengths and MACs.
     pub stored_len: u64,
-    /// Bytes of payload at least, and at most: how much the last chunk inflates to is not known yet.
+    /// The least and the most bytes of payload. They differ for a deflate body, whose last chunk was not inflated.
     pub payload_len: (u64, u64),
 }
 
 impl<S: ReadAt> File<S> {
-    /// Reads the header, compares its MAC, parses the metadata and finds out what the body is.
+    /// Reads the header, compares its MAC, parses the metadata and finds the encoding of the body.
     ///
     /// # Errors
     ///
@@ -85,16 +88,16 @@ impl<S: ReadAt> File<S> {
         let header = Header::read(&mut Source::new(cursor), &options.limits)?;
         let mut look = Anywhere::new(&source, size);
         let detected = detect(&mut look, &header, key, options)?;
-        let Detected { metadata, layout, body_at, mac } = detected;
+        let Detected { metadata, encoding, body_at, mac } = detected;
         let mut rules = Rules {
-            macs: layout.body.macs(),
+            macs: encoding.body.macs(),
             mac: mac.clone(),
             chunk_size: None,
             mode: options.mode,
             limits: options.limits.clone(),
         };
-        if let Body::Chunks(_) = layout.body {
-            let front = look.look(body_at, chunk_size_len(layout.body))?;
+        if let Body::Chunks(_) = encoding.body {
+            let front = look.look(body_at, chunk_size_len(encoding.body))?;
             rules.chunk_size = Some(chunk_size(front, body_at, rules.mac.as_ref(), &options.limits)?.0);
         }
         metadata.promised_len(DOCUMENT_AT)?;
@@ -103,7 +106,7 @@ impl<S: ReadAt> File<S> {
             size,
             header,
             metadata,
-            layout,
+            encoding,
             mac,
             body_at,
             rules: Arc::new(rules),
@@ -114,17 +117,17 @@ impl<S: ReadAt> File<S> {
         })
     }
 
-    /// The metadata, `_timestamp` among them, as they are in the file.
+    /// The metadata of the file, with `_timestamp` and without defaults.
     pub const fn metadata(&self) -> &Metadata {
         &self.metadata
     }
 
-    /// What the file is.
-    pub const fn layout(&self) -> &Layout {
-        &self.layout
+    /// The dialects, compression, body and MACs of the file.
+    pub const fn encoding(&self) -> &Encoding {
+        &self.encoding
     }
 
-    /// Magic, length and metadata as they are stored.
+    /// Magic, length and metadata, byte for byte.
     pub fn header_bytes(&self) -> &[u8] {
         self.header.bytes()
     }
@@ -134,37 +137,37 @@ impl<S: ReadAt> File<S> {
         self.size
     }
 
-    /// The size of chunks that a deflate body names.
+    /// The chunk size that a deflate body declares.
     pub fn chunk_size(&self) -> Option<u32> {
         self.rules.chunk_size
     }
 
-    /// The payload from front to back. The dialect is known by now, so nothing about it is left in doubt.
+    /// A reader of the payload from front to back, in the encoding that was found when the file was opened.
     ///
     /// # Errors
     ///
-    /// What opening can fail with, if the file has changed since.
+    /// As [`Reader::open`], if the file has changed since it was opened.
     pub fn reader(&self) -> Result<Reader<Cursor<&S>>, Error> {
         let mut cursor = Cursor::new(&self.source).map_err(Error::read(Part::Header, 0))?;
         cursor.set_position(Offset::new(self.body_at));
         let detected = Detected {
             metadata: self.metadata.clone(),
-            layout: self.layout.clone(),
+            encoding: self.encoding.clone(),
             body_at: self.body_at,
             mac: self.mac.clone(),
         };
         Reader::with(Source::at(cursor, self.body_at), self.header.clone(), detected, &self.options)
     }
 
-    /// What the file has. Reads the lengths of chunks and frames, and nothing of what is in them.
+    /// Sizes and counts of the file. The first call reads the lengths of all chunks or frames.
     ///
     /// # Errors
     ///
-    /// [`Error::Truncated`], [`Error::Malformed`], [`Error::Limit`] if lengths and file do not fit, [`Error::Read`].
+    /// [`Error::Truncated`], [`Error::Malformed`] or [`Error::Limit`] for a fault in the lengths, [`Error::Read`].
     pub fn summary(&self) -> Result<Summary, Error> {
-        let index = self.index()?;
+        let index = self.index(Progress::none())?;
         index.end.clone()?;
-        let payload_len = match (self.layout.body, self.chunk_size()) {
+        let payload_len = match (self.encoding.body, self.chunk_size()) {
             (Body::Raw, _) => (self.body_len(), self.body_len()),
             (Body::Chunks(_), Some(size)) => {
                 let most = index.units.saturating_mul(size.into());
@@ -185,15 +188,15 @@ impl<S: ReadAt> File<S> {
         })
     }
 
-    /// Bytes of the payload. Of a deflate body the last chunk is inflated for it, once.
+    /// The length of the payload, in bytes. For a deflate body, this verifies and inflates the last chunk.
     ///
     /// # Errors
     ///
-    /// As [`summary`](Self::summary), and what is wrong with the last chunk.
+    /// As [`summary`](Self::summary), and the errors of the last chunk.
     pub fn payload_len(&self) -> Result<u64, Error> {
-        let index = self.index()?;
+        let index = self.index(Progress::none())?;
         index.end.clone()?;
-        match (self.layout.body, index.groups.len().checked_sub(1)) {
+        match (self.encoding.body, index.groups.len().checked_sub(1)) {
             (Body::Raw, _) => Ok(self.body_len()),
             (Body::Chunks(_), Some(last)) => {
                 let start = index.groups.get(last).map_or(0, |group| group.payload_at);
@@ -203,13 +206,15 @@ impl<S: ReadAt> File<S> {
         }
     }
 
-    /// Fills `buf` with payload from `at`, as far as it goes; the bytes that it was.
+    /// Fills `buf` with payload from position `at`, and returns the number of bytes, which is less than `buf.len()`
+    /// only if the payload ends.
     ///
-    /// Of a frame longer than [`Limits::frame`](crate::Limits::frame), all is read to verify it, without being kept.
+    /// A read verifies and inflates whole groups of about 1 MiB, so reads in order cost least. From a frame longer than
+    /// [`Limits::frame`](crate::Limits::frame), each read hashes the whole frame.
     ///
     /// # Errors
     ///
-    /// What is wrong with the chunks and frames that are read; [`Error::Read`].
+    /// The errors of the chunks and frames that are read; [`Error::Read`].
     pub fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<usize, Error> {
         let mut filled = 0;
         while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -223,7 +228,7 @@ impl<S: ReadAt> File<S> {
     }
 
     fn read_some(&self, at: u64, buf: &mut [u8]) -> Result<usize, Error> {
-        if self.layout.body == Body::Raw {
+        if self.encoding.body == Body::Raw {
             let left = self.body_len().saturating_sub(at);
             let len = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
             if len == 0 {
@@ -233,9 +238,9 @@ impl<S: ReadAt> File<S> {
             self.read_exact(file_at, buf.get_mut(..len).unwrap_or_default(), Part::Payload)?;
             return Ok(len);
         }
-        let index = self.index()?;
+        let index = self.index(Progress::none())?;
         let Some(number) = index.group_of(at) else {
-            // Behind what the index knows: the end, or what is wrong there.
+            // No group: this is the end of an empty payload, or a fault in the first length.
             return index.end.clone().map(|()| 0);
         };
         let Some(group) = index.groups.get(number) else { return Ok(0) };
@@ -281,11 +286,11 @@ impl<S: ReadAt> File<S> {
         Ok(0)
     }
 
-    /// Reads from a frame that is not held in memory: all of it goes by, and what is asked for is kept.
+    /// Reads from a frame that does not fit into memory: hashes all of it and keeps the requested bytes.
     fn read_huge(&self, group: &Group, skip: u64, buf: &mut [u8]) -> Result<usize, Error> {
         let mut kept = 0_usize;
         let mut position = 0_u64;
-        self.huge_frame(group, &mut |piece| {
+        self.huge_frame(group, Progress::none(), &mut |piece| {
             let from = usize::try_from(skip.saturating_sub(position)).unwrap_or(usize::MAX);
             position = position.saturating_add(piece.len() as u64);
             let rest = buf.get_mut(kept..).unwrap_or_default();
@@ -300,8 +305,14 @@ impl<S: ReadAt> File<S> {
         Ok(kept)
     }
 
-    /// Hashes a long frame piece by piece. What `piece` was shown counts only if this succeeds.
-    fn huge_frame(&self, group: &Group, piece: &mut dyn FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
+    /// Hashes a long frame piece by piece and calls `piece` with each. The pieces are verified only if this returns
+    /// `Ok`.
+    fn huge_frame(
+        &self,
+        group: &Group,
+        progress: Progress<'_>,
+        piece: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let (len, part) = (group.stored, self.rules.data_part(group.first));
         let Some(mac) = &self.rules.mac else { return Err(Error::Worker) };
         let mut running = mac.start(&[]);
@@ -309,7 +320,7 @@ impl<S: ReadAt> File<S> {
         let mut at = group.at.saturating_add(4);
         let tag_at = at.saturating_add(len);
         while at < tag_at {
-            self.options.cancel.check()?;
+            self.check(progress)?;
             let step = usize::try_from(tag_at.saturating_sub(at)).unwrap_or(usize::MAX).min(buffer.len());
             let bytes = buffer.get_mut(..step).unwrap_or_default();
             self.read_exact(at, bytes, part)?;
@@ -327,25 +338,23 @@ impl<S: ReadAt> File<S> {
         if running.matches(&tag) { Ok(()) } else { Err(Error::HashMismatch { part, at: Offset::new(tag_at), hint }) }
     }
 
-    /// Writes the payload to `sink`, read, verified and inflated by all threads; the bytes that it was.
+    /// Writes the payload to `sink` and returns the number of bytes. All threads read, verify and inflate.
     ///
-    /// `progress` is told the bytes written so far, now and then. A frame longer than [`Limits::frame`](crate::Limits::frame) is
-    /// read twice: nothing of it is written before its MAC was compared.
+    /// It writes no byte of a chunk or frame with a MAC before it has compared the MAC, and therefore reads a frame
+    /// longer than [`Limits::frame`](crate::Limits::frame) twice. It reports the payload bytes written so far.
     ///
     /// # Errors
     ///
-    /// As [`Reader::copy_to`].
-    pub fn copy_to<W: Write + ?Sized>(&self, sink: &mut W, progress: &mut dyn FnMut(u64)) -> Result<u64, Error>
+    /// As [`Reader::copy_to`]; [`Error::Cancelled`] if `progress` is cancelled. The bytes before the first fault are
+    /// written then.
+    pub fn copy_to<W: Write + ?Sized>(&self, sink: &mut W, progress: Progress<'_>) -> Result<u64, Error>
     where
         S: Sync,
     {
         if self.rules.mac.is_none() && self.rules.chunk_size.is_none() {
-            let mut reader = self.reader()?;
-            let copied = reader.copy_to(sink)?;
-            progress(copied);
-            return Ok(copied);
+            return self.reader()?.copy(sink, progress);
         }
-        let index = self.index()?;
+        let index = self.index(progress)?;
         let limits = self.expected()?;
         let mut copied = 0_u64;
         let check = |copied: u64| match limits {
@@ -358,19 +367,20 @@ impl<S: ReadAt> File<S> {
             }),
             _ => Ok(()),
         };
-        self.in_order(&index, true, &mut |group, done| {
+        self.in_order(&index, true, progress, &mut |group, done| {
             if let Some(done) = done {
                 let payload = done.payload();
                 copied = copied.saturating_add(payload.len() as u64);
                 check(copied)?;
                 sink.write_all(payload).map_err(Error::write(Part::Payload))?;
             } else {
-                // Verified once; hashed again while it is written, in case it changes.
+                // A worker has verified the frame. Hash it again while it is written, in case the file changes.
                 copied = copied.saturating_add(group.stored);
                 check(copied)?;
-                self.huge_frame(group, &mut |piece| sink.write_all(piece).map_err(Error::write(Part::Payload)))?;
+                let mut write = |piece: &[u8]| sink.write_all(piece).map_err(Error::write(Part::Payload));
+                self.huge_frame(group, progress, &mut write)?;
             }
-            progress(copied);
+            progress.at(copied);
             Ok(())
         })?;
         match limits {
@@ -379,13 +389,19 @@ impl<S: ReadAt> File<S> {
         }
     }
 
-    /// How long the payload has to be, and who says so.
+    /// The expected length of the payload, and the origin of that number for messages.
     fn expected(&self) -> Result<Option<(u64, &'static str)>, Error> {
         Ok(match (self.options.payload_len, self.metadata.promised_len(DOCUMENT_AT)?) {
             (Some(asked), _) => Some((asked, "by the caller")),
             (None, Some(promised)) => Some((promised, "by the metadata")),
             (None, None) => None,
         })
+    }
+
+    /// Returns an error if the options or the caller of this run ask to stop.
+    fn check(&self, progress: Progress<'_>) -> Result<(), Error> {
+        self.options.cancel.check()?;
+        Ok(progress.check()?)
     }
 
     const fn body_len(&self) -> u64 {
@@ -396,7 +412,7 @@ impl<S: ReadAt> File<S> {
         self.source.read_exact_at(Offset::new(at), buf).map_err(Error::read(part, at))
     }
 
-    /// The MAC in front of a group.
+    /// The MAC before a group.
     fn chain_before(&self, group: &Group) -> Result<Tag, Error> {
         let mut tag = Tag::default();
         let has_one = group.first > 1 || self.rules.chunk_size.is_some();
@@ -422,7 +438,8 @@ impl<S: ReadAt> File<S> {
         self.checkers.lock().unwrap_or_else(PoisonError::into_inner).push(checker);
         std::mem::replace(&mut done.result, Ok(()))?;
         if let (Some(short), true) = (done.short, number.saturating_add(1) < index.groups.len()) {
-            // Positions are only known if all chunks in front are full, whatever the mode.
+            // The index takes all chunks but the last for full, so a read by position refuses a short one even if it is
+            // lenient.
             let strict = Rules { mode: crate::Mode::Strict, ..Rules::clone(&self.rules) };
             short_before_the_end(&strict, Some(short))?;
         }
@@ -431,7 +448,7 @@ impl<S: ReadAt> File<S> {
         Ok(done)
     }
 
-    /// Reads the units of a group as they are now. Lengths that are not what the index says are an error.
+    /// Reads the units of a group. Lengths that differ from the index are an error: the file has changed.
     fn load(&self, group: &Group, job: &mut Job) -> Result<(), Error> {
         job.units.clear();
         let len = usize::try_from(group.end.saturating_sub(group.at)).unwrap_or(usize::MAX);
@@ -458,17 +475,17 @@ impl<S: ReadAt> File<S> {
         Ok(())
     }
 
-    /// The lengths are not those that they were.
+    /// The error of a file whose lengths have changed since it was indexed.
     fn changed(&self, at: u64, index: u64) -> Error {
         truncated(self.rules.length_part(index), at, 4, 0)
     }
 
-    fn index(&self) -> Result<Arc<Index>, Error> {
+    fn index(&self, progress: Progress<'_>) -> Result<Arc<Index>, Error> {
         let mut place = self.index.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(index) = &*place {
             return Ok(Arc::clone(index));
         }
-        let index = Arc::new(Index::new(self)?);
+        let index = Arc::new(Index::new(self, progress)?);
         *place = Some(Arc::clone(&index));
         Ok(index)
     }
@@ -489,6 +506,6 @@ impl<S: ReadAt> ReadAt for File<S> {
 
 impl<S> fmt::Debug for File<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("File").field("layout", &self.layout).field("size", &self.size).finish_non_exhaustive()
+        f.debug_struct("File").field("encoding", &self.encoding).field("size", &self.size).finish_non_exhaustive()
     }
 }

@@ -1,7 +1,8 @@
-//! All groups of a file, read and checked by many threads, and taken in order.
+//! Reads and checks all groups of a file on many threads, and delivers them in order.
 //!
-//! A worker first gets memory and then the next group, so the group that is waited for is always one that has memory. There is
-//! memory for two groups a thread; when all of it is filled and waiting, nobody reads on.
+//! There are buffers for two groups per thread. A worker takes a buffer first and the next group then, so the group
+//! that the caller waits for always has a buffer. When all buffers hold groups that wait for their turn, the workers
+//! wait too.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +11,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use dunnage_digest::ReadAt;
+use dunnage_digest::{Progress, ReadAt};
 
 use super::{
     File,
@@ -23,22 +24,29 @@ use crate::{
     unit::{Checker, Done, Job, short_before_the_end},
 };
 
-/// A group, verified; nothing for one that is too long to be held, which was only verified.
+/// A verified group; `None` for a frame that is too long to keep in memory.
 type Checked = Result<Option<Done>, Error>;
 
-/// Takes a group's payload.
+/// Receives the payload of each group.
 type Deliver<'a> = &'a mut dyn FnMut(&Group, Option<&Done>) -> Result<(), Error>;
 
 impl<S: ReadAt> File<S> {
-    /// Verifies group after group and shows each to `deliver`, in order. The first thing that is wrong ends it, and what comes
-    /// before that in the file has been shown by then; also what is right in the group that it is in, if `partial`.
-    pub(super) fn in_order(&self, index: &Index, partial: bool, deliver: Deliver<'_>) -> Result<(), Error>
+    /// Verifies all groups and calls `deliver` with each, in order. The first fault in the file ends the run, after
+    /// `deliver` has received all groups before it. With `partial`, `deliver` also receives the units before the fault
+    /// in its group.
+    pub(super) fn in_order(
+        &self,
+        index: &Index,
+        partial: bool,
+        progress: Progress<'_>,
+        deliver: Deliver<'_>,
+    ) -> Result<(), Error>
     where
         S: Sync,
     {
         let mut short = None;
         let mut take = |group: &Group, checked: Checked| -> Result<Option<Job>, Error> {
-            self.options.cancel.check()?;
+            self.check(progress)?;
             let Some(mut done) = checked? else {
                 deliver(group, None)?;
                 return Ok(None);
@@ -55,7 +63,7 @@ impl<S: ReadAt> File<S> {
         if threads <= 1 {
             let (mut checker, mut job) = (Checker::new(&self.rules), Job::default());
             for group in &index.groups {
-                let checked = self.check(group, &mut checker, job);
+                let checked = self.check_group(group, &mut checker, job, progress);
                 job = take(group, checked)?.unwrap_or_default();
             }
             return index.end.clone();
@@ -69,7 +77,7 @@ impl<S: ReadAt> File<S> {
             }
             for _ in 0..threads {
                 let (jobs, results) = (jobs.clone(), results.clone());
-                let worker = move || self.work(groups, next, &jobs, &results);
+                let worker = move || self.work(groups, next, &jobs, &results, progress);
                 thread::Builder::new()
                     .name("dunnage-worker".to_owned())
                     .spawn_scoped(scope, worker)
@@ -86,27 +94,35 @@ impl<S: ReadAt> File<S> {
                     early.insert(number, result);
                 };
                 let job = take(group, now)?;
-                // When this ends early, `memory` is dropped, and the workers find none.
+                // An early return drops `memory`, which ends the workers.
                 let _ = memory.send(job.unwrap_or_default());
             }
             index.end.clone()
         })
     }
 
-    fn work(&self, groups: &[Group], next: &AtomicUsize, jobs: &Receiver<Job>, results: &Sender<(usize, Checked)>) {
+    fn work(
+        &self,
+        groups: &[Group],
+        next: &AtomicUsize,
+        jobs: &Receiver<Job>,
+        results: &Sender<(usize, Checked)>,
+        progress: Progress<'_>,
+    ) {
         let mut checker = Checker::new(&self.rules);
         for job in jobs {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(group) = groups.get(number) else { break };
-            if results.send((number, guarded(|| self.check(group, &mut checker, job)))).is_err() {
+            let checked = guarded(|| self.check_group(group, &mut checker, job, progress));
+            if results.send((number, checked)).is_err() {
                 break;
             }
         }
     }
 
-    fn check(&self, group: &Group, checker: &mut Checker, mut job: Job) -> Checked {
+    fn check_group(&self, group: &Group, checker: &mut Checker, mut job: Job, progress: Progress<'_>) -> Checked {
         if group.is_huge {
-            return self.huge_frame(group, &mut |_| Ok(())).map(|()| None);
+            return self.huge_frame(group, progress, &mut |_| Ok(())).map(|()| None);
         }
         self.load(group, &mut job)?;
         Ok(Some(checker.check(job)))

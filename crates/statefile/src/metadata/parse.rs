@@ -1,11 +1,12 @@
-//! Reading the document: a JSON object of texts, nothing else, so nothing nests and nothing recurses.
+//! Parses the document: a JSON object whose values are strings. Other values are refused, so the parser does not
+//! recurse.
 
 use dunnage_digest::Offset;
 
 use super::Metadata;
-use crate::{Error, Limits, Mode, Part};
+use crate::{Error, Limits, Mode, Part, error::shown};
 
-/// Parses `json`, which starts at `base` of the file.
+/// Parses `json`, which starts at offset `base` of the file.
 pub(crate) fn parse(json: &[u8], base: u64, mode: Mode, limits: &Limits) -> Result<Metadata, Error> {
     let mut parser = Parser { json, at: 0, base, mode };
     let mut metadata = Metadata::new();
@@ -30,9 +31,10 @@ pub(crate) fn parse(json: &[u8], base: u64, mode: Mode, limits: &Limits) -> Resu
             parser.expect(b':', "`:`")?;
             parser.space();
             let value = parser.value()?;
-            if metadata.insert(name, value).is_some() && mode == Mode::Strict {
-                return Err(parser.wrong(start, "a key that comes up twice".to_owned()));
+            if mode == Mode::Strict && metadata.get(&name).is_some() {
+                return Err(parser.wrong(start, format!("expected a new key, got `{}` again", shown(&name))));
             }
+            metadata.insert(name, value);
             parser.space();
             match parser.peek() {
                 Some(b',') => parser.skip(),
@@ -107,11 +109,11 @@ impl Parser<'_> {
             (0..4).for_each(|_| self.skip());
             return Ok(String::new());
         }
-        self.expect(b'"', "a text")?;
+        self.expect(b'"', "a string")?;
         self.text()
     }
 
-    /// The rest of a text whose opening quote was read.
+    /// Reads the rest of a string, after its opening quote.
     fn text(&mut self) -> Result<String, Error> {
         let mut text = String::new();
         loop {
@@ -129,12 +131,12 @@ impl Parser<'_> {
                     self.skip();
                     self.escape(&mut text)?;
                 }
-                _ => return Err(self.unexpected("more of a text")),
+                _ => return Err(self.unexpected("the rest of a string")),
             }
         }
     }
 
-    /// Adds the bytes from `start` to the place reached.
+    /// Adds the bytes from `start` to the current position, which have no escapes, to `text`.
     fn plain(&mut self, start: usize, text: &mut String) -> Result<(), Error> {
         let bytes = self.json.get(start..self.at).unwrap_or_default();
         for part in bytes.utf8_chunks() {
@@ -146,13 +148,13 @@ impl Parser<'_> {
                 let valid = std::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
                 return Err(self.wrong(start.saturating_add(valid), "invalid UTF-8".to_owned()));
             }
-            // Go replaces each byte, not each sequence.
+            // Go replaces every single byte of an invalid sequence.
             part.invalid().iter().for_each(|_| text.push(char::REPLACEMENT_CHARACTER));
         }
         Ok(())
     }
 
-    /// What follows a backslash.
+    /// Reads an escape, after its backslash.
     fn escape(&mut self, text: &mut String) -> Result<(), Error> {
         let start = self.at.saturating_sub(1);
         text.push(match self.next() {
@@ -163,12 +165,13 @@ impl Parser<'_> {
             Some(b'r') => '\r',
             Some(b't') => '\t',
             Some(b'u') => return self.unicode(start, text),
-            _ => return Err(self.wrong(start, "an unknown escape".to_owned())),
+            _ => return Err(self.wrong(start, "unknown escape".to_owned())),
         });
         Ok(())
     }
 
-    /// What follows `\u` at `start`: a character, or the first half of a pair.
+    /// Reads the four digits after the `\u` at `start`, and a second escape if they are the first half of a surrogate
+    /// pair.
     fn unicode(&mut self, start: usize, text: &mut String) -> Result<(), Error> {
         let first = self.hex(start)?;
         if let Some(char) = char::from_u32(first) {
@@ -188,11 +191,11 @@ impl Parser<'_> {
                 text.push(char);
                 return Ok(());
             }
-            // Not its other half: whatever it is, it is read on its own.
+            // The second escape is not the other half. The caller reads it as an escape of its own.
             self.at = before;
         }
         if self.mode == Mode::Strict {
-            return Err(self.wrong(start, "half of a surrogate pair".to_owned()));
+            return Err(self.wrong(start, "unpaired surrogate".to_owned()));
         }
         text.push(char::REPLACEMENT_CHARACTER);
         Ok(())
@@ -202,7 +205,7 @@ impl Parser<'_> {
         let mut value = 0_u32;
         for _ in 0..4 {
             let digit = self.next().and_then(|byte| char::from(byte).to_digit(16));
-            let digit = digit.ok_or_else(|| self.wrong(start, "`\\u` without four hex digits".to_owned()))?;
+            let digit = digit.ok_or_else(|| self.wrong(start, "expected four hex digits after `\\u`".to_owned()))?;
             value = value << 4 | digit;
         }
         Ok(value)
@@ -223,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_of_texts_are_read() {
+    fn objects_of_strings_are_read() {
         let both = |json: &[u8], pairs: &[(&str, &str)]| check(json, Ok(pairs), Ok(pairs));
         both(b"{}", &[]);
         both(b" {\t}\r\n", &[]);
@@ -234,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_refused_with_its_place() {
+    fn everything_else_is_refused_with_its_offset() {
         let both = |json: &[u8], reason: &str| check(json, Err(reason), Err(reason));
         both(b"", "0x10: expected an object, got the end");
         both(b"null", "0x10: expected an object, got `n`");
@@ -242,31 +245,31 @@ mod tests {
         both(b"\xef\xbb\xbf{}", "0x10: expected an object, got `\\xef`");
         both(b"{", "0x11: expected a key, got the end");
         both(b"{\"a\"}", "0x14: expected `:`, got `}`");
-        both(b"{\"a\":1}", "0x15: expected a text, got `1`");
-        both(b"{\"a\":true}", "0x15: expected a text, got `t`");
-        both(b"{\"a\":{}}", "0x15: expected a text, got `{`");
-        both(b"{\"a\":[[[[", "0x15: expected a text, got `[`");
+        both(b"{\"a\":1}", "0x15: expected a string, got `1`");
+        both(b"{\"a\":true}", "0x15: expected a string, got `t`");
+        both(b"{\"a\":{}}", "0x15: expected a string, got `{`");
+        both(b"{\"a\":[[[[", "0x15: expected a string, got `[`");
         both(b"{\"a\":\"1\"", "0x18: expected `,` or `}`, got the end");
         both(b"{\"a\":\"1\",}", "0x19: expected a key, got `}`");
         both(b"{} {}", "0x13: expected the end, got `{`");
-        both(b"{\"a\":\"\n\"}", "0x16: expected more of a text, got `\\n`");
-        both(b"{\"a\":\"\x00\"}", "0x16: expected more of a text, got `\\x00`");
-        both(b"{\"a\":\"x", "0x17: expected more of a text, got the end");
-        both(b"{\"a\":\"\\x\"}", "0x16: an unknown escape");
-        both(b"{\"a\":\"\\u12g4\"}", "0x16: `\\u` without four hex digits");
+        both(b"{\"a\":\"\n\"}", "0x16: expected the rest of a string, got `\\n`");
+        both(b"{\"a\":\"\x00\"}", "0x16: expected the rest of a string, got `\\x00`");
+        both(b"{\"a\":\"x", "0x17: expected the rest of a string, got the end");
+        both(b"{\"a\":\"\\x\"}", "0x16: unknown escape");
+        both(b"{\"a\":\"\\u12g4\"}", "0x16: expected four hex digits after `\\u`");
     }
 
     #[test]
-    fn what_go_takes_is_lenient() {
-        check(br#"{"a":"1","a":"2"}"#, Err("0x19: a key that comes up twice"), Ok(&[("a", "2")]));
-        check(br#"{"a":"1","\u0061":"2"}"#, Err("0x19: a key that comes up twice"), Ok(&[("a", "2")]));
-        check(br#"{"a":null}"#, Err("0x15: expected a text, got `n`"), Ok(&[("a", "")]));
+    fn lenient_accepts_all_that_go_accepts() {
+        check(br#"{"a":"1","a":"2"}"#, Err("0x19: expected a new key, got `a` again"), Ok(&[("a", "2")]));
+        check(br#"{"a":"1","\u0061":"2"}"#, Err("0x19: expected a new key, got `a` again"), Ok(&[("a", "2")]));
+        check(br#"{"a":null}"#, Err("0x15: expected a string, got `n`"), Ok(&[("a", "")]));
         check(b"{\"a\":\"x\xff\xc3\"}", Err("0x17: invalid UTF-8"), Ok(&[("a", "x\u{fffd}\u{fffd}")]));
-        check(br#"{"a":"\ud83d"}"#, Err("0x16: half of a surrogate pair"), Ok(&[("a", "\u{fffd}")]));
-        check(br#"{"a":"\ude00\ud83dx"}"#, Err("0x16: half of a surrogate pair"), Ok(&[("a", "\u{fffd}\u{fffd}x")]));
+        check(br#"{"a":"\ud83d"}"#, Err("0x16: unpaired surrogate"), Ok(&[("a", "\u{fffd}")]));
+        check(br#"{"a":"\ude00\ud83dx"}"#, Err("0x16: unpaired surrogate"), Ok(&[("a", "\u{fffd}\u{fffd}x")]));
         let pair = "\u{fffd}\u{fffd}";
-        check(br#"{"a":"\ud83d\ud83d"}"#, Err("0x16: half of a surrogate pair"), Ok(&[("a", pair)]));
-        check(br#"{"a":"\ud83d\u0041"}"#, Err("0x16: half of a surrogate pair"), Ok(&[("a", "\u{fffd}A")]));
+        check(br#"{"a":"\ud83d\ud83d"}"#, Err("0x16: unpaired surrogate"), Ok(&[("a", pair)]));
+        check(br#"{"a":"\ud83d\u0041"}"#, Err("0x16: unpaired surrogate"), Ok(&[("a", "\u{fffd}A")]));
     }
 
     #[test]

@@ -1,11 +1,12 @@
-//! Writing the document as Go does: no white space, names in order, and five characters escaped that JSON leaves alone.
+//! Writes the document as Go does: without white space, ordered by name, and with five characters escaped that JSON
+//! allows.
 //!
 //! | character | written |
 //! |---|---|
 //! | `"` `\` | `\"` `\\` |
 //! | backspace, form feed, line feed, carriage return, tab | `\b` `\f` `\n` `\r` `\t` |
 //! | others below 0x20, `<` `>` `&`, U+2028, U+2029 | `\u` and four lower-case hex digits |
-//! | everything else, 0x7f and `/` included | as it is |
+//! | all others, also 0x7f and `/` | unchanged |
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -49,7 +50,7 @@ mod tests {
     use crate::{Limits, Metadata, Mode};
 
     #[test]
-    fn the_document_is_that_of_go() {
+    fn the_document_equals_that_of_go() {
         let awkward = "q\"b\\s/ \x08\x0c\n\r\t\x00\x1f\x7f \u{2028}\u{2029} é 😀 ok";
         let metadata: Metadata = [
             ("Z", "1"),

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, io::Read as _};
 
 use anyhow::{Context as _, Result, bail};
+use dunnage_digest::Progress;
 use dunnage_statefile::{
     Codec, Compression, Dialect, Error, File, Frames, Key, Limits, MAC_LEN, Metadata, Mode, ReadOptions, Reader,
     Timestamp, WriteOptions, Writer, metadata_unverified,
@@ -70,7 +71,7 @@ pub(super) fn read_finding_out(bytes: &[u8], key_bytes: Option<&[u8]>) -> Result
         Err(error) if error.downcast_ref().is_some_and(|error| matches!(error, Error::Ambiguous { .. })) => {
             let file = File::open(bytes, key(key_bytes)?.as_ref(), &ReadOptions::default())?;
             let mut payload = Vec::new();
-            file.copy_to(&mut payload, &mut |_| {})?;
+            file.copy_to(&mut payload, Progress::none())?;
             Ok(Read { payload, metadata: plain(file.metadata()) })
         }
         other => other,
@@ -81,7 +82,7 @@ pub(super) fn read_finding_out(bytes: &[u8], key_bytes: Option<&[u8]>) -> Result
 pub(super) fn verify(bytes: &[u8], key_bytes: Option<&[u8]>, dialect: Dialect) -> Result<u64> {
     let options = ReadOptions { dialect: Some(dialect), threads: 2, ..ReadOptions::default() };
     let file = File::open(bytes, key(key_bytes)?.as_ref(), &options)?;
-    Ok(file.verify(&mut |_| {})?.payload_len)
+    Ok(file.verify(Progress::none())?.payload_len)
 }
 
 /// A piece of the payload, read by position.

@@ -17,7 +17,7 @@ pub(super) fn run(context: &Context, args: &StateCat) -> Result<Exit> {
         let progress = Progress::start(context, "cat", Some(ReadAt::size(&file).with_context(failed)?));
         // What is read by position is inflated by all threads, and needs no look ahead to tell what it is.
         let file = File::open(progress.watch(&file), key.as_ref(), &options).with_context(failed)?;
-        file.copy_to(&mut out, &mut |_| {}).with_context(failed)?;
+        file.copy_to(&mut out, dunnage_digest::Progress::none()).with_context(failed)?;
         return Ok(Exit::DONE);
     }
     let progress = Progress::start(context, "cat", None);

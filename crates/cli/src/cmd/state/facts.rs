@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use anyhow::Result;
 use dunnage_digest::{Cursor, ReadAt};
 use dunnage_statefile::{
-    Compression, Error, File, HeaderMac, Key, Layout, Limits, Metadata, Mode, ReadOptions, metadata_unverified,
+    Compression, Encoding, Error, File, HeaderMac, Key, Limits, Metadata, Mode, ReadOptions, metadata_unverified,
 };
 use serde::Serialize;
 
@@ -67,27 +67,27 @@ impl Facts {
     }
 
     fn of_file<S: ReadAt>(file: &File<S>) -> Self {
-        let (layout, summary) = (file.layout(), file.summary());
+        let (encoding, summary) = (file.encoding(), file.summary());
         let wrong = summary.as_ref().err().map(ToString::to_string);
         let summary = summary.ok();
         Self {
-            dialects: layout.dialects.iter().map(dunnage_statefile::Dialect::as_str).collect(),
-            releases: Some(releases(layout)),
-            ambiguous: layout.is_ambiguous,
-            compression: Some(layout.compression.as_str()),
-            key: match layout.header_mac {
+            dialects: encoding.dialects.iter().map(dunnage_statefile::Dialect::as_str).collect(),
+            releases: Some(releases(encoding)),
+            ambiguous: encoding.is_ambiguous,
+            compression: Some(encoding.compression.as_str()),
+            key: match encoding.header_mac {
                 HeaderMac::Absent => KeyState::None,
                 HeaderMac::Checksum => KeyState::Checksum,
                 HeaderMac::Keyed => KeyState::Given,
             },
-            authenticated: layout.is_authenticated(),
-            body: Some(layout.body.to_string()),
+            authenticated: encoding.is_authenticated(),
+            body: Some(encoding.body.to_string()),
             chunk_size: file.chunk_size(),
             units: summary.as_ref().map(|summary| summary.units),
             stored_bytes: summary.as_ref().map(|summary| summary.stored_len),
             payload_bytes: summary.as_ref().map(|summary| summary.payload_len),
             body_offset: summary.as_ref().map(|summary| summary.body_at.get()),
-            cautions: layout.cautions(),
+            cautions: encoding.cautions(),
             wrong,
             metadata: plain(file.metadata()),
         }
@@ -128,8 +128,8 @@ fn plain(metadata: &Metadata) -> BTreeMap<String, String> {
 }
 
 /// The releases of gVisor that write such files.
-fn releases(layout: &Layout) -> String {
-    let (oldest, newest) = (layout.dialects.oldest(), layout.dialects.newest());
+fn releases(encoding: &Encoding) -> String {
+    let (oldest, newest) = (encoding.dialects.oldest(), encoding.dialects.newest());
     if oldest == newest {
         return oldest.releases().to_owned();
     }

@@ -35,7 +35,8 @@ fn check(context: &Context, path: &Path, file: &Source, key: Option<&Key>, optio
     let start = Instant::now();
     let progress = Progress::start(context, "verify", Some(ReadAt::size(file).with_context(failed)?));
     let file = File::open(file, key, options).with_context(failed)?;
-    let verified = file.verify(&mut |done| progress.set(done)).with_context(failed)?;
+    let report = |done| progress.set(done);
+    let verified = file.verify(dunnage_digest::Progress::to(&report)).with_context(failed)?;
     drop(progress);
     let report = Report::of(title(path), &verified, start.elapsed().as_secs_f64());
     let mut out = Out::stdout()?;
@@ -68,27 +69,27 @@ struct Report {
 
 impl Report {
     fn of(source: String, verified: &Verified, seconds: f64) -> Self {
-        let layout = &verified.layout;
+        let encoding = &verified.encoding;
         Self {
             schema: schema("state-verify"),
             source,
             format: "gVisor state file",
-            dialects: layout.dialects.iter().map(dunnage_statefile::Dialect::as_str).collect(),
-            compression: layout.compression.as_str(),
+            dialects: encoding.dialects.iter().map(dunnage_statefile::Dialect::as_str).collect(),
+            compression: encoding.compression.as_str(),
             units: verified.units,
             payload_bytes: verified.payload_len,
             size: verified.file_len,
-            authenticated: layout.is_authenticated(),
+            authenticated: encoding.is_authenticated(),
             tail: match verified.tail {
                 Tail::Complete => "complete",
                 Tail::PossiblyTruncated => "possibly-truncated",
                 Tail::Unknown => "unknown",
             },
             length_compared: verified.length_is_known,
-            cautions: layout.cautions(),
+            cautions: encoding.cautions(),
             seconds,
             bytes_per_second: rate(verified.payload_len, seconds),
-            what: format!("dialect {}, {}", layout.dialects, layout.body),
+            what: format!("dialect {}, {}", encoding.dialects, encoding.body),
         }
     }
 }
