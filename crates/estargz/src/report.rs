@@ -9,9 +9,9 @@
 
 mod figures;
 mod groups;
+mod layout_report;
 mod measure;
 mod places;
-mod report;
 mod segments;
 
 use dunnage_digest::{Offset, ReadAt};
@@ -23,7 +23,7 @@ use self::{
 };
 pub use self::{
     measure::{MeasureOptions, Measured, Plain},
-    report::{
+    layout_report::{
         FileFacts, Group, GroupShare, KindCounts, LandmarkKind, LayoutOptions, LayoutReport, PayloadShares,
         PrefetchArea, Segment, SegmentKind, SharedStreams, SizeClass, StreamFacts, StreamFigures, StreamKind,
     },
