@@ -74,7 +74,7 @@ pub const MASKS: [u8; 3] = [0x01, 0x80, 0xff];
 
 /// One change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "what is changed, by its names")]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum Mutation {
     /// Bits of one byte flipped.
     Flip { at: usize, mask: u8 },
@@ -115,7 +115,7 @@ pub enum Depth {
 
 /// What became of a changed blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "closed: whoever counts wants to know of a new one")]
+#[expect(clippy::exhaustive_enums, reason = "closed: a new outcome has to be counted everywhere")]
 pub enum Outcome {
     /// Refused as damage of one sort or another.
     Refused,

@@ -19,7 +19,7 @@ import (
 
 const refName = "org.opencontainers.image.ref.name"
 
-// report is what is printed on standard output.
+// report is printed on standard output, as JSON.
 type report struct {
 	Images    int     `json:"images"`
 	Layers    int     `json:"layers"`

@@ -1,6 +1,6 @@
 // untar.go: the `untar-split` subcommand, which puts the tar together from the
 // tar-split data and each file's own frames, found by the TOC's offset and
-// endOffset. The library finds a file's end by what comes next instead.
+// endOffset. The library finds a file's end by the next entry instead.
 package main
 
 import (
