@@ -4,8 +4,10 @@
 
 mod cache;
 mod confine;
+mod content;
 mod diff;
 mod dir;
+mod entries;
 mod error;
 mod export;
 mod extract;
@@ -28,8 +30,9 @@ pub use crate::{
         compare_with,
     },
     dir::DirTree,
+    entries::{Entries, ExportMtime, ExportNanos, ExportOptions, ExportOwners, ExportRoot},
     error::{BoxError, Error},
-    export::{ExportMtime, ExportNanos, ExportOptions, ExportOwners, ExportRoot, TarExport},
+    export::TarExport,
     extract::{
         Destination, Dropped, DroppedPart, Existing, ExtractDevices, ExtractOptions, ExtractOwners, ExtractSetId,
         ExtractWhiteouts, ExtractXattrs, Extracted, Progress, ProgressCallback, extract, extract_tar,
@@ -37,7 +40,7 @@ pub use crate::{
     limits::Limits,
     name::{SafeName, SafePath, UnsafeName, display as display_name},
     new_file::{NewFile, SameName, flush_dir, name_of},
-    node::{Attr, DirEntry, DirVisitor, Kind, Mtime, NodeId, Owner, Tree, Usage, XattrVisitor},
+    node::{Attr, DirEntry, DirVisitor, Kind, Mtime, NodeId, Owner, Span, Tree, Usage, XattrVisitor},
     overlay::Overlay,
     spool::Spool,
     walk::{Follow, Visit, Visited, Walk, resolve},

@@ -106,6 +106,16 @@ pub struct Usage {
     pub nodes: u64,
 }
 
+/// A run of bytes in the content of a file, and its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "closed: bytes or a hole")]
+pub enum Span {
+    /// Bytes to be read, which may be zeros too.
+    Data(u64),
+    /// Zeros that are not stored.
+    Hole(u64),
+}
+
 /// Owner names, where the source keeps them. They are text: never resolved through an account database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "closed: a file has one user and one group")]

@@ -80,10 +80,7 @@ fn export(tree: &dyn Tree, options: &ExportOptions) -> Vec<u8> {
 }
 
 fn exact() -> ExportOptions {
-    let mut options = ExportOptions::default();
-    options.nanos = ExportNanos::Keep;
-    options.root = ExportRoot::Include;
-    options
+    ExportOptions { nanos: ExportNanos::Keep, root: ExportRoot::Include, ..ExportOptions::default() }
 }
 
 #[track_caller]
@@ -172,8 +169,7 @@ fn gnu_tar_lists_and_unpacks_an_export() {
     let tree = DirTree::open(&source).unwrap();
     // GNU headers have no place for extended attributes.
     for format in [tar::Format::Unknown, tar::Format::Pax] {
-        let mut options = ExportOptions::default();
-        options.format = format;
+        let options = ExportOptions { format, ..ExportOptions::default() };
         let archive = dir.path().join("archive.tar");
         fs::write(&archive, export(&tree, &options)).unwrap();
         let listed = Command::new("tar").arg("tf").arg(&archive).stderr(Stdio::piped()).output();
@@ -201,11 +197,13 @@ fn options_of_an_export_show_in_its_headers() {
     let dir = tempfile::tempdir().unwrap();
     build(dir.path());
     let tree = DirTree::open(dir.path()).unwrap();
-    let mut options = ExportOptions::default();
-    options.mtime = ExportMtime::Clamp(1_500_000_003);
-    options.owners = ExportOwners::Fixed { uid: 5, gid: 6 };
-    options.prefix = b"./".to_vec();
-    options.root = ExportRoot::Include;
+    let options = ExportOptions {
+        mtime: ExportMtime::Clamp(1_500_000_003),
+        owners: ExportOwners::Fixed { uid: 5, gid: 6 },
+        prefix: b"./".to_vec(),
+        root: ExportRoot::Include,
+        ..ExportOptions::default()
+    };
     let bytes = export(&tree, &options);
     assert_eq!(bytes.len() % 512, 0);
     assert!(bytes.ends_with(&[0; 1024]));
@@ -368,8 +366,7 @@ fn sparse_files_read_the_same_from_everywhere() {
 #[test]
 fn every_truncation_is_an_error_and_no_panic() {
     // No PAX headers but one: fewer bytes to cut at.
-    let mut options = ExportOptions::default();
-    options.owners = ExportOwners::Fixed { uid: 0, gid: 0 };
+    let options = ExportOptions { owners: ExportOwners::Fixed { uid: 0, gid: 0 }, ..ExportOptions::default() };
     let dir = tempfile::tempdir().unwrap();
     let source = dir.path().join("source");
     fs::create_dir_all(source.join("d")).unwrap();

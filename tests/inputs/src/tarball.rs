@@ -432,6 +432,27 @@ pub fn gnu_member(flag: u8, name: &str, body: &[u8]) -> Vec<u8> {
     [gnu(|block| describe(block, flag, name, body)), padded(body)].concat()
 }
 
+/// A sparse file of `size` bytes in GNU's PAX format 1.0: regions (offset, content), and zeros elsewhere.
+#[must_use]
+pub fn sparse_file(name: &str, size: u64, regions: &[(u64, Vec<u8>)]) -> Vec<u8> {
+    let mut map = format!("{}\n", regions.len());
+    for (at, content) in regions {
+        map.push_str(&format!("{at}\n{}\n", content.len()));
+    }
+    let mut body = padded(map.as_bytes());
+    for (_, content) in regions {
+        body.extend_from_slice(content);
+    }
+    let size = size.to_string();
+    let records: [(&[u8], &[u8]); 4] = [
+        (b"GNU.sparse.major", b"1"),
+        (b"GNU.sparse.minor", b"0"),
+        (b"GNU.sparse.name", name.as_bytes()),
+        (b"GNU.sparse.realsize", size.as_bytes()),
+    ];
+    [pax(&records), member(b'0', "GNUSparseFile.0/file", &body)].concat()
+}
+
 fn describe(block: &mut [u8; 512], flag: u8, name: &str, body: &[u8]) {
     put(block, 0, name);
     octal(block, 124, 12, body.len() as u64);

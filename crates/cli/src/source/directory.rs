@@ -23,8 +23,7 @@ pub(super) struct Directory {
 
 impl Directory {
     pub(super) fn open(context: &Context, path: &Path) -> Result<Self> {
-        let mut options = ExportOptions::default();
-        options.limits = context.tree_limits().clone();
+        let options = ExportOptions { limits: context.tree_limits().clone(), ..ExportOptions::default() };
         Ok(Self { tree: DirTree::open(path)?, options, sockets: Mutex::default() })
     }
 }

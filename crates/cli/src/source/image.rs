@@ -70,8 +70,7 @@ impl ImageSource {
     pub(super) fn open(context: &Context, reference: &ImageRef) -> Result<Self> {
         let layout = Layout::open(&reference.dir, &Limits::default())?;
         let contents = layout.contents(reference.tag.as_deref(), &context.platforms)?;
-        let mut export = ExportOptions::default();
-        export.limits = context.tree_limits().clone();
+        let export = ExportOptions { limits: context.tree_limits().clone(), ..ExportOptions::default() };
         let (open, tag) = (context.open_options(), reference.tag.clone());
         Ok(Self { layout, tag, contents, open, export, tree: OnceLock::new() })
     }

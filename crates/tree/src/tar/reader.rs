@@ -28,9 +28,9 @@ use super::{
     input::Input,
     malformed, number, pax,
     pax::quote,
-    sparse::{self, Span},
+    sparse,
 };
-use crate::{Error, Limits, Mtime};
+use crate::{Error, Limits, Mtime, Span, content::prefix};
 
 /// Reads a tar archive from front to back: a header, its payload, the next header.
 ///
@@ -147,6 +147,25 @@ impl<R: Read> Reader<R> {
             self.state = State::Failed;
         }
         result
+    }
+
+    /// The span at the current position of the payload; `None` at its end.
+    ///
+    /// A hole is passed over by this call. Data is not: the caller reads it with [`read_payload`](Self::read_payload), and
+    /// a call in the middle of data returns the rest of it. Payloads that are not sparse are one span.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] after an earlier error.
+    pub fn next_span(&mut self) -> Result<Option<Span>, Error> {
+        if self.state == State::Failed {
+            return Err(self.refusal());
+        }
+        let span = self.span();
+        if let Some(Span::Hole(len)) = span {
+            self.given = self.given.saturating_add(len);
+        }
+        Ok(span)
     }
 
     /// What has been consumed since the payload of the entry before: its padding, extension headers, the header block.
@@ -393,19 +412,23 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
+    /// The span at the position; `None` at the end of the payload.
+    fn span(&mut self) -> Option<Span> {
+        let left = self.size.saturating_sub(self.given);
+        if left == 0 {
+            None
+        } else if self.is_sparse {
+            Some(self.map.span(self.given, self.size, &mut self.next_region))
+        } else {
+            Some(Span::Data(left))
+        }
+    }
+
     fn fill_from_payload(&mut self, buf: &mut [u8]) -> Result<usize, Error> {
         let mut filled = 0_usize;
         loop {
             let rest = buf.get_mut(filled..).unwrap_or_default();
-            let left = self.size.saturating_sub(self.given);
-            if rest.is_empty() || left == 0 {
-                return Ok(filled);
-            }
-            let span = if self.is_sparse {
-                self.map.span(self.given, self.size, &mut self.next_region)
-            } else {
-                Span::Data(left)
-            };
+            let Some(span) = self.span().filter(|_| !rest.is_empty()) else { return Ok(filled) };
             let got = match span {
                 Span::Data(len) => {
                     let part = prefix(rest, len);
@@ -618,10 +641,4 @@ fn read_into<R: Read>(input: &mut Input<R>, to: &mut Vec<u8>, len: u64, what: &'
     let len = usize::try_from(len).unwrap_or(usize::MAX);
     to.resize(start.saturating_add(len), 0);
     input.read_exact(to.get_mut(start..).unwrap_or_default(), what)
-}
-
-/// The first `len` bytes of `buf`, or all of it.
-fn prefix(buf: &mut [u8], len: u64) -> &mut [u8] {
-    let len = usize::try_from(len).map_or(buf.len(), |len| len.min(buf.len()));
-    buf.get_mut(..len).unwrap_or_default()
 }

@@ -22,7 +22,7 @@ use super::{
     malformed, number, pax,
     pax::{parse_int, quote},
 };
-use crate::{Error, Limits};
+use crate::{Error, Limits, Span};
 
 const MAP: &str = "sparse map";
 
@@ -38,13 +38,6 @@ pub(super) struct Map {
 struct Region {
     start: u64,
     end: u64,
-}
-
-/// What lies at a position of a sparse file, and for how many bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Span {
-    Data(u64),
-    Hole(u64),
 }
 
 impl Map {
