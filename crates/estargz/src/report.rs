@@ -22,11 +22,11 @@ use self::{
     places::Places,
 };
 pub use self::{
-    measure::{MeasureOptions, Measured, Plain},
     layout_report::{
         FileFacts, Group, GroupShare, KindCounts, LandmarkKind, LayoutOptions, LayoutReport, PayloadShares,
         PrefetchArea, Segment, SegmentKind, SharedStreams, SizeClass, StreamFacts, StreamFigures, StreamKind,
     },
+    measure::{MeasureOptions, Measured, Plain},
 };
 use crate::{
     Error, Footer, Format, NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK, Reader,
