@@ -450,7 +450,7 @@ fn what_would_be_put_together_differently_is_refused() {
     // Behind the end of a tar nothing can be appended.
     let mut writer = Writer::new(Vec::new(), &options(1)).unwrap();
     writer.append_tar_lossless(tar::END.as_slice()).unwrap();
-    let wanted = "a tar that is kept bit for bit has an end, and nothing can be appended behind it";
+    let wanted = "a tar that is kept bit for bit has an end, and nothing can be appended after it";
     assert_eq!(writer.append_tar(tar::END.as_slice()).unwrap_err().to_string(), wanted);
     assert_eq!(writer.append_entry(&file("a", 0), &mut std::io::empty()).unwrap_err().to_string(), wanted);
     // Chunks share no streams.

@@ -3,6 +3,7 @@
 //! Specification: eStargz, section "TOC".
 
 mod entry;
+mod fields;
 mod json;
 mod parse;
 mod storage;
@@ -15,10 +16,11 @@ use dunnage_digest::Digest;
 
 pub(crate) use self::{
     entry::{EntryRef, RawEntry, XattrRefs, clean_name},
+    fields::json_text,
     json::{Scanner, Stop},
     parse::{Ended, Progress, TocParser, excerpt, folds_to},
     time::{format_modtime, format_time, parse_modtime, parse_time},
-    write::{Style, json_text, write_entry},
+    write::{Style, write_entry},
 };
 use crate::{Error, Limits};
 

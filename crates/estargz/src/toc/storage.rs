@@ -5,7 +5,7 @@
 
 use super::{
     RawEntry,
-    write::{Fields, json_text},
+    fields::{Fields, json_text},
 };
 
 /// One entry.

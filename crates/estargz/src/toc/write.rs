@@ -1,15 +1,15 @@
 //! The TOC as text, byte for byte as the reference serialises it, because the TOC digest covers every byte.
 //!
-//! One tab a level, one space after each colon, no newline at the end. Strings escape `"`, `\`, control characters, and
-//! what is special in HTML or JavaScript (`<`, `>`, `&`, U+2028, U+2029). The compact form of containers/storage is in
-//! `storage.rs`. Specification: eStargz, section "Exact serialisation".
+//! One tab a level, one space after each colon, no newline at the end. `fields.rs` writes single fields, `storage.rs` the
+//! compact form of containers/storage. Specification: eStargz, section "Exact serialisation".
 
-use std::{fmt::Display, io::Write as _};
+use dunnage_digest::Digest;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use dunnage_digest::{Digest, encode_hex_into};
-
-use super::{RawEntry, storage::storage_entry};
+use super::{
+    RawEntry,
+    fields::{Fields, digest_text, json_text},
+    storage::storage_entry,
+};
 
 /// In which of its two forms a TOC is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(crate) enum Style {
 }
 
 impl Style {
-    /// Between two entries.
+    /// The text between two entries.
     pub(crate) const fn separator(self) -> &'static [u8] {
         match self {
             Self::Estargz => b",\n",
@@ -30,7 +30,7 @@ impl Style {
         }
     }
 
-    /// What is before the first entry.
+    /// Appends the text before the first entry.
     pub(crate) fn start(self, version: i64, is_empty: bool, out: &mut Vec<u8>) {
         let text = match (self, is_empty) {
             (Self::Estargz, false) => format!("{{\n\t\"version\": {version},\n\t\"entries\": [\n"),
@@ -41,7 +41,7 @@ impl Style {
         out.extend_from_slice(text.as_bytes());
     }
 
-    /// What is after the last entry.
+    /// Appends the text after the last entry.
     pub(crate) fn end(self, is_empty: bool, tar_split: Option<&Digest>, out: &mut Vec<u8>) {
         match self {
             Self::Estargz => out.extend_from_slice(if is_empty { b"\n}" } else { b"\n\t]\n}" }),
@@ -91,155 +91,10 @@ fn estargz_entry(entry: &RawEntry<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\n\t\t}");
 }
 
-/// Fields behind the first one of an entry, left out if they are empty.
-pub(super) struct Fields<'a> {
-    pub(super) out: &'a mut Vec<u8>,
-    /// One field a line, and short escapes for backspace and form feed: the two things in which writers differ.
-    pub(super) indented: bool,
-}
-
-impl Fields<'_> {
-    fn key(&mut self, key: &str) {
-        let (before, after): (&[u8], &[u8]) = if self.indented { (b",\n\t\t\t\"", b"\": ") } else { (b",\"", b"\":") };
-        self.out.extend_from_slice(before);
-        self.out.extend_from_slice(key.as_bytes());
-        self.out.extend_from_slice(after);
-    }
-
-    pub(super) fn text(&mut self, key: &str, value: &[u8]) {
-        if !value.is_empty() {
-            self.key(key);
-            json_text(value, self.indented, self.out);
-        }
-    }
-
-    pub(super) fn number<N: Display + Default + PartialEq>(&mut self, key: &str, value: N) {
-        if value != N::default() {
-            self.key(key);
-            // Writing to a vector cannot fail.
-            let _ = write!(self.out, "{value}");
-        }
-    }
-
-    pub(super) fn digest(&mut self, key: &str, value: Option<&Digest>) {
-        if let Some(value) = value {
-            self.key(key);
-            digest_text(value, self.out);
-        }
-    }
-
-    pub(super) fn xattrs(&mut self, entry: &RawEntry<'_>) {
-        if entry.xattrs.is_empty() {
-            return;
-        }
-        self.key("xattrs");
-        let (line, colon, end) = if self.indented { ("\n\t\t\t\t", ": \"", "\n\t\t\t}") } else { ("", ":\"", "}") };
-        let mut open = b'{';
-        for (name, value) in &entry.xattrs {
-            self.out.push(open);
-            self.out.extend_from_slice(line.as_bytes());
-            json_text(name, self.indented, self.out);
-            self.out.extend_from_slice(colon.as_bytes());
-            self.out.extend_from_slice(STANDARD.encode(value).as_bytes());
-            self.out.push(b'"');
-            open = b',';
-        }
-        self.out.extend_from_slice(end.as_bytes());
-    }
-}
-
-pub(super) fn digest_text(digest: &Digest, out: &mut Vec<u8>) {
-    out.push(b'"');
-    out.extend_from_slice(digest.algorithm().name().as_bytes());
-    out.push(b':');
-    encode_hex_into(digest.as_bytes(), out);
-    out.push(b'"');
-}
-
-/// A string. Whether backspace and form feed have short escapes depends on what made the document.
-pub(crate) fn json_text(text: &[u8], short: bool, out: &mut Vec<u8>) {
-    out.push(b'"');
-    for piece in text.utf8_chunks() {
-        valid(piece.valid().as_bytes(), short, out);
-        // A name that is not UTF-8 cannot be told from others in a TOC; U+FFFD itself is written as it is.
-        piece.invalid().iter().for_each(|_| out.extend_from_slice(b"\\ufffd"));
-    }
-    out.push(b'"');
-}
-
-fn valid(text: &[u8], short: bool, out: &mut Vec<u8>) {
-    let mut rest = text;
-    while let Some(at) = rest.iter().position(|&byte| needs_a_look(byte)) {
-        let (plain, special) = rest.split_at_checked(at).unwrap_or((rest, &[]));
-        out.extend_from_slice(plain);
-        rest = escape(special, short, out);
-    }
-    out.extend_from_slice(rest);
-}
-
-const fn needs_a_look(byte: u8) -> bool {
-    // 0xe2 starts U+2028 and U+2029 (among others that stay as they are).
-    byte < 0x20 || matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&' | 0xe2)
-}
-
-/// Writes the character at the front of `rest` and returns what follows it.
-fn escape<'a>(rest: &'a [u8], short: bool, out: &mut Vec<u8>) -> &'a [u8] {
-    if let Some(after) = rest.strip_prefix("\u{2028}".as_bytes()) {
-        out.extend_from_slice(b"\\u2028");
-        return after;
-    }
-    if let Some(after) = rest.strip_prefix("\u{2029}".as_bytes()) {
-        out.extend_from_slice(b"\\u2029");
-        return after;
-    }
-    let Some((&byte, after)) = rest.split_first() else { return rest };
-    match byte {
-        b'"' => out.extend_from_slice(b"\\\""),
-        b'\\' => out.extend_from_slice(b"\\\\"),
-        b'\n' => out.extend_from_slice(b"\\n"),
-        b'\r' => out.extend_from_slice(b"\\r"),
-        b'\t' => out.extend_from_slice(b"\\t"),
-        8 if short => out.extend_from_slice(b"\\b"),
-        12 if short => out.extend_from_slice(b"\\f"),
-        0..0x20 | b'<' | b'>' | b'&' => {
-            out.extend_from_slice(b"\\u00");
-            encode_hex_into(&[byte], out);
-        }
-        byte => out.push(byte),
-    }
-    after
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::toc::{Toc, TocEntry, TocType};
-
-    #[test]
-    fn strings_are_escaped_as_the_reference_escapes_them() {
-        for (plain, wanted) in [
-            ("d/a<>&\u{2028}\u{2029}é\u{7f}", "\"d/a\\u003c\\u003e\\u0026\\u2028\\u2029é\u{7f}\""),
-            ("\"\\\n\r\t\u{8}\u{c}\u{0}\u{1f}", "\"\\\"\\\\\\n\\r\\t\\b\\f\\u0000\\u001f\""),
-            ("…\u{202a}", "\"…\u{202a}\""),
-        ] {
-            let mut out = Vec::new();
-            json_text(plain.as_bytes(), true, &mut out);
-            assert_eq!(String::from_utf8(out).unwrap(), wanted);
-        }
-    }
-
-    #[test]
-    fn bytes_that_are_not_utf8_are_told_from_a_replacement_character() {
-        for (bytes, wanted) in [
-            (b"a\xff\xef\xbf\xbdb".as_slice(), "\"a\\ufffd\u{fffd}b\""),
-            // Each byte of a character cut short, and of a surrogate, counts.
-            (b"\xe2\x82<\xed\xa0\x80\xe2\x80\xa8", "\"\\ufffd\\ufffd\\u003c\\ufffd\\ufffd\\ufffd\\u2028\""),
-        ] {
-            let mut out = Vec::new();
-            json_text(bytes, true, &mut out);
-            assert_eq!(String::from_utf8(out).unwrap(), wanted);
-        }
-    }
 
     #[test]
     fn an_empty_list_of_entries_is_null() {

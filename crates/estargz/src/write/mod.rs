@@ -6,12 +6,17 @@
 //! ```
 //!
 //! Where a stream starts follows from the headers alone (or, if streams are cut by compressed size, from those before it; or
-//! from content, in the form of containers/storage, see `cut.rs`), so the bytes are a function of input and options and never of
-//! the number of threads. Memory is bounded by the batches in flight.
+//! from content, in the form of containers/storage, see `chunker.rs`), so the bytes are a function of input and options and never
+//! of the number of threads. Memory is bounded by the batches in flight.
+//!
+//! A form of layers has two halves: a `Cutter` before compression, a `Log` after it. `line.rs` is the machine between them.
 
 mod batch;
-mod cut;
+mod chunker;
+mod cutter;
+mod estargz;
 mod hashing;
+mod line;
 mod name_set;
 mod names;
 mod options;

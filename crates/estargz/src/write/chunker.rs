@@ -98,7 +98,7 @@ pub(super) struct Piece<'a> {
 
 /// Cuts the content of one file after the other. Where it cuts depends on the content alone, and not on how it arrives.
 #[derive(Debug)]
-pub(super) struct Cutter {
+pub(super) struct Chunker {
     cut: Cut,
     buffer: Vec<u8>,
     /// What of the buffer is still to be handed out.
@@ -114,7 +114,7 @@ pub(super) struct Cutter {
     hole: Option<Range<usize>>,
 }
 
-impl Cutter {
+impl Chunker {
     pub(super) fn new(cut: Cut) -> Self {
         Self {
             cut,
@@ -268,14 +268,14 @@ mod tests {
 
     /// Where the chunks of `content` end, and whether they are holes.
     fn cuts(cut: Cut, content: &[u8]) -> Vec<(u64, bool)> {
-        let mut cutter = Cutter::new(cut);
+        let mut chunker = Chunker::new(cut);
         // Used twice: nothing of a file may stay behind.
-        cutter.start(5);
-        while cutter.next(&mut &[1, 2, 3, 0, 0][..]).unwrap().is_some() {}
-        cutter.start(content.len() as u64);
+        chunker.start(5);
+        while chunker.next(&mut &[1, 2, 3, 0, 0][..]).unwrap().is_some() {}
+        chunker.start(content.len() as u64);
         let (mut rest, mut at, mut found, mut got) = (content, 0, Vec::new(), Vec::new());
         let mut ended = true;
-        while let Some(piece) = cutter.next(&mut rest).unwrap() {
+        while let Some(piece) = chunker.next(&mut rest).unwrap() {
             assert!(!piece.bytes.is_empty());
             got.extend_from_slice(piece.bytes);
             at += piece.bytes.len() as u64;
@@ -425,8 +425,8 @@ mod tests {
 
     #[test]
     fn content_that_ends_early_is_an_error() {
-        let mut cutter = Cutter::new(Cut::ByContent);
-        cutter.start(10);
-        assert!(matches!(cutter.next(&mut &[1, 2, 3][..]), Err(Error::Input { .. })));
+        let mut chunker = Chunker::new(Cut::ByContent);
+        chunker.start(10);
+        assert!(matches!(chunker.next(&mut &[1, 2, 3][..]), Err(Error::Input { .. })));
     }
 }
