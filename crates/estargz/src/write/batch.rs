@@ -1,7 +1,8 @@
 //! Some consecutive streams, as one job for a worker.
 
-use dunnage_digest::{Algorithm, Digest};
+use dunnage_digest::Digest;
 
+use super::zeros::{Hashed, Zeros};
 use crate::{Encoder, Error, crc64::Crc64};
 
 /// What a piece of content is of its file, or of its chunk.
@@ -99,23 +100,31 @@ pub(super) struct Packed {
     pub(super) bytes: Vec<u8>,
     /// Compressed length of each stream.
     pub(super) streams: Vec<u64>,
-    /// Digest of each piece of content.
-    pub(super) digests: Vec<Digest>,
-    /// Checksum of each piece of content, if they are wanted.
-    pub(super) checksums: Vec<Crc64>,
+    /// Hashes of each piece of content.
+    pub(super) hashes: Vec<Hashed>,
+}
+
+impl Packed {
+    /// The digest of a piece of content.
+    pub(super) fn digest(&self, content: usize) -> Option<Digest> {
+        self.hashes.get(content).map(|(digest, _)| *digest)
+    }
+
+    /// The checksum of a piece of content.
+    pub(super) fn checksum(&self, content: usize) -> Crc64 {
+        self.hashes.get(content).and_then(|(_, checksum)| *checksum).unwrap_or_default()
+    }
 }
 
 /// The work of one worker on one batch.
-pub(super) fn pack(batch: &Batch, encoder: &mut dyn Encoder, checksums: bool) -> Result<Packed, Error> {
+pub(super) fn pack(batch: &Batch, encoder: &mut dyn Encoder, zeros: &Zeros) -> Result<Packed, Error> {
     let mut bytes = Vec::with_capacity(batch.data.len() / 2);
     let mut streams = Vec::with_capacity(batch.streams.len());
     for data in batch.streams() {
         let before = bytes.len();
-        encoder.encode(data, &mut bytes)?;
+        zeros.stream(data, encoder, &mut bytes)?;
         streams.push(bytes.len().saturating_sub(before) as u64);
     }
-    let digests = batch.contents().map(|(_, content)| Digest::of(Algorithm::Sha256, content)).collect();
-    let contents = checksums.then(|| batch.contents());
-    let checksums = contents.into_iter().flatten().map(|(_, content)| Crc64::of(content)).collect();
-    Ok(Packed { bytes, streams, digests, checksums })
+    let hashes = batch.contents().map(|(_, content)| zeros.hash(content)).collect();
+    Ok(Packed { bytes, streams, hashes })
 }

@@ -206,7 +206,7 @@ impl EstargzLog {
         }
         entry.offset = done.offset(content.stream);
         entry.inner_offset = done.batch.inner_offset(content) as u64;
-        entry.chunk_digest = done.packed.digests.get(number).copied();
+        entry.chunk_digest = done.packed.digest(number);
         if content.part.starts() {
             // The digest of a file of several chunks is not known yet; that of the first chunk holds its place.
             entry.digest = entry.chunk_digest;

@@ -19,6 +19,7 @@ use super::{
     batch::{Batch, Content, Packed, Part, pack},
     hashing::{Hashes, Hashing},
     toc_log::TocLog,
+    zeros::Zeros,
 };
 use crate::{Compressor, End, Error, TarSplit, toc::RawEntry};
 
@@ -114,11 +115,13 @@ impl<W: Write> Line<W> {
         cancel: Cancel,
         (log, toc, checksums): (Box<dyn Log>, TocLog, bool),
     ) -> Self {
+        let zeros = Arc::new(Zeros::new(checksums));
         let worker = || {
+            let zeros = Arc::clone(&zeros);
             let mut encoder = compressor.encoder();
             move |batch: Arc<Batch>| {
                 let packed = match &mut encoder {
-                    Ok(encoder) => pack(&batch, encoder.as_mut(), checksums),
+                    Ok(encoder) => pack(&batch, encoder.as_mut(), &zeros),
                     Err(error) => Err(Error::Misuse(error.to_string())),
                 };
                 (batch, packed)

@@ -25,6 +25,7 @@ mod storage;
 mod tar_split;
 mod toc_log;
 mod writer;
+mod zeros;
 
 pub(crate) use self::name_set::NameSet;
 pub use self::{

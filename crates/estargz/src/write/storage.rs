@@ -267,12 +267,12 @@ impl StorageLog {
         }
         let len = content.len as u64;
         file.chunk.len = file.chunk.len.saturating_add(len);
-        file.crc.append(done.packed.checksums.get(number).copied().unwrap_or_default(), len);
+        file.crc.append(done.packed.checksum(number), len);
         if !content.of_chunk.ends() {
             return Ok(());
         }
         let digest = match content.of_chunk {
-            Part::Whole => done.packed.digests.get(number).copied(),
+            Part::Whole => done.packed.digest(number),
             _ => Some(hashing.digest()?),
         };
         let is_last = content.part.ends();
