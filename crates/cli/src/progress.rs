@@ -79,7 +79,10 @@ impl Progress {
         match &self.0 {
             Shown::Nothing => {}
             Shown::Bar(bar) => bar.set_position(done),
-            Shown::Lines(lines) => lines.reached(done),
+            Shown::Lines(lines) => {
+                lines.done.store(done, Ordering::Relaxed);
+                lines.reached(done);
+            }
         }
     }
 

@@ -17,6 +17,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use dunnage_digest::ErrorKind;
+use dunnage_estargz::Restart;
 use rustix::{
     fs::{AtFlags, CWD, Mode, OFlags},
     io::Errno,
@@ -101,17 +102,6 @@ impl Sink {
         &self.name
     }
 
-    /// Whether what was written can be taken back.
-    pub(crate) const fn can_restart(&self) -> bool {
-        self.place.is_some()
-    }
-
-    /// Takes back what was written.
-    pub(crate) fn restart(&mut self) -> io::Result<()> {
-        self.file.set_len(0)?;
-        self.file.rewind()
-    }
-
     /// Makes the file appear under its name, durably.
     pub(crate) fn commit(self) -> Result<()> {
         let Self { name, place, file, temporary, flusher, .. } = self;
@@ -147,6 +137,17 @@ impl Sink {
             Ok(()) | Err(Errno::INVAL) => Ok(()),
             Err(error) => Err(io::Error::from(error)).with_context(failed),
         }
+    }
+}
+
+impl Restart for Sink {
+    fn can_restart(&self) -> bool {
+        self.place.is_some()
+    }
+
+    fn restart(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.rewind()
     }
 }
 

@@ -27,7 +27,9 @@ pub use crate::{
         StorageCompressor, StorageDecompressor, TarSplit, TocSource, TocWritten, ZstdCompressor, ZstdDecompressor,
         ZstdLevel,
     },
-    compose::{Build, Built, LANDMARK_CONTENT, Missing, NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK},
+    compose::{
+        Build, Built, Input, LANDMARK_CONTENT, Missing, NO_PREFETCH_LANDMARK, Once, PREFETCH_LANDMARK, Pass, Restart,
+    },
     error::{Error, aggregate},
     footer::{
         EXTERNAL_FOOTER_LEN, FOOTER_LEN, Footer, Format, LEGACY_FOOTER_LEN, STORAGE_FOOTER_LEN, TocPlace,

@@ -3,22 +3,23 @@
 //!
 //! Specification: eStargz, section "Build".
 
+mod input;
 mod order;
 
-use std::{
-    fs::File,
-    io::{self, Cursor, Read, Seek, Write},
+use std::io::{Cursor, Read, Write};
+
+use dunnage_digest::{Cursor as SourceCursor, Offset, Progress, ReadAt, Section};
+use dunnage_tree::{
+    Spool, TarExport,
+    tar::{self, EntryType, Format, Header},
 };
 
-use dunnage_digest::{Cursor as SourceCursor, Offset, ReadAt, Section};
-use dunnage_tree::tar::{self, EntryType, Format, Header};
-
-use self::order::Plan;
+pub use self::input::{Input, Once, Pass, Restart};
+use self::{input::Watched, order::Plan};
 use crate::{
     Error, Form, Summary, TOC_TAR_NAME, WriteOptions, Writer,
     input::{Packing, decompressed},
     toc::clean_name,
-    write::NameSet,
 };
 
 /// Ends the prefetch area: everything in front of it is worth fetching before the container starts.
@@ -64,64 +65,141 @@ pub struct Built {
 }
 
 impl Build {
-    /// Builds from an input that can be read twice: a tar, plain or compressed with gzip or zstd.
+    /// Builds a layer out of `input` into `sink`.
     ///
-    /// A compressed input is first unpacked into a temporary file without a name. Of entries with the same name, only the
-    /// last is kept. An old TOC and old landmarks are left out.
+    /// Of entries with the same name, only the last is kept. An old TOC and old landmarks are left out. The bytes depend on the
+    /// entries and the options alone: a tar gives the same layer from a pipe, from a file and compressed, and a tree gives the
+    /// layer of its exported tar. Memory does not grow with the files' sizes; an input that has to be read twice and cannot be
+    /// read in place is kept in a temporary file.
+    ///
+    /// `progress` reports the bytes read from the input as it is stored, and starts again at 0 where the build begins again. Of
+    /// [`Input::Twice`] it reports nothing, since the caller reads that itself.
     ///
     /// # Errors
     ///
     /// [`Error::NotFound`] for a prioritized file that is missing, [`Error::Inconsistent`] for a circle of hard links
-    /// among them; otherwise as [`Writer::append_tar`].
-    pub fn from_source<R: ReadAt, W: Write>(&self, source: R, sink: W) -> Result<(W, Built), Error> {
-        let failed = |source: io::Error| Error::Input { source };
-        let (packing, whole) = Packing::peek(SourceCursor::new(&source).map_err(failed)?).map_err(failed)?;
-        if packing == Packing::Plain {
-            return self.plain(source, sink);
-        }
-        let mut spool = tempfile::tempfile().map_err(failed)?;
-        let mut plain = decompressed(whole, self.write.gunzip.as_ref()).map_err(failed)?;
-        copy(&mut plain, &mut spool, self)?;
-        self.plain(spool, sink)
+    /// among them; [`Error::Duplicate`] for a repeated name in an [`Input::Stream`]; [`Error::Cancelled`]; otherwise as
+    /// [`Writer::append_tar`].
+    pub fn run<W: Restart>(&self, input: Input<'_>, mut sink: W, progress: Progress<'_>) -> Result<(W, Built), Error> {
+        let built = self.compose(input, &mut sink, progress);
+        // A cancelled read comes back as a failure of the input.
+        let built = if built.is_err() { progress.check().map_err(Error::from).and(built) } else { built };
+        Ok((sink, built?))
     }
 
-    /// Builds from an input that can be read once, in memory that does not grow with the files' sizes.
-    ///
-    /// The bytes are those of [`from_source`](Self::from_source).
+    /// Builds from a tar in a file: [`run`](Self::run) with [`Input::File`].
     ///
     /// # Errors
     ///
-    /// [`Error::Misuse`] if there are prioritized files, which need an input that can be read twice;
-    /// [`Error::Duplicate`] for a name that comes up again, since its first entry is written by then; otherwise as
-    /// [`Writer::append_tar`].
-    pub fn from_stream<R: Read, W: Write>(&self, input: R, sink: W) -> Result<(W, Built), Error> {
-        if !self.prioritized.is_empty() {
-            let what = "prioritized files need an input that can be read twice: a file instead of a pipe";
-            return Err(Error::Misuse(what.to_owned()));
-        }
-        let input = decompressed(input, self.write.gunzip.as_ref()).map_err(|source| Error::Input { source })?;
-        let mut writer = Writer::new(sink, &self.write)?;
-        self.append_landmark(&mut writer, NO_PREFETCH_LANDMARK)?;
-        let mut entries = tar::Reader::new(input, self.write.limits.tar.clone());
-        let mut header = Header::default();
-        let mut names = NameSet::default();
-        while entries.next_header(&mut header)? {
-            if is_ours(&header) || header.entry == EntryType::GlobalExtension {
-                continue;
-            }
-            if names.insert(&clean_name(&header.name)).is_some() {
-                return Err(Error::Duplicate { name: header.name.escape_ascii().to_string() });
-            }
-            writer.append_entry(&header, &mut entries)?;
-        }
-        drain(&mut entries)?;
-        let (sink, summary) = writer.finish()?;
-        Ok((sink, Built { summary, missed: Vec::new() }))
+    /// As [`run`](Self::run).
+    pub fn from_source<R: ReadAt, W: Write>(&self, source: R, sink: W) -> Result<(W, Built), Error> {
+        let (Once(sink), built) = self.run(Input::File(&source), Once(sink), Progress::none())?;
+        Ok((sink, built))
     }
 
-    fn plain<R: ReadAt, W: Write>(&self, source: R, sink: W) -> Result<(W, Built), Error> {
+    /// Builds from a tar that can be read once: [`run`](Self::run) with [`Input::Stream`].
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn from_stream<R: Read, W: Write>(&self, mut input: R, sink: W) -> Result<(W, Built), Error> {
+        let (Once(sink), built) = self.run(Input::Stream(&mut input), Once(sink), Progress::none())?;
+        Ok((sink, built))
+    }
+
+    fn compose(&self, input: Input<'_>, sink: &mut dyn Restart, progress: Progress<'_>) -> Result<Built, Error> {
+        match input {
+            Input::Stream(tar) => {
+                let mut tar = Watched { inner: tar, read: 0, progress };
+                if self.prioritized.is_empty() {
+                    return self.once(&mut tar, sink);
+                }
+                self.plain(&self.keep(&mut tar)?, sink, Progress::none())
+            }
+            Input::Twice(read) => self.twice(read, sink),
+            Input::File(file) => {
+                let failed = |source| Error::Input { source };
+                let cursor = || SourceCursor::new(file).map_err(failed);
+                let (packing, _) = Packing::peek(cursor()?).map_err(failed)?;
+                if packing == Packing::Plain {
+                    return self.plain(file, sink, progress);
+                }
+                self.twice(&mut |pass| pass(&mut Watched { inner: cursor()?, read: 0, progress }), sink)
+            }
+            Input::Tree(tree, options) => {
+                let mut tar = Watched { inner: TarExport::new(tree, options.clone()), read: 0, progress };
+                if self.prioritized.is_empty() {
+                    return self.once(&mut tar, sink);
+                }
+                self.plain(&self.keep(&mut tar)?, sink, Progress::none())
+            }
+        }
+    }
+
+    /// Builds while the tar is read from front to back, and if a name is repeated, again from a copy of the tar. What a sink
+    /// cannot take back must not be wrong, so for such a sink the copy comes first.
+    fn twice(
+        &self,
+        read: &mut dyn FnMut(Pass<'_>) -> Result<(), Error>,
+        sink: &mut dyn Restart,
+    ) -> Result<Built, Error> {
+        if self.prioritized.is_empty() && sink.can_restart() {
+            let mut built = None;
+            read(&mut |tar| match self.once(tar, &mut *sink) {
+                Err(Error::Duplicate { .. }) => Ok(()),
+                done => {
+                    built = Some(done?);
+                    Ok(())
+                }
+            })?;
+            if let Some(built) = built {
+                return Ok(built);
+            }
+            sink.restart().map_err(|source| Error::Write { source })?;
+        }
+        let mut kept = None;
+        read(&mut |tar| {
+            kept = Some(self.keep(tar)?);
+            Ok(())
+        })?;
+        let kept =
+            kept.ok_or_else(|| Error::Misuse("the function of the input did not call its argument".to_owned()))?;
+        self.plain(&kept, sink, Progress::none())
+    }
+
+    /// The tar without its compression, in a temporary file.
+    fn keep(&self, tar: &mut dyn Read) -> Result<Spool, Error> {
+        let failed = |source| Error::Input { source };
+        let mut plain = decompressed(tar, self.write.gunzip.as_ref()).map_err(failed)?;
+        let progress = Progress::none().cancelled_by(&self.write.cancel);
+        Spool::keep(&mut plain, self.write.limits.tar.unpacked, progress).map_err(|error| match error {
+            dunnage_tree::Error::Read { source, .. } => failed(source),
+            error => error.into(),
+        })
+    }
+
+    /// Builds while the tar is read from front to back.
+    fn once(&self, tar: &mut dyn Read, sink: &mut dyn Restart) -> Result<Built, Error> {
+        let tar = decompressed(tar, self.write.gunzip.as_ref()).map_err(|source| Error::Input { source })?;
+        let mut writer = Writer::new(sink, &self.write)?;
+        writer.refuse_repeated();
+        self.append_landmark(&mut writer, NO_PREFETCH_LANDMARK)?;
+        let mut entries = tar::Reader::new(tar, self.write.limits.tar.clone());
+        let mut header = Header::default();
+        while entries.next_header(&mut header)? {
+            if !is_ours(&header) {
+                writer.append_entry(&header, &mut entries)?;
+            }
+        }
+        drain(&mut entries)?;
+        let (_, summary) = writer.finish()?;
+        Ok(Built { summary, missed: Vec::new() })
+    }
+
+    /// Builds from a plain tar in a file: all headers first, then the entries.
+    fn plain(&self, source: &dyn ReadAt, sink: &mut dyn Restart, progress: Progress<'_>) -> Result<Built, Error> {
         let limits = &self.write.limits.tar;
-        let mut plan = Plan::scan(&source, limits, &self.write.cancel)?;
+        let mut plan = Plan::scan(source, limits, &self.write.cancel)?;
         let (picked, missed) = plan.pick_all(&self.prioritized, self.missing)?;
         let mut writer = Writer::new(sink, &self.write)?;
         let mut header = Header::default();
@@ -130,7 +208,7 @@ impl Build {
         } else {
             let size = source.size().map_err(|source| Error::Input { source })?;
             for start in picked {
-                let rest = Section::new(&source, Offset::new(start), size.saturating_sub(start));
+                let rest = Section::new(source, Offset::new(start), size.saturating_sub(start));
                 let mut entries = tar::Reader::over(rest, limits.clone())?;
                 if entries.next_header(&mut header)? {
                     writer.append_entry(&header, &mut entries)?;
@@ -138,19 +216,22 @@ impl Build {
             }
             self.append_landmark(&mut writer, PREFETCH_LANDMARK)?;
         }
-        let mut entries = tar::Reader::over(&source, limits.clone())?;
+        let mut entries = tar::Reader::over(source, limits.clone())?;
         let mut number = 0;
         while entries.next_header(&mut header)? {
+            progress.check()?;
             if plan.is_left(number) {
                 writer.append_entry(&header, &mut entries)?;
             }
+            progress.at(entries.position().get());
             number = number.saturating_add(1);
         }
-        let (sink, summary) = writer.finish()?;
-        Ok((sink, Built { summary, missed }))
+        progress.at(entries.position().get());
+        let (_, summary) = writer.finish()?;
+        Ok(Built { summary, missed })
     }
 
-    /// Adds a landmark, which nobody looks for in the form of containers/storage.
+    /// Adds a landmark, but in the form of containers/storage, whose readers look for none.
     fn append_landmark<W: Write>(&self, writer: &mut Writer<W>, name: &str) -> Result<(), Error> {
         if self.write.compressor.form() != Form::Estargz {
             return Ok(());
@@ -173,19 +254,4 @@ fn drain<R: Read>(entries: &mut tar::Reader<R>) -> Result<(), Error> {
     let mut block = vec![0; 64 << 10];
     while entries.read_trailing(&mut block)? > 0 {}
     Ok(())
-}
-
-fn copy(from: &mut dyn Read, to: &mut File, build: &Build) -> Result<(), Error> {
-    let failed = |source: io::Error| Error::Input { source };
-    let mut block = vec![0; 1 << 20];
-    loop {
-        build.write.cancel.check()?;
-        match from.read(&mut block) {
-            Ok(0) => break,
-            Ok(len) => to.write_all(block.get(..len).unwrap_or_default()).map_err(failed)?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(failed(error)),
-        }
-    }
-    to.rewind().map_err(failed)
 }

@@ -11,7 +11,7 @@ use dunnage_tree::{
 use super::{Missing, is_ours};
 use crate::{Error, toc::clean_name, write::NameSet};
 
-/// What becomes of an entry.
+/// The fate of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     /// Left out: replaced by a later entry of its name, or one that builds make themselves.
@@ -38,13 +38,13 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Reads all headers.
-    pub(super) fn scan<R: ReadAt>(source: R, limits: &Limits, cancel: &Cancel) -> Result<Self, Error> {
+    pub(super) fn scan(source: &dyn ReadAt, limits: &Limits, cancel: &Cancel) -> Result<Self, Error> {
         let mut entries = tar::Reader::over(source, limits.clone())?.keep_raw(true);
         let mut header = Header::default();
         let mut plan = Self::default();
         while entries.next_header(&mut header)? {
             cancel.check()?;
-            // In front of the content there is what was skipped to get here: less than a block of padding, then headers.
+            // The bytes before the content: less than a block of padding of the entry before, then headers.
             let before = entries.position().get().saturating_sub(entries.raw().len() as u64);
             plan.starts.push(before.next_multiple_of(512));
             let number = u32::try_from(plan.names.len()).unwrap_or(u32::MAX);

@@ -48,6 +48,8 @@ struct Inner<W: ?Sized> {
     limits: Limits,
     shape: Shape,
     cutter: Box<dyn Cutter>,
+    /// A repeated name is an error, in any form.
+    refuse_repeated: bool,
     /// The tars that were appended bit for bit; none once something else was appended.
     input: Option<Input>,
     failed: bool,
@@ -99,6 +101,7 @@ impl<W: Write> Writer<W> {
             limits: options.limits.clone(),
             shape: Shape::default(),
             cutter,
+            refuse_repeated: false,
             input: Some(Input { hasher: Hasher::sha256(), len: 0 }),
             failed: false,
             line,
@@ -173,6 +176,11 @@ impl<W: Write> Writer<W> {
     /// Makes the next content start a stream of its own, so that its offset is a place to stop reading at.
     pub(crate) fn start_fresh(&mut self) {
         self.0.cutter.start_fresh();
+    }
+
+    /// Makes a repeated name an [`Error::Duplicate`].
+    pub(crate) fn refuse_repeated(&mut self) {
+        self.0.refuse_repeated = true;
     }
 
     fn any(&mut self) -> &mut Inner<dyn Write + '_> {
@@ -259,6 +267,9 @@ impl Inner<dyn Write + '_> {
     /// Adds the TOC entries and the content of `header`, whose own bytes are in the stream already.
     fn entry(&mut self, header: &Header, content: &mut dyn Read) -> Result<(), Error> {
         let is_repeated = self.shape.add(header)?;
+        if is_repeated && self.refuse_repeated {
+            return Err(Error::Duplicate { name: header.name.escape_ascii().to_string() });
+        }
         self.cutter.entry(header, is_repeated, content, &mut self.line)
     }
 

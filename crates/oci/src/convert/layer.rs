@@ -6,10 +6,10 @@ use std::{
     io::{BufWriter, Read, Write},
 };
 
-use dunnage_digest::{Algorithm, DiffId, Digest, Hasher, HashingWriter, Mismatch};
+use dunnage_digest::{Algorithm, DiffId, Digest, Hasher, HashingWriter, Mismatch, Progress};
 use dunnage_estargz::{
-    Audit, Build, Built, Error as LayerError, Format as TocFormat, MANIFEST_CHECKSUM_ANNOTATION, Missing, OpenOptions,
-    Packing, Reader, STORAGE_CHECKSUM_ANNOTATION, Summary, Writer, restore_tar,
+    Audit, Build, Built, Error as LayerError, Format as TocFormat, Input, MANIFEST_CHECKSUM_ANNOTATION, Missing,
+    OpenOptions, Packing, Pass, Reader, STORAGE_CHECKSUM_ANNOTATION, Summary, Writer, restore_tar,
 };
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     Descriptor, Error,
     format::{Format, Named, Outside, open_toc, packing},
-    input::{LayerInput, spool},
+    input::LayerInput,
     layout::NewBlob,
     media::{LayerType, Suffix},
     progress::Share,
@@ -263,21 +263,22 @@ impl LayerJob {
         Ok(summary)
     }
 
-    /// From front to back. If that will not do (files have to come first, or a name comes up again), from a copy of the
-    /// tar.
+    /// Reads the blob from front to back, and again if a name is repeated or files have to come first.
     fn build(&self, work: &Work<'_>, input: &LayerInput<'_>, blob: &mut NewBlob<'_>) -> Result<Built, Error> {
         let build =
             Build { write: work.write.clone(), prioritized: self.prioritized.clone(), missing: Missing::Report };
-        if self.prioritized.is_empty() {
-            match input.read(&self.diff_id, |tar| Ok(build.from_stream(tar, &mut *blob)?.1)) {
-                Err(Error::Layer { source: LayerError::Duplicate { .. }, .. }) => {}
-                done => return done,
-            }
-            blob.restart().map_err(|error| work.to.write_failed(error))?;
+        let mut failed = None;
+        let mut read = |pass: Pass<'_>| {
+            input.read(&self.diff_id, |tar| pass(tar)).map_err(|error| {
+                failed = Some(error);
+                LayerError::Misuse("the layer cannot be read".to_owned())
+            })
+        };
+        let built = build.run(Input::Twice(&mut read), blob, Progress::none());
+        match (failed, built) {
+            (Some(error), _) => Err(error),
+            (None, built) => built.map(|(_, built)| built).map_err(|error| self.failed(error)),
         }
-        let tar = input.read(&self.diff_id, spool)?;
-        let (_, built) = build.from_source(tar, blob).map_err(|error| self.failed(error))?;
-        Ok(built)
     }
 }
 

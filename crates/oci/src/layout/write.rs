@@ -10,6 +10,7 @@ use std::{
 };
 
 use dunnage_digest::{Algorithm, Digest};
+use dunnage_estargz::Restart;
 use dunnage_tree::Root;
 use rustix::{
     fs::{FlockOperation, Mode, OFlags},
@@ -226,12 +227,6 @@ pub(crate) struct NewBlob<'l> {
 }
 
 impl NewBlob<'_> {
-    /// Takes back what was written.
-    pub(crate) fn restart(&mut self) -> io::Result<()> {
-        self.file.set_len(0)?;
-        self.file.rewind()
-    }
-
     /// Flushes the blob to disk and gives it the name of its digest. A sound blob of that name stays as it is, a damaged
     /// one is replaced.
     pub(crate) fn commit(self, digest: &Digest, size: u64) -> Result<(), Error> {
@@ -251,6 +246,13 @@ impl NewBlob<'_> {
         }
         layout.written.lock().unwrap_or_else(PoisonError::into_inner).insert(algorithm);
         Ok(())
+    }
+}
+
+impl Restart for NewBlob<'_> {
+    fn restart(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.rewind()
     }
 }
 

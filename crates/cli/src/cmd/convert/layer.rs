@@ -1,14 +1,13 @@
 //! Into a layer: eStargz or zstd:chunked.
 //!
-//! A plain tar is read in place. Everything else flows through once, in memory that does not grow with it; if a name then
-//! comes up again, which takes a second look at the input, the input is unpacked into a temporary file and read from there.
+//! `Build::run` of the library decides how often the input is read; this module says which kind of input the source is.
 
 use std::{io::BufRead, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use dunnage_estargz::{
-    Build, Built, Codec, Compressor, Error, ExternalTocCompressor, GzipCompressor, Level, Missing, NonUtf8,
-    StorageCompressor, Streams, WriteOptions, Writer, ZstdCompressor, ZstdLevel,
+    Build, Built, Codec, Compressor, Error, ExternalTocCompressor, GzipCompressor, Input, Level, Missing, NonUtf8,
+    Pass, StorageCompressor, Streams, WriteOptions, Writer, ZstdCompressor, ZstdLevel,
 };
 
 use super::report::Made;
@@ -18,7 +17,7 @@ use crate::{
     exit::Failure,
     progress::Progress,
     sink::Sink,
-    source::{Source, keep, name_of},
+    source::{Source, name_of},
 };
 
 pub(super) fn make(context: &Context, args: &Convert, source: &dyn Source, sink: Sink) -> Result<(Sink, Made)> {
@@ -39,7 +38,7 @@ pub(super) fn make(context: &Context, args: &Convert, source: &dyn Source, sink:
     Ok((sink, made))
 }
 
-fn run(context: &Context, args: &Convert, source: &dyn Source, build: &Build, mut sink: Sink) -> Result<(Sink, Made)> {
+fn run(context: &Context, args: &Convert, source: &dyn Source, build: &Build, sink: Sink) -> Result<(Sink, Made)> {
     let progress = Progress::start(context, "convert", source.tar_total());
     let lossless = args.lossless || args.to == Target::ZstdChunkedStorage;
     if lossless || args.duplicates == Duplicates::Keep {
@@ -53,31 +52,39 @@ fn run(context: &Context, args: &Convert, source: &dyn Source, build: &Build, mu
         let (sink, summary) = writer.finish()?;
         return Ok((sink, Made::Layer { summary: Box::new(summary), missed: Vec::new() }));
     }
-    let refuse = args.duplicates == Duplicates::Refuse;
-    if let Some(blob) = source.blob().filter(|_| source.is_plain_tar() && !refuse) {
-        return Ok(made(build.from_source(progress.watch(blob), sink)?));
+    let report = |bytes| progress.set(bytes);
+    let watched = dunnage_digest::Progress::to(&report);
+    if args.duplicates == Duplicates::Refuse {
+        let built = build.run(Input::Stream(&mut source.tar(&progress)?), sink, dunnage_digest::Progress::none());
+        return built.map(made).map_err(|error| match error {
+            Error::Duplicate { .. } => {
+                Failure::new(error.kind(), "a name comes up again").caused_by(error).hint(REPLACE).into()
+            }
+            error => error.into(),
+        });
     }
-    let can_read_again = source.blob().is_some();
-    let from_file = |progress: &Progress, sink| -> Result<(Sink, Made)> {
-        let tar = keep(source.tar(progress)?, context.tree_limits().unpacked).context("cannot unpack the input")?;
-        Ok(made(build.from_source(tar, sink)?))
+    if let Some(blob) = source.blob().filter(|_| source.is_plain_tar()) {
+        return Ok(made(build.run(Input::File(blob), sink, watched)?));
+    }
+    if source.blob().is_none() {
+        let mut tar = source.tar(&progress)?;
+        return Ok(made(build.run(Input::Stream(&mut tar), sink, dunnage_digest::Progress::none())?));
+    }
+    let mut failed = None;
+    let mut read = |pass: Pass<'_>| {
+        progress.set(0);
+        match source.tar(&progress) {
+            Ok(mut tar) => pass(&mut tar),
+            Err(error) => {
+                failed = Some(error);
+                Err(Error::Misuse("the input cannot be opened".to_owned()))
+            }
+        }
     };
-    // What is on standard output cannot be taken back, so the second look has to come first.
-    if !build.prioritized.is_empty() || (can_read_again && !refuse && !sink.can_restart()) {
-        return from_file(&progress, sink);
-    }
-    let result = build.from_stream(source.tar(&progress)?, &mut sink);
-    match result {
-        Ok((_, built)) => Ok(made((sink, built))),
-        Err(Error::Duplicate { .. }) if can_read_again && !refuse => {
-            drop(progress);
-            sink.restart()?;
-            from_file(&Progress::start(context, "convert", source.tar_total()), sink)
-        }
-        Err(error @ Error::Duplicate { .. }) if refuse => {
-            Err(Failure::new(error.kind(), "a name comes up again").caused_by(error).hint(REPLACE).into())
-        }
-        Err(error) => Err(error.into()),
+    let built = build.run(Input::Twice(&mut read), sink, dunnage_digest::Progress::none());
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(made(built?)),
     }
 }
 
