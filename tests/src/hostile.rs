@@ -7,7 +7,7 @@ use std::{
     io::{self, Read},
 };
 
-use dunnage_digest::{Cancel, ErrorKind};
+use dunnage_digest::{Cancel, ErrorKind, Progress};
 use dunnage_estargz::{Codec, Error, Packing, Writer};
 use dunnage_tree::{
     Existing, ExtractOptions, ExtractWhiteouts, Kind, Limits, Tree, Visited, Walk, extract, extract_tar, tar::TarTree,
@@ -44,9 +44,8 @@ pub fn read_layer(blob: &[u8], limits: &dunnage_estargz::Limits) -> Result<Vec<S
     let listing = nodes?.into_iter().map(|visited| line(&reader, &visited)).collect::<Result<Vec<_>, _>>();
     let listing = listing.map_err(of_tree("read"))?;
     let sandbox = Sandbox::new();
-    let mut options = ExtractOptions::default();
-    options.limits = limits.tar.clone();
-    extract(&reader, sandbox.inside(), &options).map_err(of_tree("extract"))?;
+    let options = ExtractOptions { limits: limits.tar.clone(), ..ExtractOptions::default() };
+    extract(&reader, sandbox.inside(), &options, Progress::none()).map_err(of_tree("extract"))?;
     sandbox.assert_untouched();
     Ok(listing)
 }
@@ -117,12 +116,12 @@ pub fn list(input: &[u8], limits: &Limits) -> Result<Vec<String>, String> {
 #[must_use]
 pub fn unpack(input: &[u8], limits: &Limits, whiteouts: ExtractWhiteouts) -> String {
     let sandbox = Sandbox::new();
-    let mut options = ExtractOptions::default();
-    (options.limits, options.whiteouts, options.existing) = (limits.clone(), whiteouts, Existing::Extend);
+    let (limits, existing) = (limits.clone(), Existing::Extend);
+    let options = ExtractOptions { limits, whiteouts, existing, ..ExtractOptions::default() };
     let extracted = Packing::peek(input)
         .and_then(|(packing, whole)| packing.decompressed(whole))
         .map_err(|source| Error::Input { source })
-        .and_then(|tar| extract_tar(tar, sandbox.inside(), &options).map_err(Error::from));
+        .and_then(|tar| extract_tar(tar, sandbox.inside(), &options, Progress::none()).map_err(Error::from));
     sandbox.assert_untouched();
     answer_layer(extracted.map(drop))
 }

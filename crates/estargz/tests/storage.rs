@@ -12,17 +12,18 @@
 use std::{
     collections::BTreeMap,
     io::{Cursor, Read},
+    os::unix::fs::MetadataExt,
     sync::Arc,
 };
 
-use dunnage_digest::{Algorithm, Cancel, Digest, Offset, ReadAt};
+use dunnage_digest::{Algorithm, Cancel, Digest, Offset, Progress, ReadAt};
 use dunnage_estargz::{
     AnnotatedToc, Build, ChunkType, Error, Format, Limits, OpenOptions, Reader, STORAGE_CHECKSUM_ANNOTATION,
     STORAGE_POSITION_ANNOTATION, STORAGE_TAR_SPLIT_ANNOTATION, StorageCompressor, Streams, Summary, Toc, TocType,
     WriteOptions, Writer, ZstdLevel, unpack,
 };
 use dunnage_tree::{
-    Mtime, Tree,
+    CompareOptions, DirTree, Mtime, Tree,
     tar::{self, EntryType, Header},
 };
 
@@ -249,6 +250,40 @@ fn holes_are_chunks_that_need_no_stream() {
     assert_eq!(got, [0; 5000]);
     reader.verify(1, &Cancel::new(), &|_| ()).unwrap();
     assert!(reader.audit(&Cancel::new(), &|_| ()).and_then(dunnage_estargz::Audit::agreed).is_err());
+}
+
+/// Chunks of zeros are neither read nor written to disk: a hole of 64 MiB takes a block or two.
+#[test]
+fn holes_are_extracted_as_holes() {
+    let mut files = contents();
+    files.push(("d/64-mib", [noise(8, 100), vec![0; 64 << 20], noise(9, 100)].concat()));
+    let mut tar = Vec::new();
+    for (name, content) in &files {
+        tar::encode_header(&file(name, content.len()), &mut tar).unwrap();
+        tar.extend_from_slice(content);
+        tar.resize(tar.len().next_multiple_of(512), 0);
+    }
+    tar.extend_from_slice(&tar::END);
+    let (blob, _) = lossless(&tar, &options(0)).unwrap();
+    let reader = Reader::open(&blob, &OpenOptions::default()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    dunnage_tree::extract(&reader, &out, &dunnage_tree::ExtractOptions::default(), Progress::none()).unwrap();
+    for (name, content) in &files {
+        assert!(std::fs::read(out.join(name)).unwrap() == *content, "{name}");
+    }
+    for name in ["d/64-mib", "d/long-hole", "d/long-hole-behind"] {
+        let taken = std::fs::metadata(out.join(name)).unwrap().blocks() * 512;
+        assert!(taken <= 64 << 10, "{name}: {taken} bytes on disk");
+    }
+    let written = DirTree::open(&out).unwrap();
+    let options = CompareOptions {
+        mtime: dunnage_tree::CompareMtime::Ignore,
+        owners: dunnage_tree::CompareOwners::Ignore,
+        ..CompareOptions::default()
+    };
+    let found = dunnage_tree::compare(&reader, &written, &options, Progress::none()).unwrap();
+    assert!(found.iter().all(|difference| difference.path.is_empty() || difference.path == b"d"), "{found:?}");
 }
 
 /// The blob with another TOC document.

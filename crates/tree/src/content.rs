@@ -31,6 +31,11 @@ impl<'t, T: Tree + ?Sized> Content<'t, T> {
         Self { tree, node, at: 0, size, data: 0..0, passed: false }
     }
 
+    /// The same content from its start.
+    pub(crate) fn again(&self) -> Self {
+        Self::new(self.tree, self.node, self.size)
+    }
+
     pub(crate) const fn position(&self) -> u64 {
         self.at
     }
@@ -67,6 +72,15 @@ impl<'t, T: Tree + ?Sized> Content<'t, T> {
     pub(crate) fn pass(&mut self, len: u64) {
         self.at = self.at.saturating_add(len);
         self.passed = true;
+    }
+
+    /// The span at the position, a hole passed over; `None` at the end.
+    pub(crate) fn next_span(&mut self) -> Result<Option<Span>, Error> {
+        let span = self.span()?;
+        if let Some(Span::Hole(len)) = span {
+            self.pass(len);
+        }
+        Ok(span)
     }
 
     /// Reads up to `len` bytes from the tree; 0 if the file ends before its size.

@@ -1,21 +1,25 @@
-//! What differs between two trees, whatever they are kept in.
+//! Differences between two trees of any kind.
 //!
-//! Both are walked side by side in order of names, so nothing but the current entries is in memory, and the numbers of
-//! files that have hard links. Content is compared by reading both sides in blocks of 1 MiB.
+//! Both are walked side by side in order of names, so only the current entries are in memory, and the numbers of files that
+//! have hard links. Content is compared by reading both sides in blocks of 1 MiB. Where both have a hole nothing is read;
+//! where one has a hole, the data of the other is compared with zeros.
 
 mod difference;
 
 use std::{cmp::Ordering, collections::BTreeMap, ops::ControlFlow};
 
-use dunnage_digest::Cancel;
+use dunnage_digest::Progress;
 use hashbrown::HashMap;
 
 pub use self::difference::{Difference, What};
-use crate::{Attr, Error, Kind, Limits, NodeId, Tree, Visited, Walk};
+use crate::{
+    Attr, Error, Kind, Limits, NodeId, Span, Tree, Visited, Walk,
+    content::{Content, prefix},
+};
 
-/// What counts as a difference.
+/// Which differences count. By default, all do.
 #[derive(Clone, Debug, Default)]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_structs, reason = "callers set single fields over the default")]
 pub struct CompareOptions {
     /// Times of last change. Default: to the nanosecond. A side that has none differs from nothing.
     pub mtime: CompareMtime,
@@ -29,8 +33,6 @@ pub struct CompareOptions {
     pub at_most: Option<usize>,
     /// Ceilings of both walks.
     pub limits: Limits,
-    /// Stops the comparison early.
-    pub cancel: Cancel,
 }
 
 /// How exactly times of last change have to agree.
@@ -82,10 +84,13 @@ pub enum CompareXattrs {
 
 /// The differences between `a` and `b`, in order of paths.
 ///
+/// Use it where the differences are few or [limited](CompareOptions::at_most); [`compare_with`] keeps none in memory.
+/// `progress` receives the bytes of content compared so far, holes included.
+///
 /// # Errors
 ///
-/// Those of the trees; [`Error::Limit`] and [`Error::Cancelled`] as the options say.
-pub fn compare<A, B>(a: &A, b: &B, options: &CompareOptions) -> Result<Vec<Difference>, Error>
+/// Those of the trees; [`Error::Limit`] beyond the limits; [`Error::Cancelled`].
+pub fn compare<A, B>(a: &A, b: &B, options: &CompareOptions, progress: Progress<'_>) -> Result<Vec<Difference>, Error>
 where
     A: Tree + ?Sized,
     B: Tree + ?Sized,
@@ -93,7 +98,7 @@ where
     let mut found = Vec::new();
     let at_most = options.at_most.unwrap_or(usize::MAX);
     if at_most > 0 {
-        compare_with(a, b, options, &mut |difference| {
+        compare_with(a, b, options, progress, &mut |difference| {
             found.push(difference);
             if found.len() < at_most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
@@ -110,6 +115,7 @@ pub fn compare_with<A, B>(
     a: &A,
     b: &B,
     options: &CompareOptions,
+    progress: Progress<'_>,
     report: &mut dyn FnMut(Difference) -> ControlFlow<()>,
 ) -> Result<(), Error>
 where
@@ -118,10 +124,11 @@ where
 {
     let mut walk_a = Walk::new(a).limits(options.limits.clone());
     let mut walk_b = Walk::new(b).limits(options.limits.clone());
-    let mut pair = Pair { a, b, options, partners: HashMap::new(), back: HashMap::new(), buffers: None };
+    let (partners, back) = (HashMap::new(), HashMap::new());
+    let mut pair = Pair { a, b, options, progress, compared: 0, partners, back, buffers: None };
     let (mut at_a, mut at_b) = (walk_a.next().transpose()?, walk_b.next().transpose()?);
     loop {
-        options.cancel.check()?;
+        progress.check()?;
         let order = match (&at_a, &at_b) {
             (None, None) => return Ok(()),
             (Some(_), None) => Ordering::Less,
@@ -170,6 +177,9 @@ struct Pair<'p, A: ?Sized, B: ?Sized> {
     a: &'p A,
     b: &'p B,
     options: &'p CompareOptions,
+    progress: Progress<'p>,
+    /// Bytes of content that were compared.
+    compared: u64,
     /// Files with several names, by their number in `a`: the number in `b` and the first path.
     partners: HashMap<NodeId, (NodeId, Vec<u8>)>,
     /// The same the other way round.
@@ -197,7 +207,7 @@ impl<A: Tree + ?Sized, B: Tree + ?Sized> Pair<'_, A, B> {
             // The same two files as under an earlier name.
             return Ok(());
         }
-        // Symlinks have no modes of their own; what a source says about them is chance.
+        // Symlinks have no modes of their own; a source may report any.
         if a.mode != b.mode && a.kind != Kind::Symlink {
             report(What::Mode { a: a.mode, b: b.mode });
         }
@@ -227,7 +237,7 @@ impl<A: Tree + ?Sized, B: Tree + ?Sized> Pair<'_, A, B> {
             if a.size != b.size {
                 report(What::Size { a: a.size, b: b.size });
             } else if self.options.content == CompareContent::Read
-                && let Some(at) = self.content(in_a.node, in_b.node)?
+                && let Some(at) = self.content(in_a.node, in_b.node, a.size)?
             {
                 report(What::Content { at });
             }
@@ -255,22 +265,31 @@ impl<A: Tree + ?Sized, B: Tree + ?Sized> Pair<'_, A, B> {
         what.map_or(Link::New, Link::Differs)
     }
 
-    /// Position of the first byte that differs.
-    fn content(&mut self, a: NodeId, b: NodeId) -> Result<Option<u64>, Error> {
+    /// Position of the first byte that differs in two files of one size.
+    fn content(&mut self, a: NodeId, b: NodeId, size: u64) -> Result<Option<u64>, Error> {
+        let (mut a, mut b) = (Content::new(self.a, a, size), Content::new(self.b, b, size));
         let (buf_a, buf_b) = self.buffers.get_or_insert_with(|| (vec![0; BLOCK], vec![0; BLOCK]));
-        let mut at: u64 = 0;
         loop {
-            self.options.cancel.check()?;
-            let (len_a, len_b) = (self.a.read_at(a, at, buf_a)?, self.b.read_at(b, at, buf_b)?);
-            let (block_a, block_b) = (buf_a.get(..len_a).unwrap_or_default(), buf_b.get(..len_b).unwrap_or_default());
-            if block_a != block_b {
-                let same = block_a.iter().zip(block_b).take_while(|(a, b)| a == b).count();
-                return Ok(Some(at.saturating_add(same as u64)));
+            self.progress.check()?;
+            let at = a.position();
+            let (Some(span_a), Some(span_b)) = (a.span()?, b.span()?) else { return Ok(None) };
+            let len = span_a.len().min(span_b.len());
+            if let (Span::Hole(_), Span::Hole(_)) = (span_a, span_b) {
+                a.pass(len);
+                b.pass(len);
+            } else {
+                let (block_a, block_b) = (take(&mut a, span_a, buf_a, len)?, take(&mut b, span_b, buf_b, len)?);
+                if block_a != block_b {
+                    let same = block_a.iter().zip(block_b).take_while(|(a, b)| a == b).count();
+                    return Ok(Some(at.saturating_add(same as u64)));
+                }
+                if block_a.is_empty() {
+                    // Both files shrank to this length.
+                    return Ok(None);
+                }
             }
-            if len_a < BLOCK {
-                return Ok(None);
-            }
-            at = at.saturating_add(len_a as u64);
+            self.compared = self.compared.saturating_add(a.position().saturating_sub(at));
+            self.progress.at(self.compared);
         }
     }
 
@@ -305,6 +324,25 @@ impl<A: Tree + ?Sized, B: Tree + ?Sized> Pair<'_, A, B> {
         }
         Ok(())
     }
+}
+
+/// Reads up to `len` bytes of one side. Of a hole, these are zeros.
+fn take<'b, T: Tree + ?Sized>(
+    content: &mut Content<'_, T>,
+    span: Span,
+    buf: &'b mut [u8],
+    len: u64,
+) -> Result<&'b [u8], Error> {
+    let part = prefix(buf, len);
+    let read = match span {
+        Span::Data(_) => content.read(part, len)?,
+        Span::Hole(_) => {
+            part.fill(0);
+            content.pass(part.len() as u64);
+            part.len()
+        }
+    };
+    Ok(part.get(..read).unwrap_or_default())
 }
 
 enum Link {

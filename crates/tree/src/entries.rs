@@ -7,13 +7,13 @@ mod options;
 
 use std::{
     io::{self, Read},
-    ops::ControlFlow,
+    ops::{ControlFlow, Range},
 };
 
 use dunnage_digest::Offset;
 use hashbrown::HashMap;
 
-pub use self::options::{ExportMtime, ExportNanos, ExportOptions, ExportOwners, ExportRoot};
+pub use self::options::{ExportMtime, ExportNanos, ExportOptions, ExportOwners, ExportRoot, ExportSparse};
 use crate::{
     Attr, Error, Kind, Mtime, NodeId, Owner, Span, Tree, Walk,
     content::{Content, Length, prefix},
@@ -135,6 +135,41 @@ impl<'t, T: Tree + ?Sized> Entries<'t, T> {
             }
             Ok(span)
         })
+    }
+
+    /// Choices of the export.
+    pub(crate) const fn options(&self) -> &ExportOptions {
+        &self.options
+    }
+
+    /// Ranges of the current file that hold data, holes below `smallest` bytes included; `None` if there is no hole, or if
+    /// there are more than `at_most` ranges.
+    pub(crate) fn data(&mut self, smallest: u64, at_most: u64) -> Result<Option<Vec<Range<u64>>>, Error> {
+        self.guard(|entries| {
+            let Some(file) = &entries.file else { return Ok(None) };
+            let (mut file, mut ranges, mut is_sparse) = (file.again(), Vec::<Range<u64>>::new(), false);
+            while let Some(span) = file.span()? {
+                let from = file.position();
+                file.pass(span.len());
+                let to = file.position();
+                let (is_data, is_full) =
+                    (matches!(span, Span::Data(_)) || span.len() < smallest, ranges.len() as u64 >= at_most);
+                match ranges.last_mut() {
+                    _ if !is_data => is_sparse = true,
+                    Some(last) if last.end == from => last.end = to,
+                    _ if is_full => return Ok(None),
+                    _ => ranges.push(from..to),
+                }
+            }
+            Ok(is_sparse.then_some(ranges))
+        })
+    }
+
+    /// Passes over `len` bytes of the current file, which hold zeros.
+    pub(crate) fn pass(&mut self, len: u64) {
+        if let Some(file) = self.file.as_mut().filter(|_| len > 0) {
+            file.pass(len);
+        }
     }
 
     fn guard<V>(&mut self, call: impl FnOnce(&mut Self) -> Result<V, Error>) -> Result<V, Error> {

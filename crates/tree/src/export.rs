@@ -1,10 +1,15 @@
 //! A tree as a tar stream: the bytes of its entries.
 
-use std::io::{self, Read};
+use std::{
+    io::{self, Read},
+    ops::Range,
+    vec,
+};
 
 use crate::{
-    Entries, Error, ExportOptions, Tree,
-    tar::{self, Header},
+    Entries, Error, ExportOptions, ExportSparse, Tree,
+    content::prefix,
+    tar::{self, EntryType, Header},
 };
 
 /// The tar stream of a tree, to be read.
@@ -19,7 +24,20 @@ pub struct TarExport<'t, T: Tree + ?Sized> {
     block: Vec<u8>,
     block_at: usize,
     header: Header,
+    /// Bytes of content in the archive, a map included.
+    stored: u64,
+    /// The data of the current file, if it is written as a sparse one.
+    data: Option<Data>,
     state: State,
+}
+
+/// The data of a sparse file on its way.
+#[derive(Debug)]
+struct Data {
+    ranges: vec::IntoIter<Range<u64>>,
+    /// Position in the content, and the end of the range that it is in.
+    at: u64,
+    end: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +59,8 @@ impl<'t, T: Tree + ?Sized> TarExport<'t, T> {
             block: Vec::with_capacity(4 * BLOCK),
             block_at: 0,
             header: Header::default(),
+            stored: 0,
+            data: None,
             state: State::Entries,
         }
     }
@@ -90,7 +110,7 @@ impl<'t, T: Tree + ?Sized> TarExport<'t, T> {
             self.block_at = 0;
             match self.state {
                 State::Entries if self.entries.next_header(&mut self.header)? => {
-                    tar::encode_header(&self.header, &mut self.block)?;
+                    self.describe()?;
                     self.state = State::Content;
                 }
                 State::Entries => {
@@ -98,16 +118,50 @@ impl<'t, T: Tree + ?Sized> TarExport<'t, T> {
                     self.state = State::End;
                 }
                 State::Content => {
-                    let read = self.entries.read_payload(buf)?;
+                    let read = self.content(buf)?;
                     if read > 0 {
                         return Ok(read);
                     }
-                    self.block.resize(usize::try_from(tar::padding(self.header.size)).unwrap_or_default(), 0);
+                    self.block.resize(usize::try_from(tar::padding(self.stored)).unwrap_or_default(), 0);
                     self.state = State::Entries;
                 }
                 State::End | State::Failed => return Ok(0),
             }
         }
+    }
+}
+
+impl<T: Tree + ?Sized> TarExport<'_, T> {
+    /// Puts the header of the current entry into `block`, after it the map of a sparse file.
+    fn describe(&mut self) -> Result<(), Error> {
+        (self.stored, self.data) = (self.header.size, None);
+        let options = self.entries.options();
+        if options.sparse == ExportSparse::Pax && self.header.entry == EntryType::File {
+            let (regions, map_len) = (options.limits.sparse_regions, options.limits.tar_extension);
+            // One region stands for the end of the file.
+            if let Some(ranges) = self.entries.data(SMALLEST_HOLE, regions.saturating_sub(1))?
+                && let Some(map) = tar::SparseMap::new(self.header.size, &ranges, map_len)
+            {
+                self.stored = map.encode(&self.header, &mut self.block)?;
+                self.data = Some(Data { ranges: ranges.into_iter(), at: 0, end: 0 });
+                return Ok(());
+            }
+        }
+        tar::encode_header(&self.header, &mut self.block).map(drop)
+    }
+
+    /// Reads content of the current entry, of a sparse file its data alone.
+    fn content(&mut self, buf: &mut [u8]) -> Result<usize, Error> {
+        let Some(data) = &mut self.data else { return self.entries.read_payload(buf) };
+        while data.at == data.end {
+            let next = data.ranges.next();
+            let (start, end) = next.map_or((self.header.size, u64::MAX), |range| (range.start, range.end));
+            self.entries.pass(start.saturating_sub(data.at));
+            (data.at, data.end) = (start, end);
+        }
+        let read = self.entries.read_payload(prefix(buf, data.end.saturating_sub(data.at)))?;
+        data.at = data.at.saturating_add(read as u64);
+        Ok(read)
     }
 }
 
@@ -120,5 +174,8 @@ impl<T: Tree + ?Sized> Read for TarExport<'_, T> {
     }
 }
 
-/// What tar counts in.
+/// Bytes of a tar block.
 const BLOCK: usize = 512;
+
+/// A smaller hole costs more in the map than it saves.
+const SMALLEST_HOLE: u64 = 4 << 10;

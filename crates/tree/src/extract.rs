@@ -2,9 +2,9 @@
 //!
 //! This is the one place of the workspace where it is decided which names may touch a host file system:
 //!
-//! - Everything is done relative to the open destination. A parent that is a symlink is refused, whoever made it.
-//! - A later entry replaces an earlier one by unlinking it; nothing is ever written through what is there already. A
-//!   directory that is not empty is replaced by nothing but a directory.
+//! - Every call is relative to the open destination. A parent that is a symlink is refused, no matter which process made it.
+//! - A later entry replaces an earlier one by unlinking it; no write goes through a node that exists already. Only a
+//!   directory replaces a directory that is not empty.
 //! - A hard link leads to a regular file of the same run, or is refused.
 //! - Files are made exclusively with mode 0600. Owners, attributes, modes and times are set through the descriptor that
 //!   was just opened, those of directories at the very end, deepest first.
@@ -20,35 +20,35 @@ mod whiteouts;
 
 use std::ops::ControlFlow;
 
+use dunnage_digest::Progress;
 use hashbrown::HashMap;
 
 pub use self::{
     destination::Destination,
-    options::{
-        Existing, ExtractDevices, ExtractOptions, ExtractOwners, ExtractSetId, ExtractWhiteouts, ExtractXattrs,
-        Progress, ProgressCallback,
-    },
+    options::{Existing, ExtractDevices, ExtractOptions, ExtractOwners, ExtractSetId, ExtractWhiteouts, ExtractXattrs},
     summary::{Dropped, DroppedPart, Extracted},
     tar::extract_tar,
 };
 use self::{meta::Meta, unpack::Unpacker};
-use crate::{Error, Kind, NodeId, SafePath, Tree, Walk, name::display};
+use crate::{Error, Kind, NodeId, SafePath, Tree, Walk, content::Content, name::display};
 
 /// Unpacks `tree` into `destination`, which is created if it does not exist.
 ///
-/// What was written stays there if an error ends the run.
+/// Use it for a tree that is open; [`extract_tar`] unpacks a tar while it arrives. Holes of files become holes. `progress`
+/// receives the bytes of content written so far, holes included. Files written so far stay if an error ends the run.
 ///
 /// # Errors
 ///
-/// [`Error::Refused`] and [`Error::Name`] for what would reach outside, [`Error::Io`] with the path for what the host
-/// refuses, [`Error::Limit`] and [`Error::Cancelled`] as the options say, [`Error::Inconsistent`] for a file shorter than
+/// [`Error::Refused`] and [`Error::Name`] for entries that would reach outside, [`Error::Io`] with the path if the host
+/// refuses a call, [`Error::Limit`] beyond the limits, [`Error::Cancelled`], [`Error::Inconsistent`] for a file shorter than
 /// its attributes say, and those of the tree.
 pub fn extract<T: Tree + ?Sized>(
     tree: &T,
     destination: impl Into<Destination>,
     options: &ExtractOptions,
+    progress: Progress<'_>,
 ) -> Result<Extracted, Error> {
-    let mut unpacker = Unpacker::new(destination.into(), options)?;
+    let mut unpacker = Unpacker::new(destination.into(), options, progress)?;
     let mut walk = Walk::new(tree).limits(options.limits.clone());
     // First path of each file that has several.
     let mut linked: HashMap<NodeId, SafePath> = HashMap::new();
@@ -74,14 +74,7 @@ pub fn extract<T: Tree + ?Sized>(
         let meta = Meta { mode: attr.mode, uid: attr.uid, gid: attr.gid, mtime: attr.mtime, xattrs };
         match attr.kind {
             Kind::File => {
-                let mut at: u64 = 0;
-                let mut content = |buf: &mut [u8]| {
-                    let left = usize::try_from(attr.size.saturating_sub(at)).unwrap_or(usize::MAX).min(buf.len());
-                    let Some(buf) = buf.get_mut(..left).filter(|buf| !buf.is_empty()) else { return Ok(0) };
-                    let read = tree.read_at(node, at, buf)?;
-                    at = at.saturating_add(read as u64);
-                    Ok(read)
-                };
+                let mut content = Content::new(tree, node, attr.size);
                 unpacker.file(&path, &meta, attr.size, &mut content)?;
             }
             Kind::Directory => unpacker.directory(&path, meta)?,

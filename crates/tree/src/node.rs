@@ -116,6 +116,17 @@ pub enum Span {
     Hole(u64),
 }
 
+impl Span {
+    /// Bytes of the run.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "no call of this crate returns an empty span")]
+    pub const fn len(self) -> u64 {
+        match self {
+            Self::Data(len) | Self::Hole(len) => len,
+        }
+    }
+}
+
 /// Owner names, where the source keeps them. They are text: never resolved through an account database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "closed: a file has one user and one group")]

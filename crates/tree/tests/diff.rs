@@ -8,8 +8,12 @@
     reason = "tests"
 )]
 
-use std::ops::ControlFlow;
+use std::{
+    ops::ControlFlow,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
+use dunnage_digest::{Cancel, Progress};
 use dunnage_tree::{
     CompareContent, CompareMtime, CompareOptions, CompareOwners, CompareXattrs, Error, Limits, Mtime, compare,
     compare_with,
@@ -54,7 +58,7 @@ fn file(name: &str) -> Header {
 
 #[track_caller]
 fn lines(a: &TarTree<Vec<u8>>, b: &TarTree<Vec<u8>>, options: &CompareOptions, expected: &[&str]) {
-    let found: Vec<_> = compare(a, b, options).unwrap().iter().map(ToString::to_string).collect();
+    let found: Vec<_> = compare(a, b, options, Progress::none()).unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(found, expected);
 }
 
@@ -203,16 +207,23 @@ fn stopping_early_stops() {
     let mut options = CompareOptions::default();
     for at_most in [0, 1, 3, 50, 99] {
         options.at_most = Some(at_most);
-        assert_eq!(compare(&a, &b, &options).unwrap().len(), at_most.min(50));
+        assert_eq!(compare(&a, &b, &options, Progress::none()).unwrap().len(), at_most.min(50));
     }
     let mut seen = 0;
-    compare_with(&a, &b, &CompareOptions::default(), &mut |_| {
+    compare_with(&a, &b, &CompareOptions::default(), Progress::none(), &mut |_| {
         seen += 1;
         if seen == 7 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })
     .unwrap();
     assert_eq!(seen, 7);
-    options.cancel.cancel();
-    options.at_most = None;
-    assert!(matches!(compare(&a, &b, &options), Err(Error::Cancelled(_))));
+    let cancel = Cancel::new();
+    cancel.cancel();
+    let compared = compare(&a, &b, &CompareOptions::default(), Progress::none().cancelled_by(&cancel));
+    assert!(matches!(compared, Err(Error::Cancelled(_))));
+    // Bytes of content are reported, of the last pair too.
+    let (content, reported) = (vec![1; 3 << 20], AtomicU64::new(0));
+    let both = tree(&[(file("a"), content.as_slice()), (file("b"), b"hello".as_slice())]);
+    let report = |bytes: u64| reported.store(bytes, Ordering::Relaxed);
+    assert_eq!(compare(&both, &both, &CompareOptions::default(), Progress::to(&report)).unwrap(), []);
+    assert_eq!(reported.load(Ordering::Relaxed), (3 << 20) + 5);
 }

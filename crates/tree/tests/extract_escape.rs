@@ -16,14 +16,12 @@ use std::{
     fs::{self, Permissions},
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
+use dunnage_digest::{Cancel, Progress};
 use dunnage_tree::{
     CompareOptions, DirTree, DroppedPart, Error, Existing, ExtractOptions, ExtractWhiteouts, Extracted, Limits, Tree,
     Walk, compare, extract, extract_tar,
@@ -132,7 +130,8 @@ fn new() -> Archive {
 fn refused(archive: Archive, expected: &str) -> Sandbox {
     let sandbox = Sandbox::new();
     let bytes = archive.end();
-    let error = extract_tar(bytes.as_slice(), sandbox.path("in"), &ExtractOptions::default()).unwrap_err();
+    let error =
+        extract_tar(bytes.as_slice(), sandbox.path("in"), &ExtractOptions::default(), Progress::none()).unwrap_err();
     assert_eq!(error.to_string(), expected);
     sandbox.assert_untouched();
     sandbox
@@ -147,7 +146,7 @@ fn confined(archive: Archive) -> (Sandbox, Extracted) {
 fn confined_with(archive: Archive, options: &ExtractOptions, prepare: impl FnOnce(&Path)) -> (Sandbox, Extracted) {
     let sandbox = Sandbox::new();
     prepare(&sandbox.path("in"));
-    let done = extract_tar(archive.end().as_slice(), sandbox.path("in"), options).unwrap();
+    let done = extract_tar(archive.end().as_slice(), sandbox.path("in"), options, Progress::none()).unwrap();
     sandbox.assert_untouched();
     (sandbox, done)
 }
@@ -203,26 +202,25 @@ fn a_file_replaces_a_symlink_and_is_not_written_through_it() {
 
 #[test]
 fn a_symlink_already_in_the_destination_is_not_followed() {
-    let mut options = ExtractOptions::default();
-    options.existing = Existing::Extend;
+    let options = ExtractOptions { existing: Existing::Extend, ..ExtractOptions::default() };
     let plant = |dir: &Path| symlink("../canary", dir.join("name")).unwrap();
     let (sandbox, _) = confined_with(new().file("name"), &options, plant);
     assert!(fs::symlink_metadata(sandbox.path("in/name")).unwrap().is_file());
 
     let sandbox = Sandbox::new();
     symlink("../out", sandbox.path("in/dir")).unwrap();
-    let error = extract_tar(new().file("dir/canary").end().as_slice(), sandbox.path("in"), &options).unwrap_err();
+    let error = extract_tar(new().file("dir/canary").end().as_slice(), sandbox.path("in"), &options, Progress::none())
+        .unwrap_err();
     assert_eq!(error.to_string(), format!("refused `dir`: {IN_ITS_WAY}"));
     sandbox.assert_untouched();
 }
 
 #[test]
 fn a_hard_link_to_a_file_of_the_same_inode_outside_is_replaced_not_written() {
-    let mut options = ExtractOptions::default();
-    options.existing = Existing::Extend;
+    let options = ExtractOptions { existing: Existing::Extend, ..ExtractOptions::default() };
     let sandbox = Sandbox::new();
     fs::hard_link(sandbox.path("canary"), sandbox.path("in/name")).unwrap();
-    extract_tar(new().file("name").end().as_slice(), sandbox.path("in"), &options).unwrap();
+    extract_tar(new().file("name").end().as_slice(), sandbox.path("in"), &options, Progress::none()).unwrap();
     assert_eq!(fs::read(sandbox.path("in/name")).unwrap(), b"owned");
     sandbox.assert_untouched();
 }
@@ -246,11 +244,11 @@ fn hard_links_lead_to_files_of_this_run_only() {
     assert_eq!(done.hard_links, 1);
 
     // What was there before is not of this run, even if it is a regular file.
-    let mut options = ExtractOptions::default();
-    options.existing = Existing::Extend;
+    let options = ExtractOptions { existing: Existing::Extend, ..ExtractOptions::default() };
     let sandbox = Sandbox::new();
     fs::write(sandbox.path("in/old"), "").unwrap();
-    let error = extract_tar(new().hard("hard", "old").end().as_slice(), sandbox.path("in"), &options).unwrap_err();
+    let error = extract_tar(new().hard("hard", "old").end().as_slice(), sandbox.path("in"), &options, Progress::none())
+        .unwrap_err();
     assert_eq!(error.to_string(), no_file("old"));
 }
 
@@ -292,7 +290,9 @@ fn the_root_stays_a_directory() {
                 continue;
             }
             archive.extend_from_slice(&tar::END);
-            let error = extract_tar(archive.as_slice(), sandbox.path("in"), &ExtractOptions::default()).unwrap_err();
+            let error =
+                extract_tar(archive.as_slice(), sandbox.path("in"), &ExtractOptions::default(), Progress::none())
+                    .unwrap_err();
             assert_eq!(error.to_string(), expected);
             sandbox.assert_untouched();
             assert!(TarTree::open(archive, &Limits::default()).is_err());
@@ -318,7 +318,8 @@ fn names_no_file_system_has_are_refused() {
     archive.extend_from_slice(&pax_header(record));
     archive.extend_from_slice(&new().file("x").end());
     let sandbox = Sandbox::new();
-    let error = extract_tar(archive.as_slice(), sandbox.path("in"), &ExtractOptions::default()).unwrap_err();
+    let error =
+        extract_tar(archive.as_slice(), sandbox.path("in"), &ExtractOptions::default(), Progress::none()).unwrap_err();
     assert_eq!(error.kind(), dunnage_digest::ErrorKind::Malformed, "{error}");
     sandbox.assert_untouched();
 
@@ -344,9 +345,8 @@ fn pax_header(record: &[u8]) -> Vec<u8> {
 
 #[test]
 fn whiteouts_reach_lower_content_of_the_destination_only() {
-    let mut options = ExtractOptions::default();
-    options.existing = Existing::Extend;
-    options.whiteouts = ExtractWhiteouts::Apply;
+    let options =
+        ExtractOptions { existing: Existing::Extend, whiteouts: ExtractWhiteouts::Apply, ..ExtractOptions::default() };
     for (name, reason) in [
         (".wh.", "whiteout of a name that is empty"),
         (".wh..", "whiteout of a name that is a relative component"),
@@ -355,7 +355,8 @@ fn whiteouts_reach_lower_content_of_the_destination_only() {
         (".wh.d/f", "it lies under a whiteout"),
     ] {
         let sandbox = Sandbox::new();
-        let error = extract_tar(new().file(name).end().as_slice(), sandbox.path("in"), &options).unwrap_err();
+        let error =
+            extract_tar(new().file(name).end().as_slice(), sandbox.path("in"), &options, Progress::none()).unwrap_err();
         assert_eq!(error.to_string(), format!("refused `{name}`: {reason}"));
         sandbox.assert_untouched();
     }
@@ -384,7 +385,8 @@ fn whiteouts_reach_lower_content_of_the_destination_only() {
     let sandbox = Sandbox::new();
     symlink("..", sandbox.path("in/o")).unwrap();
     for name in ["o/.wh.canary", "o/.wh..wh..opq"] {
-        let error = extract_tar(new().file(name).end().as_slice(), sandbox.path("in"), &options).unwrap_err();
+        let error =
+            extract_tar(new().file(name).end().as_slice(), sandbox.path("in"), &options, Progress::none()).unwrap_err();
         assert!(matches!(error, Error::Refused { .. }), "{error}");
         sandbox.assert_untouched();
     }
@@ -410,7 +412,8 @@ fn privileged_attributes_are_left_out() {
 #[test]
 fn a_destination_that_holds_something_is_refused_unless_asked_for() {
     let sandbox = Sandbox::new();
-    let error = extract_tar(new().end().as_slice(), sandbox.path("out"), &ExtractOptions::default()).unwrap_err();
+    let error = extract_tar(new().end().as_slice(), sandbox.path("out"), &ExtractOptions::default(), Progress::none())
+        .unwrap_err();
     assert!(error.to_string().ends_with("the destination is not empty"), "{error}");
     sandbox.assert_untouched();
 }
@@ -419,10 +422,9 @@ fn a_destination_that_holds_something_is_refused_unless_asked_for() {
 fn ceilings_hold() {
     let check = |limits: Limits, archive: Archive, expected: &str| {
         let sandbox = Sandbox::new();
-        let mut options = ExtractOptions::default();
-        options.limits = limits;
+        let options = ExtractOptions { limits, ..ExtractOptions::default() };
         let bytes = archive.end();
-        let extracted = extract_tar(bytes.as_slice(), sandbox.path("in"), &options).unwrap_err();
+        let extracted = extract_tar(bytes.as_slice(), sandbox.path("in"), &options, Progress::none()).unwrap_err();
         let opened = TarTree::open(bytes.as_slice(), &options.limits).unwrap_err();
         for error in [extracted, opened] {
             assert_eq!(error.kind(), dunnage_digest::ErrorKind::LimitExceeded, "{error}");
@@ -448,31 +450,33 @@ fn the_stream_is_read_to_its_end() {
     let extracted = |tail: &[u8]| {
         let sandbox = Sandbox::new();
         let bytes = [archive.as_slice(), tail].concat();
-        extract_tar(bytes.as_slice(), sandbox.path("in"), &ExtractOptions::default()).unwrap().trailing
+        extract_tar(bytes.as_slice(), sandbox.path("in"), &ExtractOptions::default(), Progress::none())
+            .unwrap()
+            .trailing
     };
     assert_eq!([extracted(b""), extracted(&[0; 9000]), extracted(b"\0more\0")], [0, 0, 4]);
     let sandbox = Sandbox::new();
     let damaged = std::io::Read::chain(archive.as_slice(), Damaged);
-    let error = extract_tar(damaged, sandbox.path("in"), &ExtractOptions::default()).unwrap_err();
+    let error = extract_tar(damaged, sandbox.path("in"), &ExtractOptions::default(), Progress::none()).unwrap_err();
     assert_eq!(error.kind(), dunnage_digest::ErrorKind::Malformed, "{error}");
 }
 
 #[test]
-fn cancelling_stops_and_progress_is_told() {
+fn a_run_reports_its_bytes_and_stops_when_cancelled() {
     let sandbox = Sandbox::new();
-    let mut options = ExtractOptions::default();
-    let (cancel, told) = (options.cancel.clone(), Arc::new(AtomicU64::new(0)));
-    let counter = Arc::clone(&told);
-    options.on_progress = Some(Arc::new(move |progress| {
-        counter.store(progress.entries, Ordering::Relaxed);
-        if progress.entries == 2 {
+    let (cancel, reports) = (Cancel::new(), AtomicU64::new(0));
+    let report = |bytes: u64| {
+        assert!(bytes > 0);
+        if reports.fetch_add(1, Ordering::Relaxed) == 1 {
             cancel.cancel();
         }
-    }));
+    };
     let archive = new().file("a").file("b").file("c").end();
-    let error = extract_tar(archive.as_slice(), sandbox.path("in"), &options).unwrap_err();
+    let (into, options) = (sandbox.path("in"), ExtractOptions::default());
+    let progress = Progress::to(&report).cancelled_by(&cancel);
+    let error = extract_tar(archive.as_slice(), into, &options, progress).unwrap_err();
     assert!(matches!(error, Error::Cancelled(_)), "{error}");
-    assert_eq!(told.load(Ordering::Relaxed), 2);
+    assert_eq!(reports.load(Ordering::Relaxed), 2);
     assert!(!sandbox.path("in/c").exists());
 }
 
@@ -490,9 +494,8 @@ fn a_rival_that_swaps_directories_for_symlinks_gains_nothing() {
             archive.file(&format!("d/sub/{round}")).hard(&format!("d/hard{round}"), "d/canary").file("d/.wh.gone");
     }
     let archive = archive.end();
-    let mut options = ExtractOptions::default();
-    options.existing = Existing::Extend;
-    options.whiteouts = ExtractWhiteouts::Apply;
+    let options =
+        ExtractOptions { existing: Existing::Extend, whiteouts: ExtractWhiteouts::Apply, ..ExtractOptions::default() };
     let (mut runs, mut refusals, mut unharmed) = (0, 0, 0);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -514,7 +517,7 @@ fn a_rival_that_swaps_directories_for_symlinks_gains_nothing() {
         let started = Instant::now();
         while swaps.load(Ordering::Relaxed) < SWAPS && started.elapsed() < Duration::from_secs(60) {
             runs += 1;
-            match extract_tar(archive.as_slice(), into.as_path(), &options) {
+            match extract_tar(archive.as_slice(), into.as_path(), &options, Progress::none()) {
                 Ok(_) => unharmed += 1,
                 Err(Error::Refused { .. } | Error::Io { .. }) => refusals += 1,
                 Err(error) => {
@@ -581,7 +584,7 @@ fn a_hostile_tree_is_held_to_the_same_rules() {
 
     for name in [b"../canary".as_slice(), b"..", b"/etc/x", b"a/../../canary", b"", b".", b"a//b", b"nul\0"] {
         let sandbox = Sandbox::new();
-        extract(&Hostile(name), sandbox.path("in"), &ExtractOptions::default()).unwrap_err();
+        extract(&Hostile(name), sandbox.path("in"), &ExtractOptions::default(), Progress::none()).unwrap_err();
         sandbox.assert_untouched();
         assert_eq!(fs::read_dir(sandbox.path("in")).unwrap().count(), 0);
     }
@@ -604,15 +607,14 @@ fn trees_of_archives_refuse_what_extraction_refuses() {
         let bytes = archive.end();
         TarTree::open(bytes.as_slice(), &Limits::default()).unwrap_err();
         let sandbox = Sandbox::new();
-        extract_tar(bytes.as_slice(), sandbox.path("in"), &ExtractOptions::default()).unwrap_err();
+        extract_tar(bytes.as_slice(), sandbox.path("in"), &ExtractOptions::default(), Progress::none()).unwrap_err();
         sandbox.assert_untouched();
     }
     let good = new().file("a/b").hard("a/c", "a/b").link("d", "/").end();
     let tree = TarTree::open(good.as_slice(), &Limits::default()).unwrap();
     let sandbox = Sandbox::new();
-    extract(&tree, sandbox.path("in"), &ExtractOptions::default()).unwrap();
+    extract(&tree, sandbox.path("in"), &ExtractOptions::default(), Progress::none()).unwrap();
     sandbox.assert_untouched();
-    let mut options = CompareOptions::default();
-    options.owners = dunnage_tree::CompareOwners::Ignore;
-    assert_eq!(compare(&tree, &DirTree::open(&sandbox.path("in")).unwrap(), &options).unwrap(), []);
+    let options = CompareOptions { owners: dunnage_tree::CompareOwners::Ignore, ..CompareOptions::default() };
+    assert_eq!(compare(&tree, &DirTree::open(&sandbox.path("in")).unwrap(), &options, Progress::none()).unwrap(), []);
 }

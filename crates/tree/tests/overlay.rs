@@ -10,6 +10,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use dunnage_digest::Progress;
 use dunnage_tree::{
     Error, ExtractOptions, Follow, Kind, Limits, Overlay, Tree, Walk, compare, extract, extract_tar, resolve,
     tar::{self, EntryType, Header, TarTree},
@@ -77,11 +78,13 @@ fn check(layers: &[&[&str]], expected: &[&str]) {
     assert_eq!(list(&overlay), expected);
 
     let dir = tempfile::tempdir().unwrap();
-    let mut options = ExtractOptions::default();
-    options.existing = dunnage_tree::Existing::Extend;
-    options.whiteouts = dunnage_tree::ExtractWhiteouts::Apply;
+    let options = ExtractOptions {
+        existing: dunnage_tree::Existing::Extend,
+        whiteouts: dunnage_tree::ExtractWhiteouts::Apply,
+        ..ExtractOptions::default()
+    };
     for layer in layers {
-        extract_tar(archive(layer).as_slice(), dir.path(), &options).unwrap();
+        extract_tar(archive(layer).as_slice(), dir.path(), &options, Progress::none()).unwrap();
     }
     let unpacked = dunnage_tree::DirTree::open(dir.path()).unwrap();
     assert_eq!(list(&unpacked), expected, "unpacked one over the other");
@@ -200,8 +203,13 @@ fn many_threads_merge_at_once() {
 fn an_extracted_overlay_equals_it() {
     let overlay = stack(&[&["a=1", "d/", "d/x=1", "d/y~d/x"], &[".wh.a=", "d/z=2", "l>d"]]);
     let dir = tempfile::tempdir().unwrap();
-    extract(&overlay, dir.path(), &ExtractOptions::default()).unwrap();
-    let mut options = dunnage_tree::CompareOptions::default();
-    options.owners = dunnage_tree::CompareOwners::Ignore;
-    assert_eq!(compare(&overlay, &dunnage_tree::DirTree::open(dir.path()).unwrap(), &options).unwrap(), []);
+    extract(&overlay, dir.path(), &ExtractOptions::default(), Progress::none()).unwrap();
+    let options = dunnage_tree::CompareOptions {
+        owners: dunnage_tree::CompareOwners::Ignore,
+        ..dunnage_tree::CompareOptions::default()
+    };
+    assert_eq!(
+        compare(&overlay, &dunnage_tree::DirTree::open(dir.path()).unwrap(), &options, Progress::none()).unwrap(),
+        []
+    );
 }

@@ -21,6 +21,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use dunnage_digest::Progress;
 use dunnage_tree::{
     CompareMtime, CompareOptions, DirTree, Error, ExportMtime, ExportNanos, ExportOptions, ExportOwners, ExportRoot,
     ExtractOptions, ExtractOwners, ExtractSetId, Follow, Kind, Limits, Tree, Walk, compare, extract, extract_tar,
@@ -85,7 +86,7 @@ fn exact() -> ExportOptions {
 
 #[track_caller]
 fn assert_equal(a: &dyn Tree, b: &dyn Tree, options: &CompareOptions) {
-    let lines: Vec<_> = compare(a, b, options).unwrap().iter().map(ToString::to_string).collect();
+    let lines: Vec<_> = compare(a, b, options, Progress::none()).unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(lines, Vec::<String>::new());
 }
 
@@ -149,8 +150,10 @@ fn extraction_of_a_tar_and_of_a_tree_agree() {
     build(&source);
     let tree = DirTree::open(&source).unwrap();
     let bytes = export(&tree, &exact());
-    let from_tar = extract_tar(bytes.as_slice(), dir.path().join("from-tar"), &ExtractOptions::default()).unwrap();
-    let from_tree = extract(&tree, dir.path().join("from-tree"), &ExtractOptions::default()).unwrap();
+    let from_tar =
+        extract_tar(bytes.as_slice(), dir.path().join("from-tar"), &ExtractOptions::default(), Progress::none())
+            .unwrap();
+    let from_tree = extract(&tree, dir.path().join("from-tree"), &ExtractOptions::default(), Progress::none()).unwrap();
     assert_eq!(from_tar, from_tree);
     assert_eq!(from_tar.hard_links, 2);
     assert_eq!(from_tar.fifos, 1);
@@ -183,10 +186,12 @@ fn gnu_tar_lists_and_unpacks_an_export() {
         let out = dir.path().join(format!("out-{format:?}"));
         fs::create_dir(&out).unwrap();
         assert!(Command::new("tar").arg("xpf").arg(&archive).arg("-C").arg(&out).status().unwrap().success());
-        let mut options = CompareOptions::default();
-        options.mtime = CompareMtime::Seconds;
-        options.xattrs = dunnage_tree::CompareXattrs::Ignore;
-        let mut differences = compare(&tree, &DirTree::open(&out).unwrap(), &options).unwrap();
+        let options = CompareOptions {
+            mtime: CompareMtime::Seconds,
+            xattrs: dunnage_tree::CompareXattrs::Ignore,
+            ..CompareOptions::default()
+        };
+        let mut differences = compare(&tree, &DirTree::open(&out).unwrap(), &options, Progress::none()).unwrap();
         differences.retain(|difference| !difference.path.is_empty());
         assert!(differences.is_empty(), "{format:?}: {differences:?}");
     }
@@ -238,7 +243,7 @@ fn sockets_are_skipped_and_told() {
     assert_eq!(export.skipped(), [b"socket".to_vec()]);
     assert_eq!(bytes.len(), 512 + 1024);
     let out = tempfile::tempdir().unwrap();
-    let done = extract(&tree, out.path(), &ExtractOptions::default()).unwrap();
+    let done = extract(&tree, out.path(), &ExtractOptions::default(), Progress::none()).unwrap();
     assert_eq!(done.dropped[0].to_string(), "socket: socket left out: sockets are not made");
     assert_eq!((done.files, done.dropped_total), (1, 1));
 }
@@ -291,7 +296,7 @@ fn later_entries_win_and_parents_are_made_up() {
     archive.extend_from_slice(&tar::END);
 
     let dir = tempfile::tempdir().unwrap();
-    extract_tar(archive.as_slice(), dir.path(), &ExtractOptions::default()).unwrap();
+    extract_tar(archive.as_slice(), dir.path(), &ExtractOptions::default(), Progress::none()).unwrap();
     let extracted = DirTree::open(dir.path()).unwrap();
     let archive = TarTree::open(archive, &Limits::default()).unwrap();
     for tree in [&archive as &dyn Tree, &extracted] {
@@ -309,8 +314,7 @@ fn later_entries_win_and_parents_are_made_up() {
         assert_eq!((mode(""), mode("x"), mode("x/y"), mode("d")), (0o750, 0o750, 0o755, 0o750));
         assert_eq!(tree.attr(node("d")).unwrap().kind, Kind::Directory);
     }
-    let mut options = CompareOptions::default();
-    options.owners = dunnage_tree::CompareOwners::Ignore;
+    let options = CompareOptions { owners: dunnage_tree::CompareOwners::Ignore, ..CompareOptions::default() };
     assert_equal(&archive, &extracted, &options);
 }
 
@@ -343,8 +347,7 @@ fn sparse_files_read_the_same_from_everywhere() {
         let bytes = fs::read(&archive).unwrap();
         assert!(bytes.len() < 100_000, "{format}: stored without holes");
         let opened = TarTree::open(File::open(&archive).unwrap(), &Limits::default()).unwrap();
-        let mut options = CompareOptions::default();
-        options.mtime = CompareMtime::Seconds;
+        let options = CompareOptions { mtime: CompareMtime::Seconds, ..CompareOptions::default() };
         assert_equal(&tree, &opened, &options);
         // Every boundary of a region, from both sides.
         let node = resolve(&opened, b"sparse", Follow::Never).unwrap();
@@ -356,7 +359,7 @@ fn sparse_files_read_the_same_from_everywhere() {
             assert!(buf[..len] == whole[at..at + len], "{format} at {at}");
         }
         let out = dir.path().join(format);
-        extract_tar(bytes.as_slice(), &out, &ExtractOptions::default()).unwrap();
+        extract_tar(bytes.as_slice(), &out, &ExtractOptions::default(), Progress::none()).unwrap();
         assert_equal(&tree, &DirTree::open(&out).unwrap(), &options);
         let blocks = fs::metadata(out.join("sparse")).unwrap().blocks();
         assert!(blocks * 512 < 1_000_000, "{format}: {blocks} blocks, holes were filled");
@@ -380,7 +383,7 @@ fn every_truncation_is_an_error_and_no_panic() {
         let cut = &bytes[..len];
         let opened = TarTree::open(cut, &Limits::default()).map(drop);
         let out = dir.path().join(format!("out-{len}"));
-        let unpacked = extract_tar(cut, &out, &ExtractOptions::default()).map(drop);
+        let unpacked = extract_tar(cut, &out, &ExtractOptions::default(), Progress::none()).map(drop);
         fs::remove_dir_all(&out).unwrap();
         assert_eq!(opened.is_ok(), unpacked.is_ok(), "cut at {len}: {opened:?}, {unpacked:?}");
         // At the end of an entry, an archive without its final blocks may pass; inside an entry, never.
@@ -393,7 +396,7 @@ fn every_truncation_is_an_error_and_no_panic() {
     }
     println!("figure truncations_refused={short} at_entry_ends={whole}");
     assert!(whole <= 10, "{whole} cuts went unnoticed");
-    extract_tar(bytes.as_slice(), dir.path().join("out"), &ExtractOptions::default()).unwrap();
+    extract_tar(bytes.as_slice(), dir.path().join("out"), &ExtractOptions::default(), Progress::none()).unwrap();
 }
 
 #[test]
@@ -403,7 +406,8 @@ fn set_id_bits_and_owners_only_when_asked_for() {
     tar::encode_header(&header, &mut archive).unwrap();
     archive.extend_from_slice(&tar::END);
     let dir = tempfile::tempdir().unwrap();
-    let plain = extract_tar(archive.as_slice(), dir.path().join("plain"), &ExtractOptions::default()).unwrap();
+    let plain = extract_tar(archive.as_slice(), dir.path().join("plain"), &ExtractOptions::default(), Progress::none())
+        .unwrap();
     let stat = fs::metadata(dir.path().join("plain/tool")).unwrap();
     assert_eq!(stat.mode() & 0o7777, 0o755);
     assert_eq!(stat.uid(), rustix::process::geteuid().as_raw());
@@ -412,10 +416,9 @@ fn set_id_bits_and_owners_only_when_asked_for() {
     if !rustix::process::geteuid().is_root() {
         return println!("SKIPPED set_id_bits_and_owners_only_when_asked_for needs root for its second half");
     }
-    let mut options = ExtractOptions::default();
-    options.owners = ExtractOwners::Keep;
-    options.set_id = ExtractSetId::Keep;
-    let kept = extract_tar(archive.as_slice(), dir.path().join("kept"), &options).unwrap();
+    let options =
+        ExtractOptions { owners: ExtractOwners::Keep, set_id: ExtractSetId::Keep, ..ExtractOptions::default() };
+    let kept = extract_tar(archive.as_slice(), dir.path().join("kept"), &options, Progress::none()).unwrap();
     let stat = fs::metadata(dir.path().join("kept/tool")).unwrap();
     assert_eq!((stat.mode() & 0o7777, stat.uid(), stat.gid()), (0o6755, 12_345, 54_321));
     assert_eq!((kept.dropped_total, kept.owners_dropped), (0, 0));
@@ -448,8 +451,8 @@ fn a_full_disk_is_an_io_error_that_names_the_file() {
     for round in 0..2 {
         let options = ExtractOptions::default();
         let done = match round {
-            0 => extract(&tree, small.join("a"), &options),
-            _ => extract_tar(tar.as_slice(), small.join("a"), &options),
+            0 => extract(&tree, small.join("a"), &options, Progress::none()),
+            _ => extract_tar(tar.as_slice(), small.join("a"), &options, Progress::none()),
         };
         let error = done.unwrap_err();
         assert_eq!(error.to_string(), "cannot write `d/large`");

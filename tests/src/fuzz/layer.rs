@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use dunnage_digest::Cancel;
+use dunnage_digest::{Cancel, Progress};
 use dunnage_estargz::{
     Codec, Compressor, ExternalTocCompressor, GzipCompressor, Level, Limits, Streams, Toc, WriteOptions, Writer,
     ZstdCompressor, ZstdLevel,
@@ -54,10 +54,12 @@ pub fn roundtrip_estargz(data: &[u8]) {
     let unpacked = layer::unpack(blob.as_slice()).expect("streams of ours");
     assert!(!lossless || unpacked == tar, "a lossless layer lost something");
     let tree = TarTree::open(tar.as_slice(), &dunnage_tree::Limits::default()).expect("a tar of ours");
-    let mut options = CompareOptions::default();
-    // A TOC has seconds, rounded.
-    options.mtime = CompareMtime::Ignore;
-    assert_eq!(compare(&reader, &tree, &options).expect("two trees"), []);
+    let options = CompareOptions {
+        // A TOC has seconds, rounded.
+        mtime: CompareMtime::Ignore,
+        ..CompareOptions::default()
+    };
+    assert_eq!(compare(&reader, &tree, &options, Progress::none()).expect("two trees"), []);
 }
 
 fn write_options(script: &mut Script<'_>) -> WriteOptions {
@@ -159,9 +161,8 @@ pub fn toc_vs_tar_consistency(data: &[u8]) {
     }
     let tar = layer::unpack(blob.as_slice()).expect("an audited payload unpacks");
     let Ok(tree) = TarTree::open(tar.as_slice(), &dunnage_tree::Limits::default()) else { return };
-    let mut options = CompareOptions::default();
-    options.mtime = CompareMtime::Seconds;
-    let seen = compare(&reader, &tree, &options).expect("two trees");
+    let options = CompareOptions { mtime: CompareMtime::Seconds, ..CompareOptions::default() };
+    let seen = compare(&reader, &tree, &options, Progress::none()).expect("two trees");
     assert_eq!(seen, [], "the audit agreed, and the trees differ");
 }
 

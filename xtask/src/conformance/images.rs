@@ -20,6 +20,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use dunnage_digest::Progress;
 use dunnage_estargz::{Codec, ExternalTocCompressor, GzipCompressor, Level, WriteOptions, ZstdCompressor};
 use dunnage_oci::{
     Conversion, Converted, Depth, ImageOptions, Layout, Limits, Tar, Target, Verification, VerifyOptions,
@@ -176,7 +177,8 @@ impl Images<'_> {
             // Not all formats add all of them.
             let _ = fs::remove_file(files.join(added));
         }
-        let found = compare(&DirTree::open(wanted)?, &DirTree::open(&files)?, &CompareOptions::default())?;
+        let found =
+            compare(&DirTree::open(wanted)?, &DirTree::open(&files)?, &CompareOptions::default(), Progress::none())?;
         // The root has lost what was added, and so has another time.
         let found = found.iter().find(|difference| !difference.path.is_empty()).map(ToString::to_string);
         tally.nothing(&format!("{name}: files, of the original and of the conversion"), found);

@@ -3,6 +3,7 @@
 use std::{io::Write, ops::ControlFlow};
 
 use anyhow::{Context as _, Result};
+use dunnage_digest::Progress;
 use dunnage_tree::{CompareMtime, CompareOptions, CompareOwners, Difference, Tree, What, compare_with};
 use serde::Serialize;
 
@@ -23,20 +24,20 @@ pub(super) fn run(context: &Context, args: &Diff) -> Result<Exit> {
     let a = source_a.tree().with_context(|| format!("cannot read {}", name_of(&args.a)))?;
     let b = source_b.tree().with_context(|| format!("cannot read {}", name_of(&args.b)))?;
     let root_counts = describes_root(&a)? && describes_root(&b)?;
-    let mut options = CompareOptions::default();
-    options.mtime = match (args.ignore_mtime, args.exact_mtime) {
-        (true, _) => CompareMtime::Ignore,
-        (false, true) => CompareMtime::Exact,
-        (false, false) => CompareMtime::Seconds,
+    let options = CompareOptions {
+        mtime: match (args.ignore_mtime, args.exact_mtime) {
+            (true, _) => CompareMtime::Ignore,
+            (false, true) => CompareMtime::Exact,
+            (false, false) => CompareMtime::Seconds,
+        },
+        owners: if args.ignore_owner { CompareOwners::Ignore } else { CompareOwners::Count },
+        limits: context.tree_limits().clone(),
+        ..CompareOptions::default()
     };
-    if args.ignore_owner {
-        options.owners = CompareOwners::Ignore;
-    }
-    options.limits = context.tree_limits().clone();
     let mut out = Out::stdout()?;
     let (mut found, mut failed) = (0_u64, None);
     let most = args.max.unwrap_or(u64::MAX);
-    let compared = compare_with(&a, &b, &options, &mut |difference| {
+    let compared = compare_with(&a, &b, &options, Progress::none(), &mut |difference| {
         if difference.path.is_empty() && !root_counts {
             return ControlFlow::Continue(());
         }

@@ -1,8 +1,9 @@
 //! `dunnage extract`: into a directory, and nowhere else.
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{fmt, time::Instant};
 
 use anyhow::{Context as _, Result};
+use dunnage_digest::Progress as Run;
 use dunnage_tree::{
     Existing, ExtractDevices, ExtractOptions, ExtractOwners, ExtractSetId, ExtractWhiteouts, ExtractXattrs, Extracted,
     extract, extract_tar,
@@ -31,13 +32,12 @@ pub(super) fn run(context: &Context, args: &Extract) -> Result<Exit> {
     let done = if source.is_archive() {
         let progress = Progress::start(context, "extract", source.tar_total());
         let mut tar = source.tar(&progress).with_context(failed)?;
-        extract_tar(&mut tar, &args.dest, &options(context, args)).with_context(failed)?
+        extract_tar(&mut tar, &args.dest, &options(context, args), Run::none()).with_context(failed)?
     } else {
-        let progress = Arc::new(Progress::start(context, "extract", None));
-        let mut options = options(context, args);
-        let seen = Arc::clone(&progress);
-        options.on_progress = Some(Arc::new(move |now| seen.set(now.bytes)));
-        extract(&source.tree().with_context(failed)?, &args.dest, &options).with_context(failed)?
+        let progress = Progress::start(context, "extract", None);
+        let report = |bytes| progress.set(bytes);
+        let tree = source.tree().with_context(failed)?;
+        extract(&tree, &args.dest, &options(context, args), Run::to(&report)).with_context(failed)?
     };
     let seconds = start.elapsed().as_secs_f64();
     for dropped in done.dropped.iter().take(SHOWN) {
@@ -62,27 +62,18 @@ pub(super) fn run(context: &Context, args: &Extract) -> Result<Exit> {
 const SHOWN: usize = 10;
 
 fn options(context: &Context, args: &Extract) -> ExtractOptions {
-    let mut options = ExtractOptions::default();
-    if args.owners {
-        options.owners = ExtractOwners::Keep;
+    ExtractOptions {
+        owners: if args.owners { ExtractOwners::Keep } else { ExtractOwners::Caller },
+        devices: if args.devices { ExtractDevices::Make } else { ExtractDevices::Drop },
+        set_id: if args.set_id { ExtractSetId::Keep } else { ExtractSetId::Drop },
+        privileged_xattrs: if args.privileged_xattrs { ExtractXattrs::Keep } else { ExtractXattrs::Drop },
+        existing: if args.into_existing { Existing::Extend } else { Existing::Refuse },
+        whiteouts: match args.whiteouts {
+            Whiteouts::Apply => ExtractWhiteouts::Apply,
+            Whiteouts::Keep => ExtractWhiteouts::Keep,
+        },
+        limits: context.tree_limits().clone(),
     }
-    if args.devices {
-        options.devices = ExtractDevices::Make;
-    }
-    if args.set_id {
-        options.set_id = ExtractSetId::Keep;
-    }
-    if args.privileged_xattrs {
-        options.privileged_xattrs = ExtractXattrs::Keep;
-    }
-    if args.into_existing {
-        options.existing = Existing::Extend;
-    }
-    if args.whiteouts == Whiteouts::Apply {
-        options.whiteouts = ExtractWhiteouts::Apply;
-    }
-    options.limits = context.tree_limits().clone();
-    options
 }
 
 #[derive(Serialize)]

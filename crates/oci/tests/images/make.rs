@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dunnage_digest::{Algorithm, Digest};
+use dunnage_digest::{Algorithm, Digest, Progress};
 use dunnage_oci::{Conversion, Converted, Error, Image, ImageOptions, Layout, Limits};
 use dunnage_tree::{
     CompareOptions, Overlay, compare,
@@ -252,7 +252,7 @@ pub(crate) fn entry(layout: &Path, tag: &str) -> Value {
 #[track_caller]
 pub(crate) fn assert_same_files(a: (&Layout, &Image), b: (&Layout, &Image)) {
     let open = |(layout, image): (&Layout, &Image)| -> Overlay { layout.tree(image, &Default::default()).unwrap() };
-    let found = compare(&open(a), &open(b), &CompareOptions::default()).unwrap();
+    let found = compare(&open(a), &open(b), &CompareOptions::default(), Progress::none()).unwrap();
     let found: Vec<String> = found.iter().map(ToString::to_string).collect();
     assert_eq!(found, Vec::<String>::new());
 }

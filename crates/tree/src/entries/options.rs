@@ -18,7 +18,9 @@ pub struct ExportOptions {
     pub root: ExportRoot,
     /// Variant of tar. Default: [`Format::Unknown`], the smallest that holds each header.
     pub format: Format,
-    /// Ceilings of the walk.
+    /// Files with holes, in a tar. Default: zeros are written. [`Entries`](crate::Entries) report holes either way.
+    pub sparse: ExportSparse,
+    /// Ceilings of the walk, and of the maps of sparse files.
     pub limits: Limits,
 }
 
@@ -73,4 +75,16 @@ pub enum ExportRoot {
     Omit,
     /// An entry named by [`ExportOptions::prefix`], or `./` if that is empty.
     Include,
+}
+
+/// How [`TarExport`](crate::TarExport) writes files with holes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExportSparse {
+    /// In full. Every reader of tars understands it, and layers need it: their digests count the zeros.
+    #[default]
+    Never,
+    /// In GNU's PAX format 1.0: a map, then the data. Use it for archives that GNU tar, bsdtar or this crate unpack. A file
+    /// below 64 KiB, and one whose map is over the limits, is written in full. Holes below 4 KiB are written as zeros.
+    Pax,
 }

@@ -1,14 +1,11 @@
-//! What an extraction does where there is a choice, and what it tells on the way.
-
-use std::{fmt, sync::Arc};
-
-use dunnage_digest::Cancel;
+//! Choices of an extraction.
 
 use crate::Limits;
 
-/// What an extraction does where there is a choice. The defaults suit the archive of a stranger.
-#[derive(Clone, Default)]
-#[non_exhaustive]
+/// How an extraction treats owners, devices, privileged parts and a destination that is not empty. The defaults suit an
+/// archive from a stranger.
+#[derive(Clone, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "callers set single fields over the default")]
 pub struct ExtractOptions {
     /// Owners. Default: all files belong to the caller.
     pub owners: ExtractOwners,
@@ -18,32 +15,15 @@ pub struct ExtractOptions {
     pub set_id: ExtractSetId,
     /// Attributes named `trusted.*` and `security.*`, file capabilities among them. Default: left out.
     pub privileged_xattrs: ExtractXattrs,
-    /// Names that take away what lower layers hold. Default: ordinary names.
+    /// Names that remove files of lower layers. Default: ordinary names.
     pub whiteouts: ExtractWhiteouts,
     /// A destination that holds something. Default: refused.
     pub existing: Existing,
     /// Ceilings: `entries`, `path`, `depth`, `symlink_target` and `unpacked` are used, others by the reader.
     pub limits: Limits,
-    /// Stops the extraction early.
-    pub cancel: Cancel,
-    /// Called after each entry, and after each mebibyte of content.
-    pub on_progress: Option<ProgressCallback>,
 }
 
-/// Is told how far an extraction has come.
-pub type ProgressCallback = Arc<dyn Fn(Progress) + Send + Sync>;
-
-/// How far an extraction has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Progress {
-    /// Entries that were begun.
-    pub entries: u64,
-    /// Bytes of content that were written.
-    pub bytes: u64,
-}
-
-/// Who owns what is extracted.
+/// The owner of extracted files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExtractOwners {
@@ -87,38 +67,24 @@ pub enum ExtractXattrs {
     Keep,
 }
 
-/// What names that begin with `.wh.` mean.
+/// The meaning of names that begin with `.wh.`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "closed: names or whiteouts")]
 pub enum ExtractWhiteouts {
     /// Nothing: they are ordinary names.
     #[default]
     Keep,
-    /// What they name is removed from the destination, but for what the same run made.
+    /// The file that they name is removed from the destination, unless the same run made it.
     Apply,
 }
 
-/// What a destination may hold before.
+/// Whether the destination may hold files before the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "closed: refused or extended")]
 pub enum Existing {
-    /// Nothing.
+    /// It has to be empty.
     #[default]
     Refuse,
-    /// Anything: directories are gone into, all else is replaced where an entry has its name.
+    /// It may hold anything: directories take further entries, every other node is replaced by an entry of its name.
     Extend,
-}
-
-impl fmt::Debug for ExtractOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ExtractOptions")
-            .field("owners", &self.owners)
-            .field("devices", &self.devices)
-            .field("set_id", &self.set_id)
-            .field("privileged_xattrs", &self.privileged_xattrs)
-            .field("whiteouts", &self.whiteouts)
-            .field("existing", &self.existing)
-            .field("limits", &self.limits)
-            .finish_non_exhaustive()
-    }
 }

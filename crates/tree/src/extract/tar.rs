@@ -2,6 +2,8 @@
 
 use std::io::Read;
 
+use dunnage_digest::Progress;
+
 use super::{destination::Destination, meta::Meta, options::ExtractOptions, summary::Extracted, unpack::Unpacker};
 use crate::{
     Error, Kind, SafePath,
@@ -10,9 +12,11 @@ use crate::{
 
 /// Unpacks the tar stream `source` into `destination`, which is created if it does not exist.
 ///
-/// Entries are applied in the order of the stream, and nothing of it is kept in memory but names. The stream is read to its
-/// very end, because damage to a compressed one may come to light only there; what stands behind the end of the archive is
-/// counted in [`Extracted::trailing`]. What was written stays there if an error ends the run.
+/// Use it for a tar that arrives in order, from a pipe or a decompressor; [`extract`](crate::extract) unpacks a tree that is
+/// open. Entries are applied in the order of the stream, and only names stay in memory. The stream is read to its very end,
+/// because damage to a compressed one may show only there; [`Extracted::trailing`] counts the bytes after the end of the
+/// archive. Holes of sparse files become holes. `progress` receives the bytes of content written so far, holes included.
+/// Files written so far stay if an error ends the run.
 ///
 /// # Errors
 ///
@@ -22,8 +26,9 @@ pub fn extract_tar<R: Read>(
     source: R,
     destination: impl Into<Destination>,
     options: &ExtractOptions,
+    progress: Progress<'_>,
 ) -> Result<Extracted, Error> {
-    let mut unpacker = Unpacker::new(destination.into(), options)?;
+    let mut unpacker = Unpacker::new(destination.into(), options, progress)?;
     let mut reader = Reader::new(source, options.limits.clone());
     let mut header = Header::default();
     while reader.next_header(&mut header)? {
@@ -41,14 +46,7 @@ pub fn extract_tar<R: Read>(
         };
         let meta = meta(&header);
         match kind {
-            Kind::File => {
-                let mut content = |buf: &mut [u8]| reader.read_payload(buf);
-                if header.sparse {
-                    unpacker.sparse_file(&path, &meta, header.size, &mut content)?;
-                } else {
-                    unpacker.file(&path, &meta, header.size, &mut content)?;
-                }
-            }
+            Kind::File => unpacker.file(&path, &meta, header.size, &mut reader)?,
             Kind::Directory => unpacker.directory(&path, meta)?,
             Kind::Symlink => unpacker.symlink(&path, &meta, &header.link)?,
             Kind::CharDevice | Kind::BlockDevice => unpacker.special(&path, &meta, kind, device(&header)?)?,
@@ -56,12 +54,12 @@ pub fn extract_tar<R: Read>(
             Kind::Socket => unpacker.socket(&path),
         }
     }
-    unpacker.summary.trailing = trailing(&mut reader, options)?;
+    unpacker.summary.trailing = trailing(&mut reader, options, progress)?;
     unpacker.finish()
 }
 
-/// Reads what stands behind the end of the archive, and counts what is not zero of it.
-fn trailing<R: Read>(reader: &mut Reader<R>, options: &ExtractOptions) -> Result<u64, Error> {
+/// Reads the bytes after the end of the archive, and counts those that are not zero.
+fn trailing<R: Read>(reader: &mut Reader<R>, options: &ExtractOptions, progress: Progress<'_>) -> Result<u64, Error> {
     let (mut all, mut stray) = (0_u64, 0_u64);
     let mut block = vec![0; 64 << 10];
     loop {
@@ -69,10 +67,10 @@ fn trailing<R: Read>(reader: &mut Reader<R>, options: &ExtractOptions) -> Result
         if len == 0 {
             return Ok(stray);
         }
-        options.cancel.check()?;
+        progress.check()?;
         all = all.saturating_add(len as u64);
         if all > options.limits.unpacked {
-            let (what, limit) = ("unpacked bytes behind the end of the archive", options.limits.unpacked);
+            let (what, limit) = ("unpacked bytes after the end of the archive", options.limits.unpacked);
             return Err(Error::Limit { what, limit, asked: all });
         }
         let block = block.get(..len).unwrap_or_default();

@@ -3,11 +3,12 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{self, Seek, SeekFrom, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
 };
 
+use dunnage_digest::Progress;
 use hashbrown::HashMap;
 use rustix::{
     fs::{AtFlags, FileType, Mode, OFlags, Stat},
@@ -17,13 +18,15 @@ use rustix::{
 use super::{
     destination::Destination,
     meta::{Meta, Subject},
-    options::{ExtractDevices, ExtractOptions, ExtractWhiteouts, Progress},
+    options::{ExtractDevices, ExtractOptions, ExtractWhiteouts},
     summary::{DroppedPart, Extracted},
 };
 use crate::{
-    Error, Kind, SafePath,
+    Error, Kind, SafePath, Span, Tree,
     confine::{self, Root, THROUGH, retry},
+    content::{Content, prefix},
     name::display,
+    tar::Reader,
     whiteout::parse_whiteout,
 };
 
@@ -32,13 +35,17 @@ pub(super) struct Unpacker<'o> {
     pub(super) root: Root,
     pub(super) options: &'o ExtractOptions,
     pub(super) summary: Extracted,
-    /// All that this run made, by path.
+    /// Everything that this run made, by path.
     pub(super) made: HashMap<Box<[u8]>, Made>,
     /// Directories whose attributes are set at the end, and the identity they must still have then.
     directories: BTreeMap<Box<[u8]>, (Inode, Meta)>,
     /// The directory that the last entry went to.
     pub(super) parent: Option<(Box<[u8]>, Arc<OwnedFd>)>,
-    progress: Progress,
+    pub(super) progress: Progress<'o>,
+    /// Entries that were begun.
+    entries: u64,
+    /// Bytes of content that were written, holes included.
+    bytes: u64,
     buffer: Vec<u8>,
 }
 
@@ -54,11 +61,41 @@ pub(super) type Inode = (u64, u64);
 /// An open directory and a name in it.
 type Spot<'p> = (Arc<OwnedFd>, &'p [u8]);
 
-/// Gives the next bytes of a file, none at its end.
-pub(super) type Content<'c> = &'c mut dyn FnMut(&mut [u8]) -> Result<usize, Error>;
+/// Content of a file that is written.
+pub(super) trait Source {
+    /// The span at the position, a hole passed over; `None` at the end.
+    fn next_span(&mut self) -> Result<Option<Span>, Error>;
+
+    /// Reads data of the span at the position; 0 if the content ends too early.
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, Error>;
+}
+
+impl<T: Tree + ?Sized> Source for Content<'_, T> {
+    fn next_span(&mut self) -> Result<Option<Span>, Error> {
+        Content::next_span(self)
+    }
+
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, Error> {
+        Content::read(self, buf, u64::MAX)
+    }
+}
+
+impl<R: Read> Source for Reader<R> {
+    fn next_span(&mut self) -> Result<Option<Span>, Error> {
+        Reader::next_span(self)
+    }
+
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, Error> {
+        self.read_payload(buf)
+    }
+}
 
 impl<'o> Unpacker<'o> {
-    pub(super) fn new(destination: Destination, options: &'o ExtractOptions) -> Result<Self, Error> {
+    pub(super) fn new(
+        destination: Destination,
+        options: &'o ExtractOptions,
+        progress: Progress<'o>,
+    ) -> Result<Self, Error> {
         Ok(Self {
             root: Root::new(destination.open(options.existing)?),
             options,
@@ -66,48 +103,23 @@ impl<'o> Unpacker<'o> {
             made: HashMap::new(),
             directories: BTreeMap::new(),
             parent: None,
-            progress: Progress::default(),
+            progress,
+            entries: 0,
+            bytes: 0,
             buffer: Vec::new(),
         })
     }
 
-    /// A regular file of `size` bytes.
-    pub(super) fn file(&mut self, path: &SafePath, meta: &Meta, size: u64, content: Content<'_>) -> Result<(), Error> {
-        self.write_file(path, meta, size, content, Write::write_all)
-    }
-
-    /// A regular file that is mostly holes; long runs of zeros stay holes.
-    pub(super) fn sparse_file(
+    /// A regular file of `size` bytes. Its holes become holes.
+    pub(super) fn file(
         &mut self,
         path: &SafePath,
         meta: &Meta,
         size: u64,
-        content: Content<'_>,
-    ) -> Result<(), Error> {
-        self.write_file(path, meta, size, content, |file, block| {
-            for piece in block.chunks(HOLE) {
-                if piece.iter().all(|&byte| byte == 0) {
-                    file.seek(SeekFrom::Current(i64::try_from(piece.len()).unwrap_or_default()))?;
-                } else {
-                    file.write_all(piece)?;
-                }
-            }
-            // A hole at the end is part of the file.
-            let len = file.stream_position()?;
-            if file.metadata()?.len() < len { file.set_len(len) } else { Ok(()) }
-        })
-    }
-
-    fn write_file(
-        &mut self,
-        path: &SafePath,
-        meta: &Meta,
-        size: u64,
-        content: Content<'_>,
-        write: impl Fn(&mut File, &[u8]) -> io::Result<()>,
+        content: &mut dyn Source,
     ) -> Result<(), Error> {
         let Some((parent, name)) = self.begin(path)? else { return Ok(()) };
-        let total = self.progress.bytes.saturating_add(size);
+        let total = self.bytes.saturating_add(size);
         if total > self.options.limits.unpacked {
             return Err(Error::Limit { what: "unpacked bytes", limit: self.options.limits.unpacked, asked: total });
         }
@@ -121,28 +133,40 @@ impl<'o> Unpacker<'o> {
             buffer.resize(wanted, 0);
         }
         let mut written: u64 = 0;
-        loop {
-            let read = content(&mut buffer)?;
-            let Some(block) = buffer.get(..read).filter(|block| !block.is_empty()) else { break };
-            write(&mut file, block).map_err(|source| io_error("write", path, source))?;
-            written = written.saturating_add(read as u64);
-            self.progress.bytes = self.progress.bytes.saturating_add(read as u64);
-            self.options.cancel.check()?;
-            if written < size {
-                self.tell();
-            }
+        let mut ends_in_hole = false;
+        while let Some(span) = content.next_span()? {
+            ends_in_hole = matches!(span, Span::Hole(_));
+            let len = match span {
+                Span::Hole(len) => {
+                    let end = written.saturating_add(len);
+                    file.seek(SeekFrom::Start(end)).map_err(|source| io_error("write", path, source))?;
+                    len
+                }
+                Span::Data(len) => {
+                    let read = content.read(prefix(&mut buffer, len))?;
+                    let Some(block) = buffer.get(..read).filter(|block| !block.is_empty()) else { break };
+                    file.write_all(block).map_err(|source| io_error("write", path, source))?;
+                    read as u64
+                }
+            };
+            written = written.saturating_add(len);
+            self.bytes = self.bytes.saturating_add(len);
+            self.progress.check()?;
+            self.progress.at(self.bytes);
         }
         self.buffer = buffer;
         if written != size {
             let (path, expected, got) = (display(path.as_bytes()), format!("{size} bytes"), format!("{written}"));
             return Err(Error::Inconsistent { path, expected, got });
         }
+        if ends_in_hole {
+            file.set_len(size).map_err(|source| io_error("write", path, source))?;
+        }
         meta.apply(Subject::open(&file), path.as_bytes(), self.options, &mut self.summary)?;
         let stat = rustix::fs::fstat(&file).map_err(|error| failed("examine", path, error))?;
         self.made.insert(path.as_bytes().into(), Made { inode: inode(&stat), file: true });
         self.summary.files = self.summary.files.saturating_add(1);
-        self.summary.bytes = self.progress.bytes;
-        self.tell();
+        self.summary.bytes = self.bytes;
         Ok(())
     }
 
@@ -160,7 +184,6 @@ impl<'o> Unpacker<'o> {
         self.made.insert(path.as_bytes().into(), Made { inode: made, file: false });
         self.directories.insert(path.as_bytes().into(), (made, meta));
         self.summary.directories = self.summary.directories.saturating_add(1);
-        self.tell();
         Ok(())
     }
 
@@ -177,7 +200,6 @@ impl<'o> Unpacker<'o> {
         meta.apply(Subject::Symlink(parent.as_fd(), name), path.as_bytes(), self.options, &mut self.summary)?;
         self.note(path, &parent, name)?;
         self.summary.symlinks = self.summary.symlinks.saturating_add(1);
-        self.tell();
         Ok(())
     }
 
@@ -196,10 +218,9 @@ impl<'o> Unpacker<'o> {
             _ => FileType::Fifo,
         };
         if sort != FileType::Fifo && self.options.devices == ExtractDevices::Drop {
-            // It takes the place of what it replaces all the same.
+            // The entry removes the node that it replaces all the same.
             self.clear(path.as_bytes(), &parent, name)?;
             self.summary.drop_part(path.as_bytes(), DroppedPart::Device, "devices were not asked for");
-            self.tell();
             return Ok(());
         }
         let number = if sort == FileType::Fifo { 0 } else { rustix::fs::makedev(device.0, device.1) };
@@ -216,11 +237,10 @@ impl<'o> Unpacker<'o> {
         self.made.insert(path.as_bytes().into(), Made { inode: inode(&stat), file: false });
         let count = if sort == FileType::Fifo { &mut self.summary.fifos } else { &mut self.summary.devices };
         *count = count.saturating_add(1);
-        self.tell();
         Ok(())
     }
 
-    /// Sockets are made by who listens on them; archives cannot.
+    /// A socket, which only the program that listens on it can make.
     pub(super) fn socket(&mut self, path: &SafePath) {
         self.summary.drop_part(path.as_bytes(), DroppedPart::Socket, "sockets are not made");
     }
@@ -249,13 +269,12 @@ impl<'o> Unpacker<'o> {
             rustix::fs::linkat(&from, target_name.as_bytes(), &*parent, name, AtFlags::empty())
         })?;
         if !same(parent.as_fd(), name) {
-            // Somebody else was faster; what was linked is not ours to keep.
+            // Another process exchanged the file first, so the new link leads to a file of that process.
             let _ = rustix::fs::unlinkat(&*parent, name, AtFlags::empty());
             return Err(refused(target, "it was exchanged while it was linked"));
         }
         self.made.insert(path.as_bytes().into(), made);
         self.summary.hard_links = self.summary.hard_links.saturating_add(1);
-        self.tell();
         Ok(())
     }
 
@@ -303,9 +322,9 @@ impl<'o> Unpacker<'o> {
     }
 
     fn charge_entry(&mut self) -> Result<(), Error> {
-        self.options.cancel.check()?;
-        self.progress.entries = self.progress.entries.saturating_add(1);
-        let (limit, asked) = (self.options.limits.entries, self.progress.entries);
+        self.progress.check()?;
+        self.entries = self.entries.saturating_add(1);
+        let (limit, asked) = (self.options.limits.entries, self.entries);
         if asked > limit { Err(Error::Limit { what: "entries", limit, asked }) } else { Ok(()) }
     }
 
@@ -367,7 +386,7 @@ impl<'o> Unpacker<'o> {
         Err(not_made(path, Errno::EXIST))
     }
 
-    /// Calls `make`, which makes `name` in `parent`, and takes away what is in its way.
+    /// Calls `make`, which makes `name` in `parent`, after removing the node that has this name now.
     fn put<V>(
         &mut self,
         path: &SafePath,
@@ -386,7 +405,7 @@ impl<'o> Unpacker<'o> {
         Err(failed(action, path, Errno::EXIST))
     }
 
-    /// Takes away what `name` in `parent` is, unless that is a directory which holds something.
+    /// Removes the node `name` in `parent`, unless it is a directory that is not empty.
     fn clear(&mut self, path: &[u8], parent: &OwnedFd, name: &[u8]) -> Result<(), Error> {
         let remove = |flags| retry(|| rustix::fs::unlinkat(parent, name, flags));
         let removed = match remove(AtFlags::empty()) {
@@ -420,16 +439,10 @@ impl<'o> Unpacker<'o> {
         self.made.insert(path.as_bytes().into(), Made { inode: inode(&stat), file: false });
         Ok(())
     }
-
-    fn tell(&self) {
-        if let Some(callback) = &self.options.on_progress {
-            callback(self.progress);
-        }
-    }
 }
 
 impl Meta {
-    /// Of nobody in particular, thus of the caller.
+    /// Owned by the caller.
     fn for_caller() -> Self {
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         Self { uid: uid.into(), gid: gid.into(), ..Self::default() }
@@ -453,7 +466,7 @@ fn refused(path: &SafePath, reason: &str) -> Error {
     Error::Refused { path: display(path), reason: reason.to_owned() }
 }
 
-/// What it means that the directory `path` cannot be opened from the destination.
+/// The error for a directory `path` that cannot be opened from the destination.
 pub(super) fn beneath(path: &[u8], source: Errno) -> Error {
     match source {
         Errno::LOOP | Errno::NOTDIR | Errno::XDEV => {
@@ -471,8 +484,5 @@ fn not_made(path: &[u8], source: Errno) -> Error {
 /// Content is moved in blocks of this size.
 const BUFFER: usize = 1 << 20;
 
-/// Zeros of this length become a hole.
-const HOLE: usize = 64 << 10;
-
-/// How often a name is taken away that somebody keeps putting back.
+/// How often a name is removed that another process keeps making again.
 const TRIES: usize = 16;

@@ -29,7 +29,7 @@ impl Unpacker<'_> {
             Whiteout::Opaque => self.list(parent, &mut steps)?,
         }
         while let Some(step) = steps.pop() {
-            self.options.cancel.check()?;
+            self.progress.check()?;
             match step {
                 Step::Enter(path) => self.enter(path, &mut steps)?,
                 Step::Leave(path) if !self.made.contains_key(path.as_slice()) => {

@@ -1,6 +1,6 @@
 //! Writing the header of an entry, byte for byte as Go's `archive/tar` does.
 //!
-//! | format | in front of the block, each with its own header block and padding                              |
+//! | format | before the block, each with its own header block and padding                                  |
 //! |--------|------------------------------------------------------------------------------------------------|
 //! | USTAR  | nothing                                                                                        |
 //! | PAX    | `x`, named `<dir>/PaxHeaders.0/<base>`: records, sorted by key, if there are any                |
@@ -15,7 +15,7 @@
 //!
 //! Specification: POSIX.1-2001, `pax`; GNU tar manual, "Basic Tar Format".
 
-use std::{borrow::Cow, collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt, ops::Range};
 
 use super::{
     Format, Header,
@@ -45,13 +45,77 @@ pub const fn padding(size: u64) -> u64 {
 ///
 /// [`Error::Header`] if the format, or no format, can hold the header; nothing is appended then.
 pub fn encode_header(header: &Header, out: &mut Vec<u8>) -> Result<Format, Error> {
-    let plan = Plan::new(header)?;
+    encode(header, Maps::Dropped, out)
+}
+
+fn encode(header: &Header, maps: Maps, out: &mut Vec<u8>) -> Result<Format, Error> {
+    let plan = Plan::new(header, maps)?;
     match plan.format {
         Format::Ustar => plan.write_ustar(out),
         Format::Gnu => plan.write_gnu(out),
         Format::Pax | Format::Unknown => plan.write_pax(out)?,
     }
     Ok(plan.format)
+}
+
+/// The records of sparse files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Maps {
+    /// They are left out: the content is written in full.
+    Dropped,
+    /// They are written: a map begins the payload.
+    Kept,
+}
+
+/// The map of a sparse file in GNU's PAX format 1.0, which begins its payload.
+#[derive(Debug)]
+pub(crate) struct SparseMap {
+    /// Decimal numbers, one a line, and zeros up to the end of a block.
+    text: Vec<u8>,
+    /// Bytes of data.
+    data: u64,
+}
+
+impl SparseMap {
+    /// The map of a file of `size` bytes with data in `ranges`; `None` if it takes over `limit` bytes.
+    pub(crate) fn new(size: u64, ranges: &[Range<u64>], limit: u64) -> Option<Self> {
+        // GNU tar makes the file as long as the last region reaches, so an empty one stands for a hole at the end.
+        let last = (ranges.last().is_none_or(|last| last.end < size)).then_some(size..size);
+        let count = ranges.len().saturating_add(last.iter().count());
+        let (mut text, mut data) = (format!("{count}\n").into_bytes(), 0_u64);
+        for range in ranges.iter().chain(&last) {
+            let len = range.end.saturating_sub(range.start);
+            text.extend_from_slice(format!("{}\n{len}\n", range.start).as_bytes());
+            data = data.saturating_add(len);
+            if text.len() as u64 > limit {
+                return None;
+            }
+        }
+        let zeros = usize::try_from(padding(text.len() as u64)).unwrap_or(0);
+        text.extend(std::iter::repeat_n(0, zeros));
+        (text.len() as u64 <= limit).then_some(Self { text, data })
+    }
+
+    /// Appends the blocks that describe `header` with this map, and the map; the bytes of payload, map included.
+    pub(crate) fn encode(&self, header: &Header, out: &mut Vec<u8>) -> Result<u64, Error> {
+        let stored = self.data.saturating_add(self.text.len() as u64);
+        let mut header = header.clone();
+        let name = std::mem::take(&mut header.name);
+        header.name = beside(&name, b"GNUSparseFile.0");
+        let size = header.size.to_string();
+        for (key, value) in [
+            ("GNU.sparse.major", &b"1"[..]),
+            ("GNU.sparse.minor", b"0"),
+            ("GNU.sparse.name", &name),
+            ("GNU.sparse.realsize", size.as_bytes()),
+        ] {
+            header.pax.insert(key.into(), value.to_vec());
+        }
+        header.size = stored;
+        encode(&header, Maps::Kept, out)?;
+        out.extend_from_slice(&self.text);
+        Ok(stored)
+    }
 }
 
 /// A header that is known to fit its format.
@@ -69,7 +133,7 @@ struct Plan<'a> {
 type Records<'a> = BTreeMap<&'a [u8], Cow<'a, [u8]>>;
 
 impl<'a> Plan<'a> {
-    fn new(header: &'a Header) -> Result<Self, Error> {
+    fn new(header: &'a Header, maps: Maps) -> Result<Self, Error> {
         let flag = match header.entry.flag() {
             0 if header.name.ends_with(b"/") => b'5',
             0 => b'0',
@@ -96,12 +160,12 @@ impl<'a> Plan<'a> {
         }
         let mut plan =
             Self { header, flag, size, mtime, atime, ctime, records: BTreeMap::new(), format: Format::Unknown };
-        plan.format = plan.choose()?;
+        plan.format = plan.choose(maps)?;
         Ok(plan)
     }
 
     /// Decides for a format, and which records it takes to be PAX.
-    fn choose(&mut self) -> Result<Format, Error> {
+    fn choose(&mut self, maps: Maps) -> Result<Format, Error> {
         let header = self.header;
         let mut fit = Fit {
             pax: &header.pax,
@@ -135,7 +199,8 @@ impl<'a> Plan<'a> {
         }
         let is_global = self.flag == b'g';
         for (key, value) in &header.pax {
-            let is_free = is_global || !(is_basic(key) || key.starts_with(pax::SPARSE));
+            let is_map = maps == Maps::Dropped && key.starts_with(pax::SPARSE);
+            let is_free = is_global || !(is_basic(key) || is_map);
             if is_free && !fit.records.contains_key(key.as_slice()) {
                 fit.records.insert(key, value.as_slice().into());
             }
@@ -398,11 +463,16 @@ fn split_name(name: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// `<dir>/PaxHeaders.0/<base>`, with `.`, `..` and doubled slashes resolved.
 fn extension_name(name: &[u8]) -> Vec<u8> {
+    beside(name, b"PaxHeaders.0")
+}
+
+/// `<dir>/<between>/<base>`, with `.`, `..` and doubled slashes resolved.
+fn beside(name: &[u8], between: &[u8]) -> Vec<u8> {
     let base_at = memchr::memrchr(b'/', name).map_or(0, |slash| slash.saturating_add(1));
     let (dir, base) = name.split_at_checked(base_at).unwrap_or_default();
     let is_rooted = dir.starts_with(b"/");
     let mut parts: Vec<&[u8]> = Vec::new();
-    for part in dir.split(|byte| *byte == b'/').chain([&b"PaxHeaders.0"[..], base]) {
+    for part in dir.split(|byte| *byte == b'/').chain([between, base]) {
         match part {
             b"" | b"." => {}
             b".." if parts.last().is_some_and(|last| *last != b"..") => drop(parts.pop()),

@@ -16,7 +16,7 @@ use dunnage_digest::Offset;
 
 use crate::Error;
 
-pub(crate) use self::tree::device;
+pub(crate) use self::{encode::SparseMap, tree::device};
 pub use self::{
     encode::{END, encode_header, padding},
     header::{EntryType, Format, Header},

@@ -7,6 +7,7 @@ use std::{
     sync::Arc,
 };
 
+use dunnage_digest::Progress;
 use dunnage_tree::{
     CompareOptions, DirTree, Kind, OpaqueMark, Overlay, OverlayfsLayer, Tree, compare, fuse::MountOptions,
 };
@@ -120,7 +121,7 @@ fn the_kernel_stacks_layers_as_we_do() {
             return;
         }
         let seen = DirTree::open(merged.path()).unwrap();
-        let compared = compare(&ours, &seen, &CompareOptions::default());
+        let compared = compare(&ours, &seen, &CompareOptions::default(), Progress::none());
         drop(seen);
         let unmounted = rustix::mount::unmount(merged.path(), UnmountFlags::empty());
         assert_eq!(unmounted, Ok::<(), Errno>(()));

@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use dunnage_digest::Progress;
 use dunnage_tree::{
     CompareMtime, CompareOptions, DirTree, Mtime, OpaqueMark, Overlay, OverlayfsLayer, Tree, compare_with,
     fuse::MountOptions,
@@ -72,10 +73,9 @@ fn a_mounted_archive_is_the_archive() {
     let tree: Arc<dyn Tree> = Arc::new(everything().tree());
     let Some(mounted) = mount(test, Arc::clone(&tree), &MountOptions::default()) else { return };
     let seen = DirTree::open(mounted.root()).unwrap();
-    let mut options = CompareOptions::default();
-    options.mtime = CompareMtime::Exact;
+    let options = CompareOptions { mtime: CompareMtime::Exact, ..CompareOptions::default() };
     let mut differences = Vec::new();
-    compare_with(&*tree, &seen, &options, &mut |difference| {
+    compare_with(&*tree, &seen, &options, Progress::none(), &mut |difference| {
         differences.push(difference.to_string());
         std::ops::ControlFlow::Continue(())
     })
