@@ -1,7 +1,7 @@
 //! Converting images: every layer once, then the documents that lead to them.
 //!
 //! 1. *Plan.* All documents are read and checked, and the layers in them gathered. Layers that are the same blob with the
-//!    same files in front are one job.
+//!    same prioritized files are one job.
 //! 2. *Work.* Jobs run side by side, the largest first. Each returns a value; nothing is shared but the layout that blobs
 //!    are written to.
 //! 3. *Rewrite.* Descriptors, configurations, manifests and indexes, from the leaves up. A document in which nothing
@@ -18,7 +18,7 @@ mod toc_image;
 
 use std::{collections::BTreeMap, thread};
 
-use dunnage_digest::Digest;
+use dunnage_digest::{Digest, Progress};
 use dunnage_estargz::{Missing, WriteOptions};
 
 pub use self::report::{Converted, ConvertedLayer, ConvertedManifest, Outcome};
@@ -29,11 +29,12 @@ use self::{
     toc_image::write_toc_image,
 };
 use crate::{
-    Descriptor, Error, Layout, Platform, Record, SameTag,
-    contents::{OutsideTocs, TOC_SUFFIX, layer_name},
+    Descriptor, Destination, Error, Images, Platform, Record, SameTag,
+    contents::{OutsideTocs, TOC_SUFFIX, layer_name, outside_tocs},
+    destination::LayerForm,
     document::{ImageNode, Node, read_tree},
     format::is_about_toc,
-    layout::{check_tag, tagged},
+    layout::tagged,
     media::LayerType,
     progress::Watch,
 };
@@ -93,10 +94,11 @@ pub struct ImageOptions {
 /// An image that is going to be converted: all that can be known about it without reading its layers.
 #[derive(Debug)]
 pub struct Conversion<'s> {
-    source: &'s Layout,
+    source: &'s dyn Images,
     entry: Descriptor,
     root: Node,
     options: ImageOptions,
+    mode: Mode,
     jobs: Vec<Job>,
     /// Which job a layer is, by manifest and number.
     by_layer: BTreeMap<(Digest, usize), usize>,
@@ -105,24 +107,42 @@ pub struct Conversion<'s> {
     tocs: OutsideTocs,
 }
 
+/// What becomes of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Its layers are converted to the target, and its documents are those of OCI.
+    Convert,
+    /// Every blob stays as it is.
+    Copy,
+}
+
 /// Most layers that are worked on at once, whatever the number of threads: memory grows with both.
 const AT_ONCE: usize = 8;
 
 impl<'s> Conversion<'s> {
-    /// Reads and checks all documents of the image with this tag; of the only image if there is no tag.
+    /// Reads and checks all documents of an image. [`Images::resolve`] says how `name` finds it.
     ///
     /// # Errors
     ///
     /// [`Error::NoTag`], [`Error::ManyTags`], [`Error::NoPlatform`]; [`Error::Malformed`], [`Error::Unsupported`],
     /// [`Error::Inconsistent`], [`Error::Mismatch`], [`Error::NoBlob`] and [`Error::Limit`] for its documents;
     /// [`Error::Record`]; [`Error::Misuse`] for options that exclude each other.
-    pub fn plan(source: &'s Layout, tag: Option<&str>, options: ImageOptions) -> Result<Self, Error> {
+    pub fn plan(source: &'s dyn Images, name: Option<&str>, options: ImageOptions) -> Result<Self, Error> {
         options.check()?;
-        let entry = source.resolve(tag)?;
+        Self::prepare(source, name, options, Mode::Convert)
+    }
+
+    pub(crate) fn prepare(
+        source: &'s dyn Images,
+        name: Option<&str>,
+        options: ImageOptions,
+        mode: Mode,
+    ) -> Result<Self, Error> {
+        let entry = source.resolve(name)?;
         let root = read_tree(source, &entry, &options.platforms)?;
-        let tocs = source.outside_tocs(entry.tag())?;
+        let tocs = outside_tocs(source, entry.tag())?;
         let (jobs, by_layer) = (Vec::new(), BTreeMap::new());
-        let mut conversion = Self { source, entry, root, options, jobs, by_layer, total: 0, tocs };
+        let mut conversion = Self { source, entry, root, options, mode, jobs, by_layer, total: 0, tocs };
         conversion.gather()?;
         Ok(conversion)
     }
@@ -133,26 +153,43 @@ impl<'s> Conversion<'s> {
         self.total
     }
 
-    /// Converts into the layout `to`, which may be the source, and gives the result this tag; the tag it had if there is
-    /// none. `progress` is told how many bytes of the blobs are done with.
+    /// Converts into `to`, which may be the layout of the source, under the name `name`; without one, under the name that
+    /// the image had. Reports to `progress` how many bytes of the blobs are done.
     ///
-    /// Until the end nothing leads to what was written: if this fails, the layout has the images it had, and blobs that
-    /// nobody refers to.
+    /// Nothing leads to the new blobs before the end. If this fails, a layout has the images it had, and blobs that no
+    /// document refers to.
     ///
     /// # Errors
     ///
-    /// [`Error::Mismatch`], [`Error::DiffId`] and [`Error::NoBlob`] for layers that are not what the image says,
+    /// [`Error::Mismatch`], [`Error::DiffId`] and [`Error::NoBlob`] for layers that contradict the image,
     /// [`Error::Layer`] for one that cannot be converted, [`Error::NotFound`] for a prioritized file,
-    /// [`Error::TagExists`], [`Error::Io`], [`Error::Cancelled`].
-    pub fn run(&self, to: &Layout, tag: Option<&str>, progress: &(dyn Fn(u64) + Sync)) -> Result<Converted, Error> {
-        let tag = tag.or_else(|| self.entry.tag());
-        // A tag that the source has may be anything; one that is given has to be right.
-        if let Some(tag) = tag.filter(|tag| Some(*tag) != self.entry.tag()) {
-            check_tag(tag)?;
+    /// [`Error::TagExists`], [`Error::Io`], [`Error::Cancelled`]; [`Error::Misuse`] for a target that the destination
+    /// cannot hold.
+    pub fn run(
+        &self,
+        to: &dyn Destination,
+        name: Option<&str>,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Converted, Error> {
+        self.run_with(to, name, Progress::to(progress).cancelled_by(&self.options.write.cancel))
+    }
+
+    pub(crate) fn run_with(
+        &self,
+        to: &dyn Destination,
+        name: Option<&str>,
+        progress: Progress<'_>,
+    ) -> Result<Converted, Error> {
+        if to.layers() == LayerForm::PlainTars && (self.options.target, self.mode) != (Target::Tar, Mode::Convert) {
+            let message =
+                format!("`{}` holds layers as plain tars: convert to tar, or write to oci-archive:FILE", to.name());
+            return Err(Error::Misuse(message));
         }
+        let tag = to.choose_name(name, self.entry.tag())?;
+        let tag = tag.as_deref();
         if let Some(tag) = tag
             && self.options.same_tag == SameTag::Refuse
-            && to.has_tag(tag)?
+            && to.has_name(tag)?
         {
             return Err(Error::TagExists { layout: to.name().to_owned(), tag: tag.to_owned() });
         }
@@ -168,9 +205,10 @@ impl<'s> Conversion<'s> {
             0 => thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         };
-        let watch = Watch::new(&self.options.write.cancel, progress);
+        let watch = Watch::new(progress);
         let write = WriteOptions { threads, ..self.options.write.clone() };
-        let work = jobs::Work { source: self.source, to, options: &self.options, write, watch: &watch };
+        let work =
+            jobs::Work { source: self.source, to, options: &self.options, mode: self.mode, write, watch: &watch };
         let done = run_jobs(&self.jobs, threads.min(AT_ONCE), &work)?;
         let mut rewrite = Rewrite::new(self, to, &done);
         let (root, _) = rewrite.node(&self.root)?;
@@ -180,7 +218,8 @@ impl<'s> Conversion<'s> {
         if let Some(tag) = &toc_tag {
             entries.push(tagged(&write_toc_image(to, &done)?, Some(tag))?);
         }
-        to.commit(&entries, self.options.same_tag)?;
+        let written = to.finish(&entries, self.options.same_tag)?;
+        let root = written.first().unwrap_or(&root);
         Ok(Converted {
             tag: tag.map(str::to_owned),
             media_type: root.media_type().to_owned(),

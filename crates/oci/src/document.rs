@@ -9,7 +9,7 @@ use dunnage_estargz::LAYER_DIGEST_ANNOTATION;
 use serde_json::value::RawValue;
 
 use crate::{
-    Descriptor, Error, Layout, Platform,
+    Descriptor, Error, Images, Platform,
     json::Object,
     media::{Document, LayerType, is_called_layer, is_config},
 };
@@ -100,8 +100,8 @@ impl Node {
 /// # Errors
 ///
 /// [`Error::NoPlatform`] if there is nothing for one of them; those of the documents.
-pub(crate) fn read_tree(layout: &Layout, entry: &Descriptor, platforms: &[Platform]) -> Result<Node, Error> {
-    let mut reading = Reading { layout, platforms, found: Vec::new(), manifests: 0, bytes: 0 };
+pub(crate) fn read_tree(images: &dyn Images, entry: &Descriptor, platforms: &[Platform]) -> Result<Node, Error> {
+    let mut reading = Reading { images, platforms, found: Vec::new(), manifests: 0, bytes: 0 };
     let root = reading.node(entry, 0)?;
     for wanted in platforms {
         if !reading.found.iter().any(|found| wanted.means(found)) {
@@ -113,13 +113,13 @@ pub(crate) fn read_tree(layout: &Layout, entry: &Descriptor, platforms: &[Platfo
     match root {
         Some(root) => Ok(root),
         // Not reached: an entry that nobody asked for is the error above.
-        None => Err(Error::Empty { layout: layout.name().to_owned() }),
+        None => Err(Error::Empty { layout: images.name().to_owned() }),
     }
 }
 
 /// The layers of an image that holds tables of contents: none if it is of another sort.
-pub(crate) fn toc_image(layout: &Layout, entry: &Descriptor) -> Result<Vec<Descriptor>, Error> {
-    let mut reading = Reading { layout, platforms: &[], found: Vec::new(), manifests: 0, bytes: 0 };
+pub(crate) fn toc_image(images: &dyn Images, entry: &Descriptor) -> Result<Vec<Descriptor>, Error> {
+    let mut reading = Reading { images, platforms: &[], found: Vec::new(), manifests: 0, bytes: 0 };
     match reading.node(entry, 0)? {
         Some(Node::Other(other)) => Ok(other.blobs),
         _ => Ok(Vec::new()),
@@ -127,7 +127,7 @@ pub(crate) fn toc_image(layout: &Layout, entry: &Descriptor) -> Result<Vec<Descr
 }
 
 struct Reading<'r> {
-    layout: &'r Layout,
+    images: &'r dyn Images,
     platforms: &'r [Platform],
     /// Platforms that images were found for, wanted or not.
     found: Vec<Platform>,
@@ -144,7 +144,7 @@ impl Reading<'_> {
 
     /// What `descriptor` leads to; nothing if nobody asked for it.
     fn node(&mut self, descriptor: &Descriptor, depth: u64) -> Result<Option<Node>, Error> {
-        let limits = self.layout.limits();
+        let limits = self.images.limits();
         over("manifests of one image", limits.manifests, bump(&mut self.manifests, 1))?;
         over("indexes inside each other", limits.depth, depth)?;
         let document = descriptor.digest().to_string();
@@ -161,8 +161,8 @@ impl Reading<'_> {
 
     fn read(&mut self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
         let total = bump(&mut self.bytes, descriptor.size());
-        let bytes = self.layout.read_document(descriptor)?;
-        over("bytes of all documents of one image", self.layout.limits().documents, total)?;
+        let bytes = self.images.document(descriptor)?;
+        over("bytes of all documents of one image", self.images.limits().documents, total)?;
         Ok(bytes)
     }
 
@@ -211,7 +211,7 @@ impl Reading<'_> {
         let config: &RawValue = document.need("config", name, "a descriptor")?;
         let config = Descriptor::parse(config, name)?;
         let layers = descriptors(&document, "layers", name)?;
-        over("layers of one manifest", self.layout.limits().layers, layers.len() as u64)?;
+        over("layers of one manifest", self.images.limits().layers, layers.len() as u64)?;
         if !is_image(&config, &layers) {
             let blobs = std::iter::once(config).chain(layers).collect();
             return Ok(Some(Node::Other(Other { descriptor: descriptor.clone(), blobs })));
@@ -253,7 +253,7 @@ impl Reading<'_> {
 
     /// A manifest that is known to be no image.
     fn other(&mut self, descriptor: &Descriptor) -> Result<Other, Error> {
-        over("manifests of one image", self.layout.limits().manifests, bump(&mut self.manifests, 1))?;
+        over("manifests of one image", self.images.limits().manifests, bump(&mut self.manifests, 1))?;
         let name = descriptor.digest().to_string();
         let mut blobs = Vec::new();
         if Document::of(descriptor.media_type()) == Document::Manifest {
@@ -330,6 +330,11 @@ fn diff_ids(config: &Object, name: &str) -> Result<(Object, Vec<DiffId>), Error>
     };
     let diff_ids = texts.into_iter().map(parse).collect::<Result<_, _>>()?;
     Ok((rootfs, diff_ids))
+}
+
+/// The diff IDs in the bytes of a configuration.
+pub(crate) fn config_diff_ids(bytes: &[u8], name: &str) -> Result<Vec<DiffId>, Error> {
+    Ok(diff_ids(&Object::parse(bytes, name, CONFIG_KEYS)?, name)?.1)
 }
 
 /// How many layers the history tells of; nothing if there is no history.

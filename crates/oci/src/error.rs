@@ -2,7 +2,7 @@
 
 use std::io;
 
-use dunnage_digest::{Cancelled, Digest, ErrorKind, Mismatch, kind_of};
+use dunnage_digest::{Cancelled, Digest, ErrorKind, Mismatch, Offset, kind_of};
 
 use crate::Platform;
 
@@ -17,6 +17,18 @@ pub enum Error {
     /// The directory is no image layout.
     #[error("`{path}` is no OCI image layout: {reason}")]
     NotLayout { path: String, reason: String },
+    /// The file is no archive of images.
+    #[error("`{path}` is no archive of images: {reason}")]
+    NotArchive { path: String, reason: String },
+    /// An archive could not be read as a tar, or written as one.
+    #[error("archive `{path}`")]
+    Tar { path: String, source: dunnage_tree::Error },
+    /// A member of an archive is missing or contradicts the others.
+    #[error("archive `{path}`: member `{member}` at offset {at}: expected {expected}, got {got}")]
+    Archive { path: String, member: String, at: Offset, expected: String, got: String },
+    /// There is a file of that name already.
+    #[error("`{path}` exists")]
+    Exists { path: String },
     /// A document contradicts its format, or its descriptor.
     #[error("malformed {document}: expected {expected}, got {got}")]
     Malformed { document: String, expected: String, got: String },
@@ -44,6 +56,9 @@ pub enum Error {
     /// The layout has no image of that name.
     #[error("no tag `{tag}` in `{layout}`: there is {}", list(.found))]
     NoTag { layout: String, tag: String, found: Vec<String> },
+    /// No image is in that place, or has that digest.
+    #[error("no image `{name}` in `{layout}`: there is {}", list(.found))]
+    NoImage { layout: String, name: String, found: Vec<String> },
     /// The layout has several images and none was named, or one name stands for several.
     #[error("`{layout}` holds {count} images and no tag says which: there is {}", list(.found))]
     ManyTags { layout: String, count: usize, found: Vec<String> },
@@ -86,17 +101,23 @@ impl Error {
         match self {
             Self::Io { source, .. } | Self::ReadRecord { source, .. } => kind_of(source),
             Self::Worker => ErrorKind::Io,
-            Self::NotLayout { .. } | Self::Malformed { .. } | Self::Record { .. } => ErrorKind::Malformed,
+            Self::NotLayout { .. }
+            | Self::NotArchive { .. }
+            | Self::Archive { .. }
+            | Self::Malformed { .. }
+            | Self::Record { .. } => ErrorKind::Malformed,
+            Self::Tar { source, .. } => source.kind(),
             Self::Unsupported { .. } => ErrorKind::Unsupported,
             Self::Inconsistent { .. } => ErrorKind::Inconsistent,
             Self::Limit { .. } => ErrorKind::LimitExceeded,
             Self::Mismatch { .. } | Self::DiffId { .. } | Self::TocDigest { .. } => ErrorKind::Integrity,
             Self::NoBlob { .. }
             | Self::NoTag { .. }
+            | Self::NoImage { .. }
             | Self::Empty { .. }
             | Self::NoPlatform { .. }
             | Self::NotFound { .. } => ErrorKind::NotFound,
-            Self::TagExists { .. } => ErrorKind::Conflict,
+            Self::TagExists { .. } | Self::Exists { .. } => ErrorKind::Conflict,
             Self::ManyTags { .. } | Self::Misuse(_) => ErrorKind::Misuse,
             Self::Layer { source, .. } => source.kind(),
             Self::Cancelled(_) => ErrorKind::Cancelled,

@@ -1,15 +1,15 @@
 //! What the blob of a layer is, as its own bytes say, and what its descriptor says that it is.
 
-use std::{fmt, io, sync::Arc};
+use std::{fmt, sync::Arc};
 
-use dunnage_digest::{Cursor, Digest, ErrorKind, Mismatch, ReadAt};
+use dunnage_digest::{Cursor, Digest, ErrorKind, Mismatch, ReadAt, SourceError};
 use dunnage_estargz::{
     Error as LayerError, ExternalTocDecompressor, Format as TocFormat, MANIFEST_CHECKSUM_ANNOTATION,
     MANIFEST_POSITION_ANNOTATION, OpenOptions, Packing, Reader, STORAGE_CHECKSUM_ANNOTATION,
     STORAGE_POSITION_ANNOTATION, STORAGE_TAR_SPLIT_ANNOTATION, TOC_DIGEST_ANNOTATION, find_footer,
 };
 
-use crate::{Descriptor, Error, Layout};
+use crate::{Descriptor, Error, Images};
 
 /// The form of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl fmt::Display for Format {
 /// Where a layer's table of contents is to be had if it is not in the layer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outside<'o> {
-    pub(crate) layout: &'o Layout,
+    pub(crate) images: &'o dyn Images,
     pub(crate) toc: Option<&'o Descriptor>,
 }
 
@@ -84,9 +84,9 @@ pub(crate) fn open_toc<R: ReadAt + Sync>(
         if asked > limit {
             return Err(LayerError::Limit { what: "compressed TOC", limit, asked });
         }
-        // Missing or damaged, it is told as such.
-        let failed = |error| LayerError::Input { source: io::Error::other(error) };
-        let bytes = outside.layout.read_blob(toc).map_err(failed)?;
+        // The error says that this blob is missing or damaged, and keeps its kind.
+        let failed = |error: Error| LayerError::Input { source: SourceError::new(error.kind(), error).into() };
+        let bytes = outside.images.blob(toc).and_then(|blob| blob.read_whole(toc)).map_err(failed)?;
         options.decompressors.push(Arc::new(ExternalTocDecompressor::new(move || Ok(bytes.clone()))));
     }
     Ok((format, Some(Reader::open(source, &options)?)))

@@ -1,30 +1,27 @@
-//! The blob of a layer, read once from front to back: its own digest, the digest of its content, and whatever the caller
-//! does with the content, all in one pass.
+//! Reads the blob of a layer once, from front to back: computes its digest and the digest of its content, and hands the
+//! content to the caller, in one pass.
 //!
-//! A layer with a table of contents has two parts, the tar and what stands behind it. Only the first is handed out; both
+//! A layer with a table of contents has two parts: the tar, and the bytes after it. Only the tar is handed out; both parts
 //! belong to the diff ID.
 
-use std::{
-    fs::File,
-    io::{self, Read, Seek, Write},
-};
+use std::io::{self, Read};
 
-use dunnage_digest::{Cursor, DiffId, Hasher, Mismatch, VerifyingReader};
+use dunnage_digest::{Cursor, DiffId, ErrorKind, Hasher, Mismatch, Progress, VerifyingReader};
 use dunnage_estargz::{Error as LayerError, Packing};
+use dunnage_tree::Spool;
 
-use crate::{Descriptor, Error, Layout, progress::Share};
+use crate::{Blob, Descriptor, Error, progress::Share};
 
-/// A layer's blob, and how it is to be read.
+/// A layer's blob, and how to read it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LayerInput<'i> {
-    pub(crate) layout: &'i Layout,
     pub(crate) descriptor: &'i Descriptor,
-    /// What the layer is called in errors.
+    /// The name of the layer in messages.
     pub(crate) name: &'i str,
-    pub(crate) file: &'i File,
-    /// Bytes in front of the table of contents, if there is one.
+    pub(crate) blob: &'i Blob,
+    /// Bytes before the table of contents, if there is one.
     pub(crate) payload_len: Option<u64>,
-    /// Most bytes it may unpack to.
+    /// The most bytes it may unpack to.
     pub(crate) unpacked_limit: u64,
     pub(crate) share: &'i Share<'i>,
 }
@@ -32,7 +29,7 @@ pub(crate) struct LayerInput<'i> {
 impl LayerInput<'_> {
     /// Reads all of the blob, hands its tar to `take`, and compares digest, size and diff ID.
     ///
-    /// What `take` makes of the tar is not to be used before this returns.
+    /// The caller uses the result of `take` only after this has returned it.
     ///
     /// # Errors
     ///
@@ -46,7 +43,7 @@ impl LayerInput<'_> {
         self.read_counted(diff_id, take).map(|(taken, _)| taken)
     }
 
-    /// The same, with the bytes that the blob unpacked to, those behind the tar included.
+    /// The same, and counts the bytes that the blob unpacked to, with those after the tar.
     pub(crate) fn read_counted<T>(
         &self,
         diff_id: &DiffId,
@@ -71,8 +68,8 @@ impl LayerInput<'_> {
     ) -> Result<T, LayerError> {
         let failed = |source| LayerError::Input { source };
         let (digest, size) = (self.descriptor.digest(), self.descriptor.size());
-        let (packing, _) = Packing::peek(Cursor::new(self.file).map_err(failed)?).map_err(failed)?;
-        let cursor = Cursor::new(self.file).map_err(failed)?;
+        let (packing, _) = Packing::peek(Cursor::new(self.blob).map_err(failed)?).map_err(failed)?;
+        let cursor = Cursor::new(self.blob).map_err(failed)?;
         let mut stored = VerifyingReader::new(self.share.reader(cursor), digest, size);
         let payload_len = self.payload_len.unwrap_or(size);
         let mut payload = Counted { inner: part(packing, &mut stored, payload_len).map_err(failed)?, content };
@@ -88,36 +85,32 @@ impl LayerInput<'_> {
         Ok(taken)
     }
 
-    /// The reason behind an error: a layer that is damaged fails in many ways, and the digest tells it best.
+    /// Finds the cause of an error: a damaged blob fails in many ways, and its digest explains all of them.
     pub(crate) fn explain(&self, source: LayerError) -> Error {
         let is_ours = matches!(source, LayerError::Write { .. } | LayerError::Misuse(_) | LayerError::Worker);
         let error = Error::Layer { layer: self.name.to_owned(), source };
         if is_ours { error } else { self.explain_other(error) }
     }
 
-    /// The same for an error that is no layer's own.
+    /// The same for an error that is not one of estargz.
     pub(crate) fn explain_other(&self, error: Error) -> Error {
         if let Err(cancelled) = self.share.check() {
             return cancelled.into();
         }
-        match self.layout.has_sound_blob(&self.descriptor.digest(), self.descriptor.size()) {
-            Ok(true) => error,
-            Ok(false) => self.mismatch(),
-            Err(error) => error,
+        // A source that failed has said why, and would only fail again.
+        let is_about_content = matches!(
+            error.kind(),
+            ErrorKind::Malformed
+                | ErrorKind::Unsupported
+                | ErrorKind::Integrity
+                | ErrorKind::Inconsistent
+                | ErrorKind::Unauthenticated
+                | ErrorKind::LimitExceeded
+        );
+        if !is_about_content {
+            return error;
         }
-    }
-
-    /// How the blob differs from its descriptor.
-    fn mismatch(&self) -> Error {
-        let compare = || -> io::Result<()> {
-            let (digest, size) = (self.descriptor.digest(), self.descriptor.size());
-            io::copy(&mut VerifyingReader::new(Cursor::new(self.file)?, digest, size), &mut io::sink())?;
-            Ok(())
-        };
-        match compare() {
-            Err(error) => self.layout.blob_failed(self.descriptor, error),
-            Ok(()) => Error::Misuse(format!("{}: the blob changed while it was read", self.name)),
-        }
+        self.blob.check(self.descriptor).err().unwrap_or(error)
     }
 }
 
@@ -127,7 +120,7 @@ fn part<'s, R: Read + 's>(packing: Packing, stored: &'s mut R, len: u64) -> io::
     if len == 0 { Ok(Box::new(io::empty())) } else { packing.decompressed(stored.take(len)) }
 }
 
-/// What was unpacked so far.
+/// Digest and length of the content that was unpacked so far.
 struct Content {
     hasher: Hasher,
     len: u64,
@@ -152,19 +145,7 @@ impl<R: Read> Read for Counted<'_, R> {
     }
 }
 
-/// Copies what can be read once into a temporary file without a name.
-pub(crate) fn spool(from: &mut dyn Read) -> Result<File, LayerError> {
-    let failed = |source| LayerError::Input { source };
-    let mut file = tempfile::tempfile().map_err(failed)?;
-    let mut block = vec![0; 1 << 20];
-    loop {
-        match from.read(&mut block) {
-            Ok(0) => break,
-            Ok(len) => file.write_all(block.get(..len).unwrap_or_default()).map_err(failed)?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(failed(error)),
-        }
-    }
-    file.rewind().map_err(failed)?;
-    Ok(file)
+/// Keeps a stream in a temporary file without a name. [`LayerInput`] limits its length.
+pub(crate) fn spool(from: &mut dyn Read) -> Result<Spool, LayerError> {
+    Spool::keep(from, u64::MAX, Progress::none()).map_err(LayerError::from)
 }

@@ -20,15 +20,16 @@ use std::{
     sync::Mutex,
 };
 
-use dunnage_digest::{Algorithm, Digest, Mismatch, VerifyingReader, error_inside};
+use dunnage_digest::{Algorithm, Cursor, Digest, Mismatch, VerifyingReader, error_inside};
 use dunnage_tree::Root;
 use serde_json::value::RawValue;
 
 pub use self::write::SameTag;
-pub(crate) use self::write::{NewBlob, check_tag, tagged};
+pub(crate) use self::write::{choose_tag, layout_marker, new_index, tagged};
 use crate::{
-    Descriptor, Error, Limits,
+    Blob, Descriptor, Error, Images, Limits,
     document::{INDEX_KEYS, check_head},
+    images::{SteadyFile, pick},
     json::Object,
     media::{Document, INDEX},
 };
@@ -45,7 +46,7 @@ pub struct Layout {
 }
 
 /// The index of a layout and its entries, as they were written.
-type Index = (Object, Vec<Box<RawValue>>);
+pub(crate) type Index = (Object, Vec<Box<RawValue>>);
 
 impl Layout {
     /// Opens the layout in the directory `path`. The path may lead through symlinks; nothing inside of it may.
@@ -90,83 +91,9 @@ impl Layout {
         entries.iter().map(|entry| Descriptor::parse(entry, "index.json")).collect()
     }
 
-    /// The image with this tag; the only image if no tag is given.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoTag`], [`Error::ManyTags`] if it is not clear which is meant, [`Error::Empty`]; as
-    /// [`entries`](Self::entries).
-    pub fn resolve(&self, tag: Option<&str>) -> Result<Descriptor, Error> {
-        let entries = self.entries()?;
-        if entries.is_empty() {
-            return Err(Error::Empty { layout: self.name.clone() });
-        }
-        let meant: Vec<&Descriptor> = entries.iter().filter(|entry| tag.is_none() || entry.tag() == tag).collect();
-        let found =
-            || entries.iter().map(|entry| entry.tag().map_or_else(|| entry.digest().to_string(), str::to_owned));
-        match (meant.as_slice(), tag) {
-            ([], Some(tag)) => {
-                let (layout, tag) = (self.name.clone(), tag.to_owned());
-                Err(Error::NoTag { layout, tag, found: found().collect() })
-            }
-            // The same image under one tag twice is no question.
-            ([first, more @ ..], _) if more.iter().all(|other| other.digest() == first.digest()) => {
-                Ok((*first).clone())
-            }
-            (several, _) => {
-                let (layout, count) = (self.name.clone(), several.len());
-                Err(Error::ManyTags { layout, count, found: found().collect() })
-            }
-        }
-    }
-
-    /// The blob of a descriptor. Its size is right; its digest is still to be compared.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoBlob`], [`Error::Mismatch`] for another size, [`Error::Io`], also for what is no regular file or a
-    /// symlink.
-    pub fn open_blob(&self, descriptor: &Descriptor) -> Result<File, Error> {
-        let (digest, expected) = (descriptor.digest(), descriptor.size());
-        let file = self.open_any_blob(&digest)?;
-        let file = file.ok_or_else(|| Error::NoBlob { layout: self.name.clone(), digest })?;
-        let got = file.metadata().map_err(self.failed("read", blob_path(&digest)))?.len();
-        if got == expected {
-            return Ok(file);
-        }
-        Err(Error::Mismatch { blob: digest, source: Box::new(Mismatch::Size { expected, got }) })
-    }
-
-    /// Whether there is a file for the blob, whatever is in it.
-    pub(crate) fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
+    /// Whether there is a file for the blob, whatever its content.
+    pub(crate) fn has_file(&self, digest: &Digest) -> Result<bool, Error> {
         Ok(self.open_any_blob(digest)?.is_some())
-    }
-
-    /// A document, whole and as its descriptor says.
-    pub(crate) fn read_document(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
-        let (limit, asked) = (self.limits.document, descriptor.size());
-        if asked > limit {
-            return Err(Error::Limit { what: "bytes of a document", limit, asked });
-        }
-        self.read_blob(descriptor)
-    }
-
-    /// A blob, whole and as its descriptor says. The caller has compared its size with a limit.
-    pub(crate) fn read_blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
-        let mut bytes = Vec::new();
-        let file = self.open_blob(descriptor)?;
-        let mut from = VerifyingReader::new(file, descriptor.digest(), descriptor.size());
-        from.read_to_end(&mut bytes).map_err(|error| self.blob_failed(descriptor, error))?;
-        Ok(bytes)
-    }
-
-    /// An error of reading a blob, which is that of the operating system or that of a comparison.
-    pub(crate) fn blob_failed(&self, descriptor: &Descriptor, error: io::Error) -> Error {
-        let blob = descriptor.digest();
-        match error_inside::<Mismatch>(&error) {
-            Some(mismatch) => Error::Mismatch { blob, source: Box::new(*mismatch) },
-            None => self.failed("read", blob_path(&blob))(error),
-        }
     }
 
     /// Whether the layout has this blob, undamaged.
@@ -176,6 +103,7 @@ impl Layout {
         if file.metadata().map_err(failed)?.len() != size {
             return Ok(false);
         }
+        let file = SteadyFile::new(file).and_then(Cursor::new).map_err(failed)?;
         let mut whole = VerifyingReader::new(file, *digest, size);
         match io::copy(&mut whole, &mut io::sink()) {
             Ok(_) => Ok(true),
@@ -195,25 +123,12 @@ impl Layout {
 
     /// Whether there is a file `oci-layout`; an error if it is of a version that is not read.
     fn check_version(&self) -> Result<bool, Error> {
-        let document = "oci-layout";
-        let Some(bytes) = self.read_file(document)? else { return Ok(false) };
-        let version: String =
-            Object::parse(&bytes, document, &[VERSION_KEY])?.need(VERSION_KEY, document, "a version")?;
-        if version == VERSION {
-            return Ok(true);
-        }
-        Err(Error::Unsupported { document: document.to_owned(), what: "version", got: version })
+        self.read_file("oci-layout")?.map_or(Ok(false), |bytes| parse_version(&bytes).map(|()| true))
     }
 
     /// The index and its entries, as they were written; `None` if there is no index yet.
     fn index(&self) -> Result<Option<Index>, Error> {
-        let document = "index.json";
-        let Some(bytes) = self.read_file(document)? else { return Ok(None) };
-        let index = Object::parse(&bytes, document, INDEX_KEYS)?;
-        check_head(&index, document, INDEX, Document::Index)?;
-        // A layout without images has null there, if umoci made it.
-        let entries = index.read("manifests", document, "a list of descriptors")?.unwrap_or_default();
-        Ok(Some((index, entries)))
+        self.read_file("index.json")?.map(|bytes| parse_index(&bytes)).transpose()
     }
 
     /// A small file in the root.
@@ -240,8 +155,60 @@ impl Layout {
     }
 }
 
-/// Where a blob lies, from the root.
-fn blob_path(digest: &Digest) -> String {
+impl Images for Layout {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    fn resolve(&self, name: Option<&str>) -> Result<Descriptor, Error> {
+        pick(&self.entries()?, name, &self.name)
+    }
+
+    /// Opens the file of a blob. A symlink, or anything but a regular file, is [`Error::Io`].
+    fn blob(&self, descriptor: &Descriptor) -> Result<Blob, Error> {
+        let (digest, expected) = (descriptor.digest(), descriptor.size());
+        let file = self.open_any_blob(&digest)?;
+        let file = file.ok_or_else(|| Error::NoBlob { layout: self.name.clone(), digest })?;
+        let path = blob_path(&digest);
+        let file = SteadyFile::new(file).map_err(self.failed("read", path.clone()))?;
+        let got = file.len();
+        if got == expected {
+            return Ok(Blob::new(format!("{}/{path}", self.name), file));
+        }
+        Err(Error::Mismatch { blob: digest, source: Box::new(Mismatch::Size { expected, got }) })
+    }
+
+    fn has_blob(&self, descriptor: &Descriptor) -> Result<bool, Error> {
+        self.has_file(&descriptor.digest())
+    }
+}
+
+/// Checks the content of the file `oci-layout`.
+pub(crate) fn parse_version(bytes: &[u8]) -> Result<(), Error> {
+    let document = "oci-layout";
+    let version: String = Object::parse(bytes, document, &[VERSION_KEY])?.need(VERSION_KEY, document, "a version")?;
+    if version == VERSION {
+        return Ok(());
+    }
+    Err(Error::Unsupported { document: document.to_owned(), what: "version", got: version })
+}
+
+/// Reads the content of the file `index.json`.
+pub(crate) fn parse_index(bytes: &[u8]) -> Result<Index, Error> {
+    let document = "index.json";
+    let index = Object::parse(bytes, document, INDEX_KEYS)?;
+    check_head(&index, document, INDEX, Document::Index)?;
+    // umoci writes null for a layout without images.
+    let entries = index.read("manifests", document, "a list of descriptors")?.unwrap_or_default();
+    Ok((index, entries))
+}
+
+/// The path of a blob, from the root.
+pub(crate) fn blob_path(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm().name(), digest.to_hex())
 }
 

@@ -14,10 +14,22 @@ pub struct Limits {
     pub depth: u64,
     /// Layers of one manifest. Default 1024; runtimes stop at 127.
     pub layers: u64,
+    /// Members of one archive. Default 1 048 576; the index takes about 50 bytes for each.
+    pub members: u64,
+    /// Bytes that a compressed archive may unpack to, in a temporary file. Default 64 GiB.
+    pub archive: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { document: 4 << 20, documents: 64 << 20, manifests: 4096, depth: 8, layers: 1024 }
+        Self {
+            document: 4 << 20,
+            documents: 64 << 20,
+            manifests: 4096,
+            depth: 8,
+            layers: 1024,
+            members: 1 << 20,
+            archive: 64 << 30,
+        }
     }
 }

@@ -60,14 +60,14 @@ pub(crate) fn largest_first<J: Sync, T: Send>(
 mod tests {
     use std::sync::Mutex;
 
-    use dunnage_digest::Cancel;
+    use dunnage_digest::{Cancel, Progress};
 
     use super::*;
 
     #[test]
     fn large_ones_begin_and_results_keep_their_order() {
         let (cancel, begun) = (Cancel::new(), Mutex::new(Vec::new()));
-        let watch = Watch::new(&cancel, &|_| ());
+        let watch = Watch::new(Progress::none().cancelled_by(&cancel));
         let work = |job: &u64| {
             begun.lock().unwrap().push(*job);
             Ok(job * 2)
@@ -81,7 +81,7 @@ mod tests {
     fn the_error_is_the_one_that_made_the_others_stop() {
         for threads in [1, 3] {
             let cancel = Cancel::new();
-            let watch = Watch::new(&cancel, &|_| ());
+            let watch = Watch::new(Progress::none().cancelled_by(&cancel));
             let work = |job: &u64| -> Result<(), Error> {
                 watch.check()?;
                 if *job == 7 { Err(Error::Misuse("seven".to_owned())) } else { Ok(()) }

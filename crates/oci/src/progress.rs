@@ -1,4 +1,4 @@
-//! How far a long run has come, and whether it should go on.
+//! Progress of a run with several threads: bytes done in all of them, and whether they should go on.
 
 use std::{
     fmt,
@@ -6,34 +6,33 @@ use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use dunnage_digest::{Cancel, Cancelled};
+use dunnage_digest::{Cancel, Cancelled, Progress};
 
-/// Counts bytes of input over all threads, and tells them to stop.
+/// Counts bytes of input over all threads, and stops the threads when the caller cancels or one of them fails.
 pub(crate) struct Watch<'w> {
     done: AtomicU64,
-    report: &'w (dyn Fn(u64) + Sync),
-    /// Raised by the caller.
-    cancel: &'w Cancel,
+    progress: Progress<'w>,
     /// Raised once one of the threads failed.
     failed: AtomicBool,
 }
 
 impl<'w> Watch<'w> {
-    pub(crate) const fn new(cancel: &'w Cancel, report: &'w (dyn Fn(u64) + Sync)) -> Self {
-        Self { done: AtomicU64::new(0), report, cancel, failed: AtomicBool::new(false) }
+    pub(crate) const fn new(progress: Progress<'w>) -> Self {
+        Self { done: AtomicU64::new(0), progress, failed: AtomicBool::new(false) }
     }
 
-    /// One of the threads failed: the others need not go on.
+    /// Stops the other threads, because one failed.
     pub(crate) fn fail(&self) {
         self.failed.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn check(&self) -> Result<(), Cancelled> {
+        self.progress.check()?;
         let stop = Cancel::new();
         if self.failed.load(Ordering::Relaxed) {
             stop.cancel();
         }
-        self.cancel.check().and_then(|()| stop.check())
+        stop.check()
     }
 
     /// The part of the work that is a blob of `size` bytes.
@@ -65,11 +64,11 @@ impl Share<'_> {
         let before = self.counted.fetch_add(more, Ordering::Relaxed);
         let counts = self.size.saturating_sub(before).min(more);
         if counts > 0 {
-            (self.watch.report)(self.watch.done.fetch_add(counts, Ordering::Relaxed).saturating_add(counts));
+            self.watch.progress.at(self.watch.done.fetch_add(counts, Ordering::Relaxed).saturating_add(counts));
         }
     }
 
-    /// Counts what is read through it, and lets nothing through once the run is to stop.
+    /// A reader that counts the bytes it passes on, and fails once the run should stop.
     pub(crate) const fn reader<R>(&self, inner: R) -> Watched<'_, R> {
         Watched { inner, share: self }
     }
@@ -108,7 +107,7 @@ mod tests {
     fn each_blob_counts_once_and_whole() {
         let (cancel, seen) = (Cancel::new(), Mutex::new(Vec::new()));
         let report = |done| seen.lock().unwrap().push(done);
-        let watch = Watch::new(&cancel, &report);
+        let watch = Watch::new(Progress::to(&report).cancelled_by(&cancel));
         let share = watch.share(10);
         for _ in 0..2 {
             let mut some = [0; 4];

@@ -1,8 +1,8 @@
 //! Checking an image: each blob against its descriptor, each layer against the configuration and its annotations.
 
-use std::{collections::BTreeSet, fs::File};
+use std::collections::BTreeSet;
 
-use dunnage_digest::{Cancel, Cursor, Hasher, HashingReader, Offset, Section};
+use dunnage_digest::{Cancel, Cursor, Hasher, HashingReader, Offset, Progress, Section, VerifyingReader};
 use dunnage_estargz::{
     Audit, Error as LayerError, Format as TocFormat, Limits as LayerLimits, MANIFEST_CHECKSUM_ANNOTATION,
     MANIFEST_POSITION_ANNOTATION, OpenOptions, Reader, STORAGE_POSITION_ANNOTATION, TocPlace,
@@ -11,10 +11,11 @@ use dunnage_estargz::{
 use dunnage_tree::tar::{self, Header};
 
 use crate::{
-    Descriptor, Error, Format, ImageLayer, Layout, Platform,
-    contents::Image,
+    Blob, Descriptor, Error, Format, ImageLayer, Images, Platform,
+    contents::{Image, outside_tocs},
     document::{Node, read_tree},
     format::{Named, Outside, open_toc},
+    images::{blob_name, read_failed},
     input::LayerInput,
     media::LayerType,
     parallel::largest_first,
@@ -51,7 +52,7 @@ pub enum Depth {
 /// An image that is going to be checked. Its documents have been.
 #[derive(Debug)]
 pub struct Verification<'l> {
-    layout: &'l Layout,
+    images: &'l dyn Images,
     options: VerifyOptions,
     jobs: Vec<Job>,
     done: VerifiedImage,
@@ -88,25 +89,25 @@ pub struct VerifiedImage {
 }
 
 impl<'l> Verification<'l> {
-    /// Reads and checks all documents of the image with this tag; of the only image if there is no tag.
+    /// Reads and checks all documents of an image. [`Images::resolve`] says how `name` finds it.
     ///
     /// # Errors
     ///
-    /// As [`Layout::contents`].
-    pub fn plan(layout: &'l Layout, tag: Option<&str>, options: VerifyOptions) -> Result<Self, Error> {
-        let entry = layout.resolve(tag)?;
-        let root = read_tree(layout, &entry, &options.platforms)?;
-        let tocs = layout.outside_tocs(entry.tag())?;
-        let mut plan = Self { layout, options, jobs: Vec::new(), done: VerifiedImage::default() };
+    /// As [`Contents::read`](crate::Contents::read).
+    pub fn plan(images: &'l dyn Images, name: Option<&str>, options: VerifyOptions) -> Result<Self, Error> {
+        let entry = images.resolve(name)?;
+        let root = read_tree(images, &entry, &options.platforms)?;
+        let tocs = outside_tocs(images, entry.tag())?;
+        let mut plan = Self { images, options, jobs: Vec::new(), done: VerifiedImage::default() };
         let (mut documents, mut layers, mut blobs) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         gather(&root, &mut |descriptor| {
             documents.insert((descriptor.digest(), descriptor.size()));
         });
-        let (mut images, mut others) = (Vec::new(), Vec::new());
-        root.images(&mut |image| images.push(Image::new(image, &tocs)));
+        let (mut found, mut others) = (Vec::new(), Vec::new());
+        root.images(&mut |image| found.push(Image::new(image, &tocs)));
         root.others(&mut |other| others.push(other));
-        plan.done.images = images.len() as u64;
-        for layer in images.into_iter().flat_map(|image| image.layers) {
+        plan.done.images = found.len() as u64;
+        for layer in found.into_iter().flat_map(|image| image.layers) {
             let (descriptor, named) = (&layer.descriptor, layer.descriptor.annotations().clone());
             blobs.insert((descriptor.digest(), descriptor.size()));
             if let Some(toc) = &layer.toc {
@@ -147,7 +148,7 @@ impl<'l> Verification<'l> {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         };
-        let watch = Watch::new(&self.options.cancel, progress);
+        let watch = Watch::new(Progress::to(progress).cancelled_by(&self.options.cancel));
         let check = |job: &Job| {
             watch.check()?;
             let share = watch.share(job.descriptor().size());
@@ -161,31 +162,29 @@ impl<'l> Verification<'l> {
     }
 
     fn blob(&self, descriptor: &Descriptor, share: &Share<'_>) -> Result<(), Error> {
-        let failed = |error| self.layout.blob_failed(descriptor, error);
-        let file = self.layout.open_blob(descriptor)?;
-        let mut whole =
-            dunnage_digest::VerifyingReader::new(share.reader(file), descriptor.digest(), descriptor.size());
-        std::io::copy(&mut whole, &mut std::io::sink()).map(drop).map_err(failed)
+        let stream = self.images.stream(descriptor)?;
+        let mut whole = VerifyingReader::new(share.reader(stream), descriptor.digest(), descriptor.size());
+        let read = std::io::copy(&mut whole, &mut std::io::sink()).map(drop);
+        read.map_err(|error| read_failed(descriptor.digest(), &blob_name(self.images, descriptor), error))
     }
 
     fn layer(&self, layer: &ImageLayer, share: &Share<'_>) -> Result<VerifiedImage, Error> {
         let mut found = VerifiedImage { layers: 1, ..VerifiedImage::default() };
         let descriptor = &layer.descriptor;
         let may_be_absent = LayerType::parse(descriptor.media_type()).is_some_and(|kind| !kind.distributable);
-        if may_be_absent && descriptor.has_urls() && !self.layout.has_blob(&descriptor.digest())? {
+        if may_be_absent && descriptor.has_urls() && !self.images.has_blob(descriptor)? {
             return Ok(VerifiedImage { absent: 1, ..VerifiedImage::default() });
         }
-        let file = self.layout.open_blob(descriptor)?;
-        // A damaged blob is told as such, not as a table of contents that makes no sense.
+        let blob = self.images.blob(descriptor)?;
+        // Errors of the table of contents wait: if the blob is damaged, its digest is the better message.
         let options = OpenOptions { limits: self.options.limits.clone(), threads: 1, ..OpenOptions::default() };
-        let outside = Outside { layout: self.layout, toc: layer.toc.as_ref() };
-        let toc = open_toc(&file, &options, outside);
+        let outside = Outside { images: self.images, toc: layer.toc.as_ref() };
+        let toc = open_toc(&blob, &options, outside);
         let reader = toc.as_ref().ok().and_then(|(_, reader)| reader.as_ref());
         let input = LayerInput {
-            layout: self.layout,
             descriptor,
             name: &layer.name,
-            file: &file,
+            blob: &blob,
             payload_len: reader.map(|reader| reader.footer().payload_len),
             unpacked_limit: self.options.limits.tar.unpacked,
             share,
@@ -220,7 +219,7 @@ impl<'l> Verification<'l> {
     }
 
     /// What the manifest says about sizes and places is what the layer has.
-    fn annotations(&self, layer: &ImageLayer, reader: &Reader<&File>, unpacked: u64) -> Result<(), Error> {
+    fn annotations(&self, layer: &ImageLayer, reader: &Reader<&Blob>, unpacked: u64) -> Result<(), Error> {
         let same = |name: &str, found: &str| match layer.descriptor.annotation(name) {
             Some(named) if named != found => Err(Error::Inconsistent {
                 document: layer.name.clone(),
@@ -248,10 +247,10 @@ impl<'l> Verification<'l> {
     fn toc_bytes<'f>(
         &self,
         layer: &ImageLayer,
-        reader: &Reader<&'f File>,
+        reader: &Reader<&'f Blob>,
         at: Offset,
         len: u64,
-    ) -> Result<Cursor<Section<&'f File>>, Error> {
+    ) -> Result<Cursor<Section<&'f Blob>>, Error> {
         let failed = |source| layer.failed(LayerError::Read { what: "the TOC", at, source });
         Cursor::new(Section::new(*reader.source(), at, len)).map_err(failed)
     }

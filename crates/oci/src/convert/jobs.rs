@@ -2,15 +2,17 @@
 
 use std::io;
 
-use dunnage_digest::{Cursor, VerifyingReader};
+use dunnage_digest::VerifyingReader;
 use dunnage_estargz::WriteOptions;
 
 use super::{
-    ImageOptions,
+    ImageOptions, Mode,
     layer::{LayerDone, LayerJob},
 };
 use crate::{
-    Descriptor, Error, Layout,
+    Descriptor, Destination, Error, Images,
+    destination::write_failed,
+    images::{blob_name, read_failed},
     parallel::largest_first,
     progress::{Share, Watch},
 };
@@ -34,9 +36,10 @@ pub(super) type Done = Option<LayerDone>;
 /// What all jobs need.
 #[derive(Debug)]
 pub(super) struct Work<'w> {
-    pub(super) source: &'w Layout,
-    pub(super) to: &'w Layout,
+    pub(super) source: &'w dyn Images,
+    pub(super) to: &'w dyn Destination,
     pub(super) options: &'w ImageOptions,
+    pub(super) mode: Mode,
     pub(super) write: WriteOptions,
     pub(super) watch: &'w Watch<'w>,
 }
@@ -67,17 +70,16 @@ pub(super) fn run_jobs(jobs: &[Job], threads: usize, work: &Work<'_>) -> Result<
 /// Makes sure that the destination has a blob of the source, compared with its descriptor.
 pub(super) fn copy_blob(work: &Work<'_>, descriptor: &Descriptor, share: &Share<'_>) -> Result<(), Error> {
     let (digest, size) = (descriptor.digest(), descriptor.size());
-    if work.to.has_sound_blob(&digest, size)? {
+    if work.to.has_blob(&digest, size)? {
         return Ok(());
     }
-    let file = work.source.open_blob(descriptor)?;
+    let stream = work.source.stream(descriptor)?;
     let failed = |error: io::Error| match work.watch.check() {
         Err(cancelled) => cancelled.into(),
-        Ok(()) => work.source.blob_failed(descriptor, error),
+        Ok(()) => read_failed(digest, &blob_name(work.source, descriptor), error),
     };
-    let cursor = Cursor::new(file).map_err(failed)?;
-    let mut from = VerifyingReader::new(share.reader(cursor), digest, size);
-    let mut blob = work.to.new_blob(digest.algorithm())?;
+    let mut from = VerifyingReader::new(share.reader(stream), digest, size);
+    let mut blob = work.to.begin(digest.algorithm())?;
     let mut block = vec![0; 1 << 20];
     loop {
         use io::{Read as _, Write as _};
@@ -85,6 +87,6 @@ pub(super) fn copy_blob(work: &Work<'_>, descriptor: &Descriptor, share: &Share<
         if len == 0 {
             return blob.commit(&digest, size);
         }
-        blob.write_all(block.get(..len).unwrap_or_default()).map_err(|error| work.to.write_failed(error))?;
+        blob.write_all(block.get(..len).unwrap_or_default()).map_err(|error| write_failed(work.to, error))?;
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
     io::{BufWriter, Read, Write},
 };
 
@@ -13,14 +12,14 @@ use dunnage_estargz::{
 };
 
 use super::{
-    Outcome, Tar, Target,
+    Mode, Outcome, Tar, Target,
     jobs::{Work, copy_blob},
 };
 use crate::{
-    Descriptor, Error,
+    Blob, Descriptor, Error, NewBlob,
+    destination::put,
     format::{Format, Named, Outside, open_toc, packing},
     input::LayerInput,
-    layout::NewBlob,
     media::{LayerType, Suffix},
     progress::Share,
 };
@@ -59,21 +58,24 @@ pub(super) struct LayerDone {
 impl LayerJob {
     pub(super) fn run(&self, work: &Work<'_>, share: &Share<'_>) -> Result<LayerDone, Error> {
         // Layers that may not be passed on are often somewhere else.
-        if !self.kind.distributable && self.descriptor.has_urls() && !work.source.has_blob(&self.descriptor.digest())? {
+        if !self.kind.distributable && self.descriptor.has_urls() && !work.source.has_blob(&self.descriptor)? {
             return Ok(self.unchanged(Outcome::Absent, self.kind.suffix, None));
         }
-        let file = work.source.open_blob(&self.descriptor)?;
+        if work.mode == Mode::Copy {
+            copy_blob(work, &self.descriptor, share)?;
+            return Ok(self.unchanged(Outcome::Kept, self.kind.suffix, None));
+        }
+        let blob = work.source.blob(&self.descriptor)?;
         let mut input = LayerInput {
-            layout: work.source,
             descriptor: &self.descriptor,
             name: &self.name,
-            file: &file,
+            blob: &blob,
             payload_len: None,
             unpacked_limit: work.write.limits.tar.unpacked,
             share,
         };
         let toc = self.open_toc(work, &input)?;
-        if let Some(kept) = self.keep(work, share, &file, toc.as_ref())? {
+        if let Some(kept) = self.keep(work, share, &blob, toc.as_ref())? {
             return Ok(kept);
         }
         input.payload_len = toc.map(|(_, reader)| reader.footer().payload_len);
@@ -94,11 +96,11 @@ impl LayerJob {
         &self,
         work: &Work<'_>,
         input: &LayerInput<'f>,
-    ) -> Result<Option<(Format, Reader<&'f File>)>, Error> {
+    ) -> Result<Option<(Format, Reader<&'f Blob>)>, Error> {
         let options = OpenOptions { limits: work.write.limits.clone(), ..OpenOptions::default() };
-        let outside = Outside { layout: work.source, toc: self.toc.as_ref() };
+        let outside = Outside { images: work.source, toc: self.toc.as_ref() };
         let named = Named { layer: &self.name, descriptor: &self.descriptor };
-        let (format, reader) = match open_toc(input.file, &options, outside) {
+        let (format, reader) = match open_toc(input.blob, &options, outside) {
             Ok(opened) => opened,
             Err(error @ LayerError::Read { .. }) => return Err(input.explain(error)),
             Err(error) if named.any() => return Err(input.explain(error)),
@@ -122,14 +124,14 @@ impl LayerJob {
         &self,
         work: &Work<'_>,
         share: &Share<'_>,
-        file: &File,
-        toc: Option<&(Format, Reader<&File>)>,
+        blob: &Blob,
+        toc: Option<&(Format, Reader<&Blob>)>,
     ) -> Result<Option<LayerDone>, Error> {
         if !self.prioritized.is_empty() {
             return Ok(None);
         }
         if work.options.target == Target::Tar {
-            let (_, packing) = packing(file).map_err(|error| self.failed(error))?;
+            let (_, packing) = packing(blob).map_err(|error| self.failed(error))?;
             if packing != Packing::Plain {
                 return Ok(None);
             }
@@ -183,7 +185,7 @@ impl LayerJob {
     /// the tar is to be kept as it is.
     fn to_tar(&self, work: &Work<'_>, input: &LayerInput<'_>) -> Result<LayerDone, Error> {
         let is_stripped = input.payload_len.is_some() && work.options.tar == Tar::Rewrite;
-        let blob = work.to.new_blob(Algorithm::Sha256)?;
+        let blob = work.to.begin(Algorithm::Sha256)?;
         let (blob, digest, size) = input.read(&self.diff_id, |tar| {
             let failed = |source| LayerError::Write { source };
             let mut out = HashingWriter::new(BufWriter::with_capacity(1 << 20, blob), Hasher::sha256());
@@ -203,19 +205,19 @@ impl LayerJob {
     }
 
     fn to_layer(&self, work: &Work<'_>, input: &LayerInput<'_>) -> Result<LayerDone, Error> {
-        let mut blob = work.to.new_blob(Algorithm::Sha256)?;
+        let mut blob = work.to.begin(Algorithm::Sha256)?;
         let (summary, missed) = match (work.options.target, work.options.tar) {
             (Target::ZstdChunkedStorage, _) | (_, Tar::Lossless) => {
-                (self.lossless(work, input, &mut blob)?, Vec::new())
+                (self.lossless(work, input, &mut *blob)?, Vec::new())
             }
             (_, Tar::Rewrite) => {
-                let built = self.build(work, input, &mut blob)?;
+                let built = self.build(work, input, &mut *blob)?;
                 (built.summary, built.missed)
             }
         };
         let suffix = self.check_target(work.options.target, &summary)?;
         let toc_blob = match &summary.external_toc {
-            Some(toc) => Some((work.to.put_blob(toc)?, toc.len() as u64)),
+            Some(toc) => Some((put(work.to, toc)?, toc.len() as u64)),
             None => None,
         };
         blob.commit(&summary.blob, summary.blob_len)?;
@@ -247,7 +249,7 @@ impl LayerJob {
         Ok(if made.0 || made.1 { Suffix::Zstd } else { Suffix::Gzip })
     }
 
-    fn lossless(&self, work: &Work<'_>, input: &LayerInput<'_>, blob: &mut NewBlob<'_>) -> Result<Summary, Error> {
+    fn lossless(&self, work: &Work<'_>, input: &LayerInput<'_>, blob: &mut dyn NewBlob) -> Result<Summary, Error> {
         let (summary, unpacked) = input.read_counted(&self.diff_id, |tar| {
             let mut writer = Writer::new(blob, &work.write)?;
             writer.append_tar_lossless(tar)?;
@@ -264,7 +266,7 @@ impl LayerJob {
     }
 
     /// Reads the blob from front to back, and again if a name is repeated or files have to come first.
-    fn build(&self, work: &Work<'_>, input: &LayerInput<'_>, blob: &mut NewBlob<'_>) -> Result<Built, Error> {
+    fn build(&self, work: &Work<'_>, input: &LayerInput<'_>, blob: &mut dyn NewBlob) -> Result<Built, Error> {
         let build =
             Build { write: work.write.clone(), prioritized: self.prioritized.clone(), missing: Missing::Report };
         let mut failed = None;

@@ -3,9 +3,10 @@
 use dunnage_digest::Digest;
 use dunnage_estargz::Missing;
 
-use super::{Conversion, ConvertedLayer, ConvertedManifest, Outcome, jobs::Done, layer::LayerDone};
+use super::{Conversion, ConvertedLayer, ConvertedManifest, Mode, Outcome, jobs::Done, layer::LayerDone};
 use crate::{
-    Descriptor, Error, Layout,
+    Descriptor, Destination, Error,
+    destination::{put, put_as},
     document::{ImageNode, Index, Node, Other},
     format::is_about_toc,
     json::Object,
@@ -14,13 +15,13 @@ use crate::{
 
 pub(super) struct Rewrite<'r> {
     conversion: &'r Conversion<'r>,
-    to: &'r Layout,
+    to: &'r dyn Destination,
     done: &'r [Done],
     pub(super) manifests: Vec<ConvertedManifest>,
 }
 
 impl<'r> Rewrite<'r> {
-    pub(super) const fn new(conversion: &'r Conversion<'r>, to: &'r Layout, done: &'r [Done]) -> Self {
+    pub(super) const fn new(conversion: &'r Conversion<'r>, to: &'r dyn Destination, done: &'r [Done]) -> Self {
         Self { conversion, to, done, manifests: Vec::new() }
     }
 
@@ -67,7 +68,10 @@ impl<'r> Rewrite<'r> {
         let (mut descriptors, mut layers) = (Vec::new(), Vec::new());
         for (number, (descriptor, diff_id)) in image.layers.iter().enumerate() {
             let done = self.layer(&manifest, number)?;
-            let new = layer_descriptor(descriptor, done)?;
+            let new = match self.conversion.mode {
+                Mode::Convert => layer_descriptor(descriptor, done)?,
+                Mode::Copy => descriptor.clone(),
+            };
             changed |= text(&new)? != text(descriptor)?;
             layers.push(ConvertedLayer {
                 outcome: done.outcome,
@@ -109,7 +113,7 @@ impl<'r> Rewrite<'r> {
 
     /// The configuration: its diff IDs are those of the layers, and nothing else changes.
     fn config(&self, image: &ImageNode, layers: &[ConvertedLayer]) -> Result<(Descriptor, bool), Error> {
-        let media_type = to_oci(image.config.media_type());
+        let media_type = self.media_type(&image.config);
         let is_new_type = media_type != image.config.media_type();
         if layers.iter().all(|layer| layer.diff_id == layer.source_diff_id) {
             self.copy(&image.config)?;
@@ -121,13 +125,13 @@ impl<'r> Rewrite<'r> {
         rootfs.set("diff_ids", &diff_ids)?;
         document.set("rootfs", &rootfs)?;
         let bytes = document.to_bytes()?;
-        let digest = self.to.put_blob(&bytes)?;
+        let digest = put(self.to, &bytes)?;
         Ok((image.config.lead_to(media_type, digest, bytes.len() as u64)?, true))
     }
 
     /// Writes a manifest or an index if anything in it changed, and copies it otherwise.
     fn document(&self, old: &Descriptor, mut document: Object, changed: bool) -> Result<(Descriptor, bool), Error> {
-        let media_type = to_oci(old.media_type());
+        let media_type = self.media_type(old);
         if !changed && media_type == old.media_type() {
             self.copy(old)?;
             return Ok((old.clone(), false));
@@ -136,17 +140,25 @@ impl<'r> Rewrite<'r> {
             document.set("mediaType", media_type)?;
         }
         let bytes = document.to_bytes()?;
-        let digest = self.to.put_blob(&bytes)?;
+        let digest = put(self.to, &bytes)?;
         Ok((old.lead_to(media_type, digest, bytes.len() as u64)?, true))
+    }
+
+    /// The media type of a document: that of OCI after a conversion.
+    fn media_type<'d>(&self, document: &'d Descriptor) -> &'d str {
+        match self.conversion.mode {
+            Mode::Convert => to_oci(document.media_type()),
+            Mode::Copy => document.media_type(),
+        }
     }
 
     /// A document stays the blob it was.
     fn copy(&self, descriptor: &Descriptor) -> Result<(), Error> {
-        if self.to.has_sound_blob(&descriptor.digest(), descriptor.size())? {
+        if self.to.has_blob(&descriptor.digest(), descriptor.size())? {
             return Ok(());
         }
-        let bytes = self.conversion.source.read_document(descriptor)?;
-        self.to.put_blob_as(&descriptor.digest(), &bytes)
+        let bytes = self.conversion.source.document(descriptor)?;
+        put_as(self.to, &descriptor.digest(), &bytes)
     }
 
     /// Files to be put in front that no layer of an image has.

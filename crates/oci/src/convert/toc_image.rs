@@ -9,7 +9,8 @@ use dunnage_estargz::LAYER_DIGEST_ANNOTATION;
 
 use super::jobs::Done;
 use crate::{
-    Descriptor, Error, Layout,
+    Descriptor, Destination, Error,
+    destination::put,
     json::Object,
     media::{CONFIG, LAYER_GZIP, MANIFEST},
 };
@@ -18,7 +19,7 @@ use crate::{
 const NOTHING: &[u8] = b"{}";
 
 /// Writes the image; its descriptor.
-pub(super) fn write_toc_image(to: &Layout, done: &[Done]) -> Result<Descriptor, Error> {
+pub(super) fn write_toc_image(to: &dyn Destination, done: &[Done]) -> Result<Descriptor, Error> {
     let tocs = done.iter().flatten().filter_map(|layer| {
         let (digest, size) = layer.toc_blob?;
         Some((digest, layer.digest, size))
@@ -31,12 +32,12 @@ pub(super) fn write_toc_image(to: &Layout, done: &[Done]) -> Result<Descriptor, 
         descriptor.annotate(|_| false, [(LAYER_DIGEST_ANNOTATION, layer.to_string().as_str())])?;
         layers.push(descriptor);
     }
-    let config = Descriptor::new(CONFIG, to.put_blob(NOTHING)?, NOTHING.len() as u64)?;
+    let config = Descriptor::new(CONFIG, put(to, NOTHING)?, NOTHING.len() as u64)?;
     let mut manifest = Object::default();
     manifest.set("schemaVersion", &2)?;
     manifest.set("mediaType", MANIFEST)?;
     manifest.set("config", &config)?;
     manifest.set("layers", &layers)?;
     let bytes = manifest.to_bytes()?;
-    Descriptor::new(MANIFEST, to.put_blob(&bytes)?, bytes.len() as u64)
+    Descriptor::new(MANIFEST, put(to, &bytes)?, bytes.len() as u64)
 }

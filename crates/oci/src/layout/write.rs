@@ -1,9 +1,12 @@
-//! Adding to a layout: blobs first, each durably and under its digest, then the index.
+//! Adding to a layout: first the blobs, each durably and under its digest, then the index.
+//!
+//! Paths consist of constants and of the hex digits of parsed digests, never of text from a document.
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs::File,
-    io::{self, Seek, Write},
+    io::{self, Write},
     os::fd::{AsFd, OwnedFd},
     path::Path,
     sync::PoisonError,
@@ -11,22 +14,17 @@ use std::{
 
 use dunnage_digest::{Algorithm, Digest};
 use dunnage_estargz::Restart;
-use dunnage_tree::Root;
+use dunnage_tree::{NewFile, Root, SameName, flush_dir};
 use rustix::{
     fs::{FlockOperation, Mode, OFlags},
-    io::retry_on_intr,
+    io::{Errno, retry_on_intr},
 };
 use serde_json::value::RawValue;
 
 use super::{Layout, VERSION, VERSION_KEY, blob_path};
-use crate::{
-    Descriptor, Error, Limits,
-    descriptor::TAG_ANNOTATION,
-    json::Object,
-    nameless::{Existing, flush_dir, make_dir, name_it, nameless},
-};
+use crate::{Descriptor, Destination, Error, Limits, NewBlob, descriptor::TAG_ANNOTATION, json::Object};
 
-/// What happens to an image of the same tag.
+/// Whether an image replaces another one of its name in the destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "closed: it is replaced or not")]
 pub enum SameTag {
@@ -55,7 +53,7 @@ impl Layout {
         if !layout.check_version()? {
             layout.begin(path)?;
         }
-        make_dir(&layout.root, "blobs").map_err(layout.failed("create", "blobs".to_owned()))?;
+        make_dir(&layout.root, "blobs").map(drop).map_err(layout.failed("create", "blobs".to_owned()))?;
         Ok(layout)
     }
 
@@ -70,9 +68,7 @@ impl Layout {
             let reason = "it is not empty, and has no file `oci-layout`".to_owned();
             return Err(Error::NotLayout { path: self.name.clone(), reason });
         }
-        let mut marker = Object::default();
-        marker.set(VERSION_KEY, VERSION)?;
-        self.put_file("oci-layout", &marker.to_bytes()?)
+        self.put_file("oci-layout", &layout_marker()?)
     }
 
     /// Keeps others from writing documents, until what is returned is closed.
@@ -86,38 +82,10 @@ impl Layout {
         lock().map_err(self.failed("lock", ".".to_owned()))
     }
 
-    /// A blob to be written, whose digest shows at the end.
-    pub(crate) fn new_blob(&self, algorithm: Algorithm) -> Result<NewBlob<'_>, Error> {
-        let path = format!("blobs/{}", algorithm.name());
-        let failed = self.failed("create a file in", path.clone());
-        let (dir, _) = make_dir(&self.root, &path).map_err(&failed)?;
-        let (file, temporary) = nameless(dir.as_fd()).map_err(&failed)?;
-        Ok(NewBlob { layout: self, algorithm, dir, file, temporary })
-    }
-
-    /// Writes a blob that is in memory; its digest.
-    pub(crate) fn put_blob(&self, bytes: &[u8]) -> Result<Digest, Error> {
-        let digest = Digest::of(Algorithm::Sha256, bytes);
-        self.put_blob_as(&digest, bytes)?;
-        Ok(digest)
-    }
-
-    /// Writes a blob that is in memory and has this digest.
-    pub(crate) fn put_blob_as(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
-        let mut blob = self.new_blob(digest.algorithm())?;
-        blob.write_all(bytes).map_err(self.failed("write", blob_path(digest)))?;
-        blob.commit(digest, bytes.len() as u64)
-    }
-
-    /// An error of writing a blob that has no name yet.
-    pub(crate) fn write_failed(&self, error: io::Error) -> Error {
-        self.failed("write a blob in", "blobs".to_owned())(error)
-    }
-
     /// Makes `images` part of the layout, each in place of an image of its tag. All other entries stay as they are.
     ///
-    /// Everything that was written is on disk before the index is, and the index when this returns.
-    pub(crate) fn commit(&self, images: &[Descriptor], same_tag: SameTag) -> Result<(), Error> {
+    /// All blobs are on disk before the index is written, and the index is on disk when this returns.
+    fn commit(&self, images: &[Descriptor], same_tag: SameTag) -> Result<(), Error> {
         self.flush_blobs()?;
         // Of two processes that add images, none loses those of the other.
         let _locked = self.lock()?;
@@ -126,7 +94,7 @@ impl Layout {
             None => (new_index()?, Vec::new()),
         };
         let mut kept: Vec<Option<Box<RawValue>>> = Vec::with_capacity(entries.len());
-        // Where an image of the tag was is where the new one goes.
+        // A new image takes the place of the one that it replaces.
         let mut places = BTreeMap::new();
         for entry in entries {
             let known = Descriptor::parse(&entry, "index.json")?;
@@ -180,11 +148,9 @@ impl Layout {
     /// Replaces a small file in the root, durably.
     fn put_file(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let write = || {
-            let (mut file, temporary) = nameless(self.root.as_fd())?;
+            let mut file = NewFile::create_in(self.root.as_fd(), 0o666)?;
             file.write_all(bytes)?;
-            file.sync_all()?;
-            name_it(self.root.as_fd(), &file, temporary, name, Existing::Replace)?;
-            flush_dir(self.root.as_fd())
+            file.commit(OsStr::new(name), SameName::Replace)
         };
         write().map_err(self.failed("write", name.to_owned()))
     }
@@ -198,8 +164,16 @@ fn is_replaced(old: &Descriptor, new: &Descriptor) -> bool {
     }
 }
 
-/// Without a media type, which is optional here: some versions of umoci refuse the index of a layout that has one.
-fn new_index() -> Result<Object, Error> {
+/// The content of the file `oci-layout`.
+pub(crate) fn layout_marker() -> Result<Vec<u8>, Error> {
+    let mut marker = Object::default();
+    marker.set(VERSION_KEY, VERSION)?;
+    marker.to_bytes()
+}
+
+/// An index without images. It has no media type, which is optional: some versions of umoci refuse the index of a layout
+/// that has one.
+pub(crate) fn new_index() -> Result<Object, Error> {
     let mut index = Object::default();
     index.set("schemaVersion", &2)?;
     Ok(index)
@@ -216,47 +190,81 @@ fn make_dirs(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A blob that is being written. It has no name before [`commit`](Self::commit), so a run that ends early leaves nothing.
-#[derive(Debug)]
-pub(crate) struct NewBlob<'l> {
-    layout: &'l Layout,
-    algorithm: Algorithm,
-    dir: OwnedFd,
-    file: File,
-    temporary: Option<tempfile::TempPath>,
+/// The directory at `path` below `root`, made if it does not exist.
+fn make_dir(root: &Root, path: &str) -> io::Result<OwnedFd> {
+    let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let dir = root.directory(parent.as_bytes())?;
+    match retry_on_intr(|| rustix::fs::mkdirat(&dir, name, Mode::from(0o777))) {
+        Ok(()) | Err(Errno::EXIST) => root.directory(path.as_bytes()),
+        Err(error) => Err(error.into()),
+    }
 }
 
-impl NewBlob<'_> {
-    /// Flushes the blob to disk and gives it the name of its digest. A sound blob of that name stays as it is, a damaged
-    /// one is replaced.
-    pub(crate) fn commit(self, digest: &Digest, size: u64) -> Result<(), Error> {
-        let Self { layout, algorithm, dir, file, temporary } = self;
+impl Destination for Layout {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn choose_name(&self, given: Option<&str>, inherited: Option<&str>) -> Result<Option<String>, Error> {
+        choose_tag(given, inherited)
+    }
+
+    fn has_name(&self, name: &str) -> Result<bool, Error> {
+        self.has_tag(name)
+    }
+
+    fn has_blob(&self, digest: &Digest, size: u64) -> Result<bool, Error> {
+        self.has_sound_blob(digest, size)
+    }
+
+    fn begin(&self, algorithm: Algorithm) -> Result<Box<dyn NewBlob + '_>, Error> {
+        let path = format!("blobs/{}", algorithm.name());
+        let failed = self.failed("create a file in", path.clone());
+        let dir = make_dir(&self.root, &path).map_err(&failed)?;
+        let file = NewFile::create_in(dir.as_fd(), 0o666).map_err(&failed)?;
+        Ok(Box::new(LayoutBlob { layout: self, algorithm, file }))
+    }
+
+    fn finish(&self, images: &[Descriptor], same_tag: SameTag) -> Result<Vec<Descriptor>, Error> {
+        self.commit(images, same_tag)?;
+        Ok(images.to_vec())
+    }
+}
+
+/// A blob that is being written. It has no name before it is committed, so a run that ends early leaves nothing.
+#[derive(Debug)]
+struct LayoutBlob<'l> {
+    layout: &'l Layout,
+    algorithm: Algorithm,
+    file: NewFile,
+}
+
+impl Restart for LayoutBlob<'_> {
+    fn restart(&mut self) -> io::Result<()> {
+        self.file.restart()
+    }
+}
+
+impl NewBlob for LayoutBlob<'_> {
+    /// Gives the blob the name of its digest. A sound blob of that name stays as it is; a damaged one is replaced.
+    fn commit(self: Box<Self>, digest: &Digest, size: u64) -> Result<(), Error> {
+        let Self { layout, algorithm, file } = *self;
         if layout.has_sound_blob(digest, size)? {
             return Ok(());
         }
-        let name = digest.to_hex();
-        let failed = layout.failed("write", blob_path(digest));
-        file.sync_all().map_err(&failed)?;
-        let existing = if layout.has_blob(digest)? { Existing::Replace } else { Existing::Keep };
-        match name_it(dir.as_fd(), &file, temporary, &name, existing) {
-            Ok(()) => {}
-            // Somebody else was faster.
+        let same_name = if layout.has_file(digest)? { SameName::Replace } else { SameName::Keep };
+        match file.commit_unflushed(OsStr::new(&digest.to_hex()), same_name) {
+            Ok(_) => {}
+            // Another process wrote the same blob meanwhile.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && layout.has_sound_blob(digest, size)? => {}
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Err(layout.failed("write", blob_path(digest))(error)),
         }
         layout.written.lock().unwrap_or_else(PoisonError::into_inner).insert(algorithm);
         Ok(())
     }
 }
 
-impl Restart for NewBlob<'_> {
-    fn restart(&mut self) -> io::Result<()> {
-        self.file.set_len(0)?;
-        self.file.rewind()
-    }
-}
-
-impl Write for NewBlob<'_> {
+impl Write for LayoutBlob<'_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.file.write(buf)
     }
@@ -266,12 +274,20 @@ impl Write for NewBlob<'_> {
     }
 }
 
+/// The tag of an image: the given one, which is checked, or the one that it had, whatever that is.
+pub(crate) fn choose_tag(given: Option<&str>, inherited: Option<&str>) -> Result<Option<String>, Error> {
+    if let Some(tag) = given.filter(|tag| Some(*tag) != inherited) {
+        check_tag(tag)?;
+    }
+    Ok(given.or(inherited).map(str::to_owned))
+}
+
 /// Whether `tag` may be given to an image.
 ///
 /// # Errors
 ///
 /// [`Error::Misuse`] unless it is made of letters and digits, joined by single characters out of `-._:@+/` (or `--`).
-pub(crate) fn check_tag(tag: &str) -> Result<(), Error> {
+fn check_tag(tag: &str) -> Result<(), Error> {
     let is_word = |component: &str| {
         let ends_well = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
         let mut chars = component.chars();

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs};
 
 use dunnage_estargz::{Missing, TOC_DIGEST_ANNOTATION, UNCOMPRESSED_SIZE_ANNOTATION};
-use dunnage_oci::{Conversion, ImageOptions, Layout, Limits, Outcome, Record, SameTag, Target};
+use dunnage_oci::{Conversion, ImageOptions, Images, Layout, Limits, Outcome, Record, SameTag, Target};
 use serde_json::{Value, json};
 
 use crate::make::*;
@@ -18,7 +18,7 @@ fn layers_of_every_compression_become_estargz() {
     let (before, after) = (source.contents(None, &[]).unwrap(), out.contents(Some("latest"), &[]).unwrap());
     assert_same_files((&source, &before.images[0]), (&out, &after.images[0]));
 
-    let (old, new) = (manifest(&making.path, "latest"), manifest(&here.path("out"), "latest"));
+    let (old, new) = (manifest(making.path(), "latest"), manifest(&here.path("out"), "latest"));
     let config = read_json(&here.path("out"), new["config"]["digest"].as_str().unwrap());
     for (number, layer) in done.manifests[0].layers.iter().enumerate() {
         assert_eq!(layer.outcome, Outcome::Converted);
@@ -200,7 +200,7 @@ fn what_nobody_asked_for_need_not_be_there() {
         platform(making.image(architecture, std::slice::from_ref(&layer)), &format!("linux/{architecture}"))
     });
     let gone = arm["digest"].as_str().unwrap().to_owned();
-    fs::remove_file(making.blob_path(&gone)).unwrap();
+    fs::remove_file(blob_path(making.path(), &gone)).unwrap();
     let index = making.index(INDEX, &[amd, arm]);
     making.tag("sparse", &index);
     let options = ImageOptions { platforms: vec!["linux/amd64".parse().unwrap()], ..ImageOptions::default() };

@@ -202,7 +202,7 @@ fn configurations_that_are_wrong_in_one_place() {
 fn indexes_that_are_wrong_in_one_place() {
     let here = Here::new();
     let mut making = three_layers(&here);
-    let image = entry(&making.path, "latest");
+    let image = entry(making.path(), "latest");
     let mut tag = |name: &str, document: &Value| {
         let index = making.put_json(INDEX, document);
         making.tag(name, &index);
@@ -264,7 +264,7 @@ fn an_index_that_lists_itself_is_not_what_its_digest_says() {
     let this = json!({"mediaType": INDEX, "digest": name, "size": 299});
     let text = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [this]}).to_string();
     let this = json!({"mediaType": INDEX, "digest": name, "size": text.len()});
-    fs::write(making.blob_path(&name), &text).unwrap();
+    fs::write(blob_path(making.path(), &name), &text).unwrap();
     making.tag("loop", &this);
     let got = dunnage_digest::Digest::of(dunnage_digest::Algorithm::Sha256, text.as_bytes());
     assert_eq!(refused(&here, None), format!("blob {name}: digest mismatch: expected {name}, got {got}"));
@@ -274,7 +274,7 @@ fn an_index_that_lists_itself_is_not_what_its_digest_says() {
 fn a_manifest_of_more_than_4_mib_is_not_read() {
     let here = Here::new();
     let mut making = three_layers(&here);
-    let mut big = manifest(&making.path, "latest");
+    let mut big = manifest(making.path(), "latest");
     big["annotations"] = json!({"pad": "x".repeat(4 << 20)});
     let big = making.put_json(MANIFEST, &big);
     making.tag("big", &big);
@@ -283,14 +283,14 @@ fn a_manifest_of_more_than_4_mib_is_not_read() {
     // Several that fit by themselves.
     let mut children = Vec::new();
     for number in 0..3 {
-        let mut one = manifest(&making.path, "latest");
+        let mut one = manifest(making.path(), "latest");
         one["annotations"] = json!({"pad": format!("{number}{}", "x".repeat(1000))});
         children.push(making.put_json(MANIFEST, &one));
     }
     let index = making.index(INDEX, &children);
     making.tag("sum", &index);
     let limits = Limits { documents: 4000, ..Limits::default() };
-    let layout = Layout::open(&making.path, &limits).unwrap();
+    let layout = Layout::open(making.path(), &limits).unwrap();
     let error = layout.contents(Some("sum"), &[]).unwrap_err();
     assert!(told(&error).starts_with("bytes of all documents of one image: "), "{}", told(&error));
 }
@@ -397,7 +397,7 @@ fn it_has_to_be_clear_which_image_is_meant() {
     making.tag("", &other);
     making.tag("two\nlines", &other);
     let other = other["digest"].as_str().unwrap().to_owned();
-    let there = format!("there is `latest`, `{other}`, `two\\nlines`");
+    let there = format!("there is `latest`, `@{other}`, `two\\nlines`");
     assert_eq!(refused(&here, None), format!("`{layout}` holds 3 images and no tag says which: {there}"));
     assert_eq!(refused(&here, Some("nope")), format!("no tag `nope` in `{layout}`: {there}"));
     let error = Layout::open(&here.path("nowhere"), &Limits::default()).unwrap_err();

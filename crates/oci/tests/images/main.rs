@@ -9,9 +9,12 @@
     reason = "tests, and their helpers"
 )]
 
+mod archives;
+mod broken_archives;
 mod convert;
 mod hostile;
 mod kept;
 mod make;
+mod sources;
 mod targets;
 mod verify;

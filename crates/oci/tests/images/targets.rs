@@ -76,7 +76,7 @@ fn a_lossless_conversion_keeps_diff_ids_where_the_format_can() {
         let name = format!("{format}-back");
         let done = here.convert((format, Some("latest")), (&name, None), &back).unwrap();
         let diff_ids: Vec<String> = done.manifests[0].layers.iter().map(|layer| layer.diff_id.to_string()).collect();
-        let config = read_json(&making.path, config("in").as_str().unwrap());
+        let config = read_json(making.path(), config("in").as_str().unwrap());
         assert_eq!(json!(diff_ids), config["rootfs"]["diff_ids"], "{format}");
     }
     let both = ImageOptions { tar: Tar::Lossless, prioritized: vec!["a".to_owned()], ..options(Target::EStargz) };
@@ -168,7 +168,7 @@ fn tars_are_unpacked_as_they_are_and_then_kept() {
     for (layer, tar) in new["layers"].as_array().unwrap().iter().zip(three_tars()) {
         assert_eq!(fs::read(blob_path(&here.path("out"), layer["digest"].as_str().unwrap())).unwrap(), tar);
     }
-    assert_eq!(new["config"], manifest(&making.path, "latest")["config"]);
+    assert_eq!(new["config"], manifest(making.path(), "latest")["config"]);
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn layers_that_may_not_be_passed_on_may_be_missing() {
     let mut base = making.layer(foreign, &tars[0]);
     base.descriptor["urls"] = json!(["https://example.org/base"]);
     let (there, gone) = (making.layer(foreign, &tars[1]), base.descriptor["digest"].as_str().unwrap().to_owned());
-    fs::remove_file(making.blob_path(&gone)).unwrap();
+    fs::remove_file(blob_path(making.path(), &gone)).unwrap();
     let image = making.image("amd64", &[base.clone(), there]);
     making.tag("latest", &image);
     let done = here.convert(("in", None), ("out", None), &options(Target::ZstdChunked)).unwrap();
@@ -197,7 +197,7 @@ fn layers_that_may_not_be_passed_on_may_be_missing() {
 fn artifacts_are_copied_bit_for_bit() {
     let here = Here::new();
     let mut making = three_layers(&here);
-    let image = entry(&making.path, "latest");
+    let image = entry(making.path(), "latest");
     let [config, content] = [making.put("application/vnd.example.config", b"{}"), making.put("text/plain", b"signed")];
     let signature = json!({"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": "application/vnd.example", "config": config,
         "layers": [content], "subject": {"mediaType": MANIFEST, "digest": image["digest"], "size": image["size"]}});
@@ -215,7 +215,7 @@ fn artifacts_are_copied_bit_for_bit() {
         let digest = descriptor["digest"].as_str().unwrap();
         assert_eq!(
             fs::read(blob_path(&here.path("out"), digest)).unwrap(),
-            fs::read(making.blob_path(digest)).unwrap()
+            fs::read(blob_path(making.path(), digest)).unwrap()
         );
     }
     assert_eq!(Value::from(done.manifests[1].digest.to_string()), signature["digest"]);

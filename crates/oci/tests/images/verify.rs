@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use dunnage_oci::{Depth, Error, Target, Verification, VerifiedImage, VerifyOptions};
+use dunnage_oci::{Depth, Error, Images, Target, Verification, VerifiedImage, VerifyOptions};
 use serde_json::json;
 
 use crate::{
