@@ -20,7 +20,7 @@ use std::{
     },
 };
 
-use dunnage_digest::{Hasher, Offset, Ordered};
+use dunnage_digest::{ErrorKind, Hasher, Offset, Ordered, kind_of};
 use dunnage_tree::tar::{self, EntryType, Format, Header};
 
 use super::{
@@ -189,6 +189,10 @@ impl<'a> TocJson<'a> {
             }
             Ok(true) => Err(malformed(format!("`{}`", header.name.escape_ascii()))),
             Ok(false) => Err(malformed("an empty archive".to_owned())),
+            // The source failed, and the member may be fine.
+            Err(dunnage_tree::Error::Read { source, .. }) if kind_of(&source) != ErrorKind::Malformed => {
+                Err(Error::Read { what: "the TOC", at, source })
+            }
             Err(dunnage_tree::Error::Read { source, .. }) => Err(malformed(format!("no gzip member ({source})"))),
             Err(error) => Err(malformed(error.to_string())),
         }
@@ -198,6 +202,9 @@ impl<'a> TocJson<'a> {
     fn check_end(&mut self) -> io::Result<()> {
         let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
         let behind = |error: dunnage_tree::Error| {
+            if error.kind() != ErrorKind::Malformed {
+                return io::Error::from(error);
+            }
             let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
             invalid(format!("after the TOC: {error}{cause}"))
         };
