@@ -1,6 +1,6 @@
 //! The contents of an image, for reading: its manifests, their layers, and the tree of files that the layers make.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fs::File, sync::Arc};
 
 use dunnage_digest::{DiffId, Digest, Progress};
 use dunnage_estargz::{LAYER_DIGEST_ANNOTATION, OpenOptions, Packing, Reader};
@@ -146,7 +146,7 @@ impl Layout {
         Contents::read(self, tag, platforms)
     }
 
-    /// [`ImageLayer::open`] in this layout.
+    /// [`ImageLayer::open`] in this layout, with the file of the blob.
     ///
     /// # Errors
     ///
@@ -155,8 +155,10 @@ impl Layout {
         &self,
         layer: &ImageLayer,
         options: &OpenOptions,
-    ) -> Result<(Format, Option<Reader<Blob>>), Error> {
-        layer.open(self, options)
+    ) -> Result<(Format, Option<Reader<File>>), Error> {
+        let file = self.blob_file(&layer.descriptor)?;
+        let outside = Outside { images: self, toc: layer.toc.as_ref() };
+        open_toc(file, options, outside).map_err(|error| layer.failed(error))
     }
 
     /// [`Image::tree`] in this layout.

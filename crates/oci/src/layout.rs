@@ -112,6 +112,12 @@ impl Layout {
         }
     }
 
+    /// The file of a blob, whatever its size.
+    pub(crate) fn blob_file(&self, descriptor: &Descriptor) -> Result<File, Error> {
+        let digest = descriptor.digest();
+        self.open_any_blob(&digest)?.ok_or_else(|| Error::NoBlob { layout: self.name.clone(), digest })
+    }
+
     fn open_any_blob(&self, digest: &Digest) -> Result<Option<File>, Error> {
         let path = blob_path(digest);
         match self.root.file(path.as_bytes()) {
@@ -171,8 +177,7 @@ impl Images for Layout {
     /// Opens the file of a blob. A symlink, or anything but a regular file, is [`Error::Io`].
     fn blob(&self, descriptor: &Descriptor) -> Result<Blob, Error> {
         let (digest, expected) = (descriptor.digest(), descriptor.size());
-        let file = self.open_any_blob(&digest)?;
-        let file = file.ok_or_else(|| Error::NoBlob { layout: self.name.clone(), digest })?;
+        let file = self.blob_file(descriptor)?;
         let path = blob_path(&digest);
         let file = SteadyFile::new(file).map_err(self.failed("read", path.clone()))?;
         let got = file.len();
