@@ -1,5 +1,6 @@
 //! Our readers and writers against themselves and against the reference implementations.
 
+mod archives;
 mod estargz;
 mod images;
 mod input;
@@ -48,6 +49,8 @@ pub(crate) struct Options {
 pub(crate) enum Part {
     /// Whole images, converted to every target.
     Images,
+    /// Archives of images, of others and ours.
+    Archives,
     /// Mounts of a Debian root.
     Mount,
     /// gVisor state files.
@@ -59,14 +62,15 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 5] = [Self::Images, Self::Mount, Self::Statefile, Self::Estargz, Self::Storage];
+    const ALL: [Self; 6] = [Self::Images, Self::Archives, Self::Mount, Self::Statefile, Self::Estargz, Self::Storage];
 
     fn run(self, options: &Options) -> Result<()> {
         let wanted = |name: &str| options.wants_input(name) && options.wants(name);
         match self {
             Self::Images if wanted("images") => images::run(options),
+            Self::Archives if wanted("archives") => archives::run(options),
             Self::Mount if wanted("mount") => mount::run(options),
-            Self::Images | Self::Mount => Ok(()),
+            Self::Images | Self::Archives | Self::Mount => Ok(()),
             Self::Statefile => statefile::run(options),
             Self::Estargz => estargz::run(options),
             Self::Storage => storage::run(options),

@@ -9,7 +9,7 @@ use dunnage_tree::{Overlay, Tree, tar::TarTree};
 use crate::{
     Blob, Descriptor, Error, Images, Layout, Platform,
     document::{ImageNode, read_tree, toc_image},
-    format::{Format, Named, Outside, open_toc, packing},
+    format::{Format, Outside, open_toc, packing},
     input::{LayerInput, spool},
     progress::Watch,
 };
@@ -101,10 +101,10 @@ impl ImageLayer {
     ///
     /// As [`Image::tree`].
     pub fn tree(&self, images: &dyn Images, options: &OpenOptions) -> Result<Arc<dyn Tree>, Error> {
-        let named = Named { layer: &self.name, descriptor: &self.descriptor };
-        if named.any() {
+        let claims = self.claims();
+        if claims.any() {
             let (format, reader) = self.open(images, options)?;
-            named.check(format, reader.as_ref().map(Reader::toc_digest))?;
+            claims.check(format, reader.as_ref().map(Reader::toc_digest))?;
             if let Some(reader) = reader {
                 return Ok(Arc::new(reader));
             }

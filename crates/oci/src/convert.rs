@@ -30,16 +30,16 @@ use self::{
 };
 use crate::{
     Descriptor, Destination, Error, Images, Platform, Record, SameTag,
+    claims::is_about_toc,
     contents::{OutsideTocs, TOC_SUFFIX, layer_name, outside_tocs},
     destination::LayerForm,
     document::{ImageNode, Node, read_tree},
-    format::is_about_toc,
     layout::tagged,
     media::LayerType,
     progress::Watch,
 };
 
-/// What layers are converted to.
+/// The format that layers are converted to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Target {
@@ -56,11 +56,11 @@ pub enum Target {
     Tar,
 }
 
-/// What happens to the tar inside of a layer.
+/// Whether the tar inside of a layer is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "closed: it is kept or not")]
 pub enum Tar {
-    /// It is written anew, with landmarks: what a runtime that pulls lazily is best served with.
+    /// The layer is written again, with landmarks. A runtime that pulls lazily reads this best.
     #[default]
     Rewrite,
     /// It is kept bit for bit.
@@ -71,15 +71,15 @@ pub enum Tar {
 #[derive(Clone, Debug, Default)]
 #[expect(clippy::exhaustive_structs, reason = "callers set single fields over the default")]
 pub struct ImageOptions {
-    /// What to make of the layers.
+    /// The format of the new layers.
     pub target: Target,
     /// How to write them. The compressor has to be one for the target; `threads` is overwritten by that of the image.
     pub write: WriteOptions,
-    /// Files to put in front, in every layer that has them.
+    /// Files to put first, in every layer that has them.
     pub prioritized: Vec<String>,
-    /// Files to put in front, as a container was seen to read them.
+    /// Files to put first, in the order in which a container read them.
     pub record: Record,
-    /// What to do about a file of `prioritized` that no layer of a manifest has. Those of the record may be missing.
+    /// Whether a file of `prioritized` may be missing in all layers of a manifest. Files of the record may always be missing.
     pub missing: Missing,
     /// Whether tars are kept bit for bit.
     pub tar: Tar,
@@ -87,11 +87,13 @@ pub struct ImageOptions {
     pub threads: usize,
     /// Only images for these platforms; all if empty.
     pub platforms: Vec<Platform>,
-    /// What happens to an image of the same tag in the destination.
+    /// Whether an image of the same name in the destination is replaced.
     pub same_tag: SameTag,
 }
 
-/// An image that is going to be converted: all that can be known about it without reading its layers.
+/// An image that is going to be converted. Its documents have been read and checked.
+///
+/// Use it to change the layers of an image; [`Copying`](crate::Copying) keeps them.
 #[derive(Debug)]
 pub struct Conversion<'s> {
     source: &'s dyn Images,
@@ -100,14 +102,14 @@ pub struct Conversion<'s> {
     options: ImageOptions,
     mode: Mode,
     jobs: Vec<Job>,
-    /// Which job a layer is, by manifest and number.
+    /// The job of each layer, by manifest and number.
     by_layer: BTreeMap<(Digest, usize), usize>,
     total: u64,
     /// Tables of contents that the source has for its layers.
     tocs: OutsideTocs,
 }
 
-/// What becomes of an image.
+/// Whether layers are converted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// Its layers are converted to the target, and its documents are those of OCI.
@@ -116,7 +118,7 @@ pub(crate) enum Mode {
     Copy,
 }
 
-/// Most layers that are worked on at once, whatever the number of threads: memory grows with both.
+/// The most layers that are converted at once, whatever the number of threads: memory grows with both.
 const AT_ONCE: usize = 8;
 
 impl<'s> Conversion<'s> {
@@ -147,7 +149,7 @@ impl<'s> Conversion<'s> {
         Ok(conversion)
     }
 
-    /// Bytes of all blobs that will be read: what the progress counts up to.
+    /// Bytes of all blobs that will be read: the progress counts up to this.
     #[must_use]
     pub const fn total_bytes(&self) -> u64 {
         self.total
@@ -244,7 +246,7 @@ impl<'s> Conversion<'s> {
             let count = image.layers.len();
             for (number, ((descriptor, diff_id), prioritized)) in image.layers.iter().zip(lists).enumerate() {
                 let Some(kind) = LayerType::parse(descriptor.media_type()) else { continue };
-                // What the descriptor says decides whether the layer can stay as it is, or be missing.
+                // The claims of the descriptor decide whether the layer can stay as it is, or be missing.
                 let about = descriptor.annotations().iter().filter(|(name, _)| is_about_toc(name));
                 let about: Vec<(String, String)> = about.map(|(name, value)| (name.clone(), value.clone())).collect();
                 let may_be_absent = !kind.distributable && descriptor.has_urls();
@@ -273,7 +275,7 @@ impl<'s> Conversion<'s> {
         Ok(())
     }
 
-    /// What comes first in each layer of an image.
+    /// The prioritized files in each layer of an image.
     fn prioritized(&self, image: &ImageNode) -> Result<Vec<Vec<String>>, Error> {
         let mut lists = self.options.record.per_layer(&image.descriptor.digest(), image.layers.len())?;
         for list in &mut lists {
@@ -290,7 +292,7 @@ impl<'s> Conversion<'s> {
 }
 
 impl Conversion<'_> {
-    /// What comes first in the layer of a job.
+    /// The prioritized files in the layer of a job.
     fn prioritized_in(&self, job: usize) -> Option<&[String]> {
         match self.jobs.get(job)? {
             Job::Layer(job) => Some(&job.prioritized),

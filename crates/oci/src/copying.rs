@@ -22,7 +22,7 @@ pub struct CopyOptions {
     pub threads: usize,
     /// Only images for these platforms; all if empty.
     pub platforms: Vec<Platform>,
-    /// What happens to an image of the same name in the destination.
+    /// Whether an image of the same name in the destination is replaced.
     pub same_tag: SameTag,
 }
 

@@ -1,6 +1,6 @@
-//! Descriptors: what a document says about a blob before anybody has seen it.
+//! Descriptors: the type, digest and size by which a document refers to a blob.
 //!
-//! Source: OCI image specification, "Content Descriptors".
+//! The rules are in `docs/formats/oci.md`.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,10 @@ use crate::{Error, Platform, json::Object};
 /// Annotation that holds the tag of an entry of a layout.
 pub const TAG_ANNOTATION: &str = "org.opencontainers.image.ref.name";
 
-/// Type, digest and size of a blob, and what else the document says about it.
+/// Type, digest and size of a blob, and the other fields of the document that refers to it.
+///
+/// [`Images::resolve`](crate::Images::resolve) returns one, and [`Images::blob`](crate::Images::blob) opens its blob. It keeps
+/// unknown fields as they were written.
 #[derive(Clone, Debug)]
 pub struct Descriptor {
     media_type: String,
@@ -43,7 +46,7 @@ impl Descriptor {
         let fields = Object::parse_value(value, document, KNOWN)?;
         let media_type: String = fields.need("mediaType", document, "a text")?;
         let text: String = fields.need("digest", document, "a text")?;
-        // The one way from a text to a path: what is no digest never gets further than this.
+        // Paths are made of digests only, and this is the only place that makes a digest of a text.
         let digest = Digest::parse_oci(&text).map_err(|error| Error::Malformed {
             document: document.to_owned(),
             expected: format!("a digest ({error})"),
@@ -102,7 +105,7 @@ impl Descriptor {
         self.fields.has("urls")
     }
 
-    /// The same descriptor for another blob. What describes only the old blob (its bytes, where else to find it) goes.
+    /// The same descriptor for another blob. Fields about the old blob alone (`data`, `urls`) are removed.
     pub(crate) fn lead_to(&self, media_type: &str, digest: Digest, size: u64) -> Result<Self, Error> {
         let mut new = self.clone();
         new.fields.set("mediaType", media_type)?;

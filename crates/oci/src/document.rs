@@ -1,8 +1,8 @@
 //! Indexes, manifests and configurations, and the tree they make.
 //!
-//! A document has to be what its descriptor says it is: the media type in it, if there is one, is that of the descriptor,
-//! and it has the fields of that type and not those of the other (CVE-2021-41190). Whatever is not changed later is kept
-//! as it was written.
+//! A document has to match its descriptor: the media type in it, if there is one, is that of the descriptor, and it has the
+//! fields of that type and not those of the other (CVE-2021-41190). Fields that nothing changes later are kept as they were
+//! written.
 
 use dunnage_digest::{DiffId, Digest};
 use dunnage_estargz::LAYER_DIGEST_ANNOTATION;
@@ -29,7 +29,7 @@ const HEAD_KEYS: &[&str] = &[
 const CONFIG_KEYS: &[&str] = &["architecture", "os", "variant", "rootfs", "history"];
 const ROOTFS_KEYS: &[&str] = &["type", "diff_ids"];
 
-/// What a descriptor leads to.
+/// The document that a descriptor leads to.
 #[derive(Clone, Debug)]
 pub(crate) enum Node {
     Index(Index),
@@ -43,7 +43,7 @@ pub(crate) struct Index {
     pub(crate) descriptor: Descriptor,
     pub(crate) document: Object,
     pub(crate) children: Vec<Node>,
-    /// Whether entries were left out because nobody asked for them.
+    /// Whether entries were left out because the caller selects platforms.
     pub(crate) filtered: bool,
 }
 
@@ -59,11 +59,11 @@ pub(crate) struct ImageNode {
     pub(crate) layers: Vec<(Descriptor, DiffId)>,
 }
 
-/// What is no image: signatures, attestations, lists of parts, documents of kinds unknown.
+/// A document that is no image: a signature, an attestation, a list of parts, or of an unknown kind.
 #[derive(Clone, Debug)]
 pub(crate) struct Other {
     pub(crate) descriptor: Descriptor,
-    /// What belongs to it.
+    /// The blobs that it lists.
     pub(crate) blobs: Vec<Descriptor>,
 }
 
@@ -85,7 +85,7 @@ impl Node {
         }
     }
 
-    /// Hands all that is no image to `visit`, in order.
+    /// Hands all documents that are no images to `visit`, in order.
     pub(crate) fn others<'n>(&'n self, visit: &mut dyn FnMut(&'n Other)) {
         match self {
             Self::Index(index) => index.children.iter().for_each(|child| child.others(visit)),
@@ -112,7 +112,7 @@ pub(crate) fn read_tree(images: &dyn Images, entry: &Descriptor, platforms: &[Pl
     }
     match root {
         Some(root) => Ok(root),
-        // Not reached: an entry that nobody asked for is the error above.
+        // Not reached: an entry for no selected platform is the error above.
         None => Err(Error::Empty { layout: images.name().to_owned() }),
     }
 }
@@ -136,13 +136,13 @@ struct Reading<'r> {
 }
 
 impl Reading<'_> {
-    /// Whether images for this platform were asked for.
+    /// Whether the caller selects images for this platform.
     fn wanted(&mut self, platform: &Platform) -> bool {
         self.found.push(platform.clone());
         self.platforms.is_empty() || self.platforms.iter().any(|wanted| wanted.means(platform))
     }
 
-    /// What `descriptor` leads to; nothing if nobody asked for it.
+    /// The document that `descriptor` leads to; `None` if it is for a platform that the caller does not select.
     fn node(&mut self, descriptor: &Descriptor, depth: u64) -> Result<Option<Node>, Error> {
         let limits = self.images.limits();
         over("manifests of one image", limits.manifests, bump(&mut self.manifests, 1))?;
@@ -172,7 +172,7 @@ impl Reading<'_> {
         let listed = descriptors(&document, "manifests", name)?;
         let count = listed.len();
         let mut children = Vec::new();
-        // What says something about an image goes where the image goes.
+        // An attestation is kept if the image that it is about is.
         let mut about = Vec::new();
         for child in listed {
             let is_image = child.annotation(REFERENCE_TYPE).is_none();
@@ -271,15 +271,15 @@ impl Reading<'_> {
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
 
-/// Whether a manifest is that of a file system to run. Others borrow the form: their configuration is of another type, or
-/// nothing in them is called a layer, or the layers are tables of contents.
+/// Whether a manifest is that of a file system to run. Other documents borrow the form: their configuration is of another
+/// type, or none of their blobs is called a layer, or the layers are tables of contents.
 fn is_image(config: &Descriptor, layers: &[Descriptor]) -> bool {
     is_config(config.media_type())
         && (layers.is_empty() || layers.iter().any(|layer| is_called_layer(layer.media_type())))
         && !layers.iter().any(|layer| layer.annotation(LAYER_DIGEST_ANNOTATION).is_some())
 }
 
-/// The document says itself what its descriptor says about it.
+/// Checks that the document has the version, the media type and the fields that its descriptor implies.
 pub(crate) fn check_head(document: &Object, name: &str, media_type: &str, kind: Document) -> Result<(), Error> {
     let wrong = |expected: &str, got: String| {
         Err(Error::Malformed { document: name.to_owned(), expected: expected.to_owned(), got })
@@ -318,7 +318,7 @@ fn diff_ids(config: &Object, name: &str) -> Result<(Object, Vec<DiffId>), Error>
     if sort != "layers" {
         return Err(Error::Unsupported { document: name.to_owned(), what: "type of root file system", got: sort });
     }
-    // Images without layers are written with null by some.
+    // Some builders write null for an image without layers.
     let texts: Vec<String> = rootfs.read("diff_ids", name, "a list of digests")?.unwrap_or_default();
     let parse = |text: String| {
         let digest = Digest::parse_oci(&text).map_err(|error| Error::Malformed {
@@ -337,7 +337,7 @@ pub(crate) fn config_diff_ids(bytes: &[u8], name: &str) -> Result<Vec<DiffId>, E
     Ok(diff_ids(&Object::parse(bytes, name, CONFIG_KEYS)?, name)?.1)
 }
 
-/// How many layers the history tells of; nothing if there is no history.
+/// The number of layers in the history; `None` if there is no history.
 fn history_layers(config: &Object, name: &str) -> Result<Option<usize>, Error> {
     #[derive(serde::Deserialize)]
     struct Step {

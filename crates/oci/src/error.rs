@@ -1,4 +1,4 @@
-//! Errors of reading, checking and converting images, sorted by whose problem it is.
+//! Errors of reading, verifying, copying and converting images, sorted by whose problem it is.
 
 use std::io;
 

@@ -127,7 +127,7 @@ struct Content {
     limit: u64,
 }
 
-/// Hashes and counts what is read through it, up to the limit.
+/// A reader that hashes and counts the bytes it passes on, and fails over the limit.
 struct Counted<'c, R> {
     inner: R,
     content: &'c mut Content,

@@ -4,11 +4,11 @@
 //! |----------------------|----------------------------------------------------------|
 //! | `oci-layout`         | `{"imageLayoutVersion":"1.0.0"}`                          |
 //! | `index.json`         | an index; its entries are the images, their tags annotations |
-//! | `blobs/ALGORITHM/HEX`| everything else, each under its digest                   |
+//! | `blobs/ALGORITHM/HEX`| all other documents and layers, each under its digest     |
 //!
-//! What is read is compared with the size and the digest of its descriptor. What is written appears whole or not at all,
-//! is on disk before anything leads to it, and the index, which leads to all of it, is replaced last.
-//! Source: OCI image specification, "Image Layout".
+//! Blobs are compared with the size and the digest of their descriptor when they are read. A written blob appears whole or not
+//! at all, and is on disk before a document refers to it. The index, which leads to all blobs, is replaced last.
+//! The rules are in `docs/formats/oci.md`.
 
 mod write;
 
@@ -34,7 +34,10 @@ use crate::{
     media::{Document, INDEX},
 };
 
-/// An image layout in a directory, for reading and, if it was made by [`create`](Self::create) or not, for adding to.
+/// An image layout in a directory.
+///
+/// Use it for images on a local disk: it implements [`Images`] for reading and [`Destination`](crate::Destination) for adding
+/// images. [`open`](Self::open) never writes; [`create`](Self::create) makes a layout where there is none.
 #[derive(Debug)]
 pub struct Layout {
     root: Root,

@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
 
 mod archive;
+mod claims;
 mod contents;
 mod convert;
 mod copying;

@@ -1,6 +1,6 @@
-//! Ceilings for images that strangers made.
+//! Ceilings for untrusted images.
 
-/// What an image may ask for, besides what its layers may: those have limits of their own.
+/// The most that the documents of an image, and an archive, may ask for. Layers have limits of their own.
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "callers set single fields over the default")]
 pub struct Limits {

@@ -1,4 +1,4 @@
-//! Media types: which document or layer a descriptor leads to, and what the types of a converted image are.
+//! Media types: the document or layer that a descriptor leads to, and the types of a converted image.
 //!
 //! Docker's types are read and never written, since its descriptors have no annotations.
 //! Source: OCI image specification, "Media Types"; Docker, image manifest version 2, schema 2.
@@ -15,14 +15,14 @@ const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 /// Media types of Docker's manifests of schema 1, signed or not.
 const SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1+";
 
-/// What a descriptor of an index leads to.
+/// The kind of document that a descriptor of an index leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Document {
     Index,
     Manifest,
     /// Docker's schema 1: a manifest whose layers have no descriptors.
     Old,
-    /// Something that nobody here knows.
+    /// Any other type.
     Other,
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn is_config(media_type: &str) -> bool {
     matches!(media_type, CONFIG | DOCKER_CONFIG)
 }
 
-/// Whether a type is that of a layer by its name, also one that nobody here can read, such as that of an encrypted layer.
+/// Whether the name of a type is that of a layer, also if the layer is not read here, such as an encrypted one.
 pub(crate) fn is_called_layer(media_type: &str) -> bool {
     ["application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."]
         .iter()
@@ -70,13 +70,13 @@ pub(crate) enum Suffix {
 /// The type of a layer that is a tar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LayerType {
-    /// Whether it may be passed on; some layers may not, and are often not there.
+    /// Whether it may be distributed. Layers that may not are often missing.
     pub(crate) distributable: bool,
     pub(crate) suffix: Suffix,
 }
 
 impl LayerType {
-    /// `None` for what is no tar, or not one that anybody can read (as encrypted layers).
+    /// `None` for a type that is no tar, and for tars that are not read, such as encrypted layers.
     pub(crate) fn parse(media_type: &str) -> Option<Self> {
         BASES.iter().find_map(|&(base, joint, distributable)| {
             let suffix = match media_type.strip_prefix(base)?.strip_prefix(joint) {
@@ -105,7 +105,7 @@ impl LayerType {
 /// Media type of a layer compressed with gzip.
 pub(crate) const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
-/// Types without their compression, what joins it to them, and whether such layers may be passed on.
+/// Types without their compression, the character before it, and whether such layers may be distributed.
 const BASES: [(&str, &str, bool); 4] = [
     ("application/vnd.oci.image.layer.v1.tar", "+", true),
     ("application/vnd.oci.image.layer.nondistributable.v1.tar", "+", false),

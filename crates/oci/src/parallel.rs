@@ -11,8 +11,8 @@ use std::{
 
 use crate::{Error, progress::Watch};
 
-/// Does `work` for all jobs on so many threads, those of the largest `size` first, so that nobody waits for a large one at
-/// the end. What it made, in the order of the jobs; if something failed, the others stop.
+/// Runs `work` for all jobs on `threads` threads. The jobs of the largest `size` start first, so that no thread works alone on
+/// a large one at the end. Returns the results in the order of the jobs; if a job fails, the others stop.
 pub(crate) fn largest_first<J: Sync, T: Send>(
     jobs: &[J],
     size: impl Fn(&J) -> u64,

@@ -1,4 +1,4 @@
-//! What a manifest is for: operating system, processor, and its variant.
+//! The platform of a manifest: operating system, processor, and its variant.
 
 use std::{fmt, str::FromStr};
 
@@ -20,7 +20,7 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// Whether `self`, as somebody asks for it, means `other`: without a variant it means all of them.
+    /// Whether a request for `self` selects `other`: without a variant it selects all of them.
     #[must_use]
     pub fn means(&self, other: &Self) -> bool {
         self.os == other.os

@@ -1,14 +1,14 @@
-//! Records of accesses: which files a container read when it ran, and so which should come first.
+//! Records of accesses: the files that a container read when it ran, and that should therefore come first in a layer.
 //!
 //! One JSON object a line: `{"path":"usr/bin/x","manifestDigest":"sha256:...","layerIndex":3}`, the last two optional.
-//! This is what the reference's optimizer writes and its converter reads. The two use it differently, and here the line
-//! itself says which way is meant:
+//! The reference's optimizer writes this form and its converter reads it. The two use it differently; here the line itself
+//! decides:
 //!
 //! - It names the manifest that is converted, and a layer: the file goes first in that layer and no other.
 //! - Anything else (no layer, no manifest, or another manifest, such as that of another platform): the file goes first in
 //!   every layer that has it.
 //!
-//! Of a path that comes up again for the same layer, the first line counts.
+//! If a path is repeated for one layer, the first line counts.
 
 use std::{
     collections::HashSet,
@@ -26,6 +26,9 @@ const MAX_LINE: u64 = 64 << 10;
 const MAX_LINES: u64 = 1 << 20;
 
 /// A record of accesses, in order.
+///
+/// Use it as [`ImageOptions::record`](crate::ImageOptions::record), to put the files that a container needs first where a
+/// runtime fetches them first.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
     entries: Vec<Access>,
@@ -50,7 +53,7 @@ struct Line {
 }
 
 impl Record {
-    /// Reads a record. Empty lines are passed over.
+    /// Reads a record. Empty lines are skipped.
     ///
     /// # Errors
     ///
@@ -87,7 +90,7 @@ impl Record {
         self.entries.is_empty()
     }
 
-    /// What comes first in each of the `layers` layers of `manifest`.
+    /// The files that go first in each of the `layers` layers of `manifest`.
     ///
     /// # Errors
     ///

@@ -1,20 +1,16 @@
-//! Checking an image: each blob against its descriptor, each layer against the configuration and its annotations.
+//! Verifies an image: compares each blob with its descriptor, each layer with the configuration and its annotations.
 
 use std::collections::BTreeSet;
 
-use dunnage_digest::{Cancel, Cursor, Hasher, HashingReader, Offset, Progress, Section, VerifyingReader};
-use dunnage_estargz::{
-    Audit, Error as LayerError, Format as TocFormat, Limits as LayerLimits, MANIFEST_CHECKSUM_ANNOTATION,
-    MANIFEST_POSITION_ANNOTATION, OpenOptions, Reader, STORAGE_POSITION_ANNOTATION, TocPlace,
-    UNCOMPRESSED_SIZE_ANNOTATION,
-};
+use dunnage_digest::{Cancel, Progress, VerifyingReader};
+use dunnage_estargz::{Audit, Format as TocFormat, Limits as LayerLimits, OpenOptions, Reader};
 use dunnage_tree::tar::{self, Header};
 
 use crate::{
-    Blob, Descriptor, Error, Format, ImageLayer, Images, Platform,
+    Descriptor, Error, Format, ImageLayer, Images, Platform,
     contents::{Image, outside_tocs},
     document::{Node, read_tree},
-    format::{Named, Outside, open_toc},
+    format::{Outside, open_toc},
     images::{blob_name, read_failed},
     input::LayerInput,
     media::LayerType,
@@ -42,14 +38,16 @@ pub struct VerifyOptions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Depth {
-    /// Every digest that it carries.
+    /// Every digest in the image.
     #[default]
     Digests,
     /// Also the tables of contents with the tars they describe, entry by entry.
     Audit,
 }
 
-/// An image that is going to be checked. Its documents have been.
+/// An image that is going to be verified. Its documents have been read and checked.
+///
+/// Use it before trusting an image that arrived from elsewhere: it reads every blob.
 #[derive(Debug)]
 pub struct Verification<'l> {
     images: &'l dyn Images,
@@ -64,7 +62,7 @@ enum Job {
     Blob(Box<Descriptor>),
 }
 
-/// What was checked, and found sound.
+/// The counts of an image that is sound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VerifiedImage {
@@ -76,15 +74,15 @@ pub struct VerifiedImage {
     pub bytes: u64,
     /// Layers among the blobs.
     pub layers: u64,
-    /// Layers with a table of contents, which is the one that an annotation names.
+    /// Layers with a table of contents that an annotation names.
     pub tocs: u64,
-    /// Layers with a table of contents that no annotation names, so that nobody can trust it.
+    /// Layers with a table of contents that no annotation names, so readers do not use it.
     pub unnamed_tocs: u64,
     /// Entries in the tars of the layers.
     pub entries: u64,
     /// Chunks that match the digests in their tables of contents.
     pub chunks: u64,
-    /// Layers that are not there, and need not be, since they may not be distributed.
+    /// Layers that are missing, as they may: their media type says that they are not distributed.
     pub absent: u64,
 }
 
@@ -130,7 +128,7 @@ impl<'l> Verification<'l> {
         Ok(plan)
     }
 
-    /// Bytes of all blobs that will be read: what the progress counts up to.
+    /// Bytes of all blobs that will be read: the progress counts up to this.
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
         self.jobs.iter().fold(0, |total: u64, job| total.saturating_add(job.descriptor().size()))
@@ -199,8 +197,7 @@ impl<'l> Verification<'l> {
         })?;
         found.entries = entries;
         let (format, reader) = toc.map_err(|error| layer.failed(error))?;
-        let named = Named { layer: &layer.name, descriptor };
-        let is_named = named.check(format, reader.as_ref().map(Reader::toc_digest))?;
+        let is_named = layer.claims().check(format, reader.as_ref().map(Reader::toc_digest))?;
         let failed = |error| layer.failed(error);
         let Some(reader) = reader else { return Ok(found) };
         if is_named {
@@ -208,7 +205,7 @@ impl<'l> Verification<'l> {
         } else {
             found.unnamed_tocs = 1
         }
-        self.annotations(layer, &reader, unpacked)?;
+        layer.claims().check_places(&reader, unpacked)?;
         if format != Format::Toc(TocFormat::Stargz) {
             found.chunks = reader.verify(1, &self.options.cancel, &|_| ()).map_err(failed)?.chunks;
         }
@@ -216,43 +213,6 @@ impl<'l> Verification<'l> {
             reader.audit(&self.options.cancel, &|_| ()).and_then(Audit::agreed).map_err(failed)?;
         }
         Ok(found)
-    }
-
-    /// What the manifest says about sizes and places is what the layer has.
-    fn annotations(&self, layer: &ImageLayer, reader: &Reader<&Blob>, unpacked: u64) -> Result<(), Error> {
-        let same = |name: &str, found: &str| match layer.descriptor.annotation(name) {
-            Some(named) if named != found => Err(Error::Inconsistent {
-                document: layer.name.clone(),
-                expected: format!("`{}`, as its annotation `{name}` says", named.escape_debug()),
-                got: format!("`{found}`"),
-            }),
-            _ => Ok(()),
-        };
-        same(UNCOMPRESSED_SIZE_ANNOTATION, &unpacked.to_string())?;
-        let footer = reader.footer();
-        if let TocPlace::Inside { at, len, plain_len: Some(plain_len) } = footer.toc {
-            let position = format!("{}:{len}:{plain_len}:1", at.get());
-            same(MANIFEST_POSITION_ANNOTATION, &position)?;
-            same(STORAGE_POSITION_ANNOTATION, &position)?;
-            if layer.descriptor.annotation(MANIFEST_CHECKSUM_ANNOTATION).is_some() {
-                let mut stored = HashingReader::new(self.toc_bytes(layer, reader, at, len)?, Hasher::sha256());
-                let read = std::io::copy(&mut stored, &mut std::io::sink());
-                read.map_err(|source| layer.failed(LayerError::Read { what: "the TOC", at, source }))?;
-                same(MANIFEST_CHECKSUM_ANNOTATION, &stored.finish().1.to_string())?;
-            }
-        }
-        Ok(())
-    }
-
-    fn toc_bytes<'f>(
-        &self,
-        layer: &ImageLayer,
-        reader: &Reader<&'f Blob>,
-        at: Offset,
-        len: u64,
-    ) -> Result<Cursor<Section<&'f Blob>>, Error> {
-        let failed = |source| layer.failed(LayerError::Read { what: "the TOC", at, source });
-        Cursor::new(Section::new(*reader.source(), at, len)).map_err(failed)
     }
 }
 
@@ -292,7 +252,7 @@ fn gather(node: &Node, visit: &mut dyn FnMut(&Descriptor)) {
             visit(&image.descriptor);
             visit(&image.config);
         }
-        // Not all of them were read.
+        // Some of these were not read.
         Node::Other(_) => {}
     }
 }

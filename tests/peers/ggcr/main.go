@@ -1,7 +1,7 @@
-// main.go: the `ggcr` peer. It checks images in an OCI layout with the
-// validators of go-containerregistry, which know nothing of this project: every
-// blob is read, decompressed and hashed, and compared with what the manifests
-// and the configurations say.
+// main.go: the `ggcr` peer. It checks images in an OCI layout or in an archive
+// for Docker with the validators of go-containerregistry, which know nothing of
+// this project: every blob is read, decompressed and hashed, and compared with
+// what the manifests and the configurations say. It also writes such archives.
 package main
 
 import (
@@ -12,8 +12,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 )
 
@@ -24,17 +26,14 @@ type report struct {
 	Images    int     `json:"images"`
 	Layers    int     `json:"layers"`
 	MediaType string  `json:"media_type"`
+	Config    string  `json:"config"`
 	Seconds   float64 `json:"seconds"`
 }
 
 func main() {
-	if len(os.Args) != 4 || os.Args[1] != "validate" {
-		fmt.Fprintln(os.Stderr, "ggcr: usage: ggcr validate LAYOUT TAG")
-		os.Exit(1)
-	}
-	rep, err := run(os.Args[2], os.Args[3])
+	rep, err := command(os.Args[1:])
 	if err != nil {
-		// What the validators find is a line each; the contract is one.
+		// The validators report several lines; the contract is one.
 		msg := strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", " ; ")), " ")
 		fmt.Fprintln(os.Stderr, "ggcr: "+msg)
 		os.Exit(1)
@@ -42,6 +41,79 @@ func main() {
 	if err := json.NewEncoder(os.Stdout).Encode(rep); err != nil {
 		os.Exit(1)
 	}
+}
+
+func command(args []string) (*report, error) {
+	switch {
+	case len(args) == 3 && args[0] == "validate":
+		return run(args[1], args[2])
+	case len(args) == 5 && args[0] == "save":
+		return save(args[1], args[2], args[3], args[4])
+	case len(args) == 3 && args[0] == "load":
+		return load(args[1], args[2])
+	}
+	return nil, fmt.Errorf("usage: ggcr validate LAYOUT TAG | save LAYOUT TAG FILE NAME | load FILE NAME")
+}
+
+// save writes an image of a layout into a new archive for Docker, under a name.
+func save(dir, tag, file, as string) (*report, error) {
+	start := time.Now()
+	root, err := layout.ImageIndexFromPath(dir)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the layout: %w", err)
+	}
+	entry, err := find(root, tag)
+	if err != nil {
+		return nil, err
+	}
+	img, err := root.Image(entry.Digest)
+	if err != nil {
+		return nil, err
+	}
+	ref, err := name.NewTag(as)
+	if err != nil {
+		return nil, err
+	}
+	if err := tarball.WriteToFile(file, ref, img); err != nil {
+		return nil, err
+	}
+	config, err := img.ConfigName()
+	if err != nil {
+		return nil, err
+	}
+	rep := &report{Images: 1, Config: config.String(), MediaType: string(entry.MediaType)}
+	rep.Seconds = time.Since(start).Seconds()
+	return rep, nil
+}
+
+// load validates an image of an archive for Docker.
+func load(file, as string) (*report, error) {
+	start := time.Now()
+	ref, err := name.NewTag(as)
+	if err != nil {
+		return nil, err
+	}
+	img, err := tarball.ImageFromPath(file, &ref)
+	if err != nil {
+		return nil, err
+	}
+	layers, err := img.Layers()
+	if err != nil {
+		return nil, err
+	}
+	if err := validate.Image(img, options(layers)...); err != nil {
+		return nil, err
+	}
+	if err := diffIDs(img, layers); err != nil {
+		return nil, err
+	}
+	config, err := img.ConfigName()
+	if err != nil {
+		return nil, err
+	}
+	rep := &report{Images: 1, Layers: len(layers), Config: config.String()}
+	rep.Seconds = time.Since(start).Seconds()
+	return rep, nil
 }
 
 func run(dir, tag string) (*report, error) {

@@ -33,7 +33,7 @@ impl Steps {
         let mut checks = self.checks();
         checks.push(self.package(&["--no-verify"]));
         let mut beside = self.files();
-        beside.push(self.conformance(&["--sample", "images", "statefile", "estargz", "storage"]));
+        beside.push(self.conformance(&["--sample", "images", "archives", "statefile", "estargz", "storage"]));
         let mut timed = self.tests();
         timed.push(self.conformance(&["--sample", "mount"]));
         vec![vec![checks, beside], vec![timed]]

@@ -1,6 +1,6 @@
 //! Whole images: converted to every target, and looked at by three programs that know nothing of this project.
 //!
-//! | program | what it is asked                                                                       |
+//! | program | its answer                                                                             |
 //! |---------|----------------------------------------------------------------------------------------|
 //! | ggcr    | whether each digest, size and diff ID is right, by go-containerregistry's validators     |
 //! | skopeo  | to copy the image, which makes it compare all blobs                                    |
@@ -28,6 +28,7 @@ use dunnage_oci::{
 use dunnage_tree::{CompareOptions, DirTree, compare};
 use serde_json::Value;
 
+pub(super) use self::make::make as make_layout;
 use self::make::make;
 use super::{Options, tally::Tally};
 use crate::{
@@ -51,8 +52,8 @@ pub(super) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Whether a program is there, and a line if it is not.
-fn tool(name: &str, options: &Options) -> Result<bool> {
+/// Whether the program is installed. Prints a line if it is not.
+pub(super) fn tool(name: &str, options: &Options) -> Result<bool> {
     if has_program(name) {
         return Ok(true);
     }
@@ -197,7 +198,7 @@ impl Images<'_> {
     }
 }
 
-fn skopeo(args: &[&str]) -> Result<String> {
+pub(super) fn skopeo(args: &[&str]) -> Result<String> {
     // It keeps temporary files where it is told, and asks no policy of the machine.
     capture(Command::new("skopeo").arg("--insecure-policy").args(args))
 }

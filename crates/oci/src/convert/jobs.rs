@@ -1,4 +1,4 @@
-//! What there is to do for an image: layers to be converted, and blobs that only have to be there.
+//! The jobs of an image: layers to convert, and blobs to copy.
 
 use std::io;
 
@@ -17,23 +17,23 @@ use crate::{
     progress::{Share, Watch},
 };
 
-/// A blob that has to be read.
+/// The work for one blob.
 #[derive(Debug)]
 pub(super) enum Job {
     Layer(Box<LayerJob>),
     Copy(Box<CopyJob>),
 }
 
-/// A blob that only has to be in the destination as well.
+/// A blob to copy into the destination.
 #[derive(Debug)]
 pub(super) struct CopyJob {
     pub(super) descriptor: Descriptor,
 }
 
-/// What a job made: nothing to tell of a copy.
+/// The result of a job: `None` for a copy.
 pub(super) type Done = Option<LayerDone>;
 
-/// What all jobs need.
+/// The parameters of all jobs.
 #[derive(Debug)]
 pub(super) struct Work<'w> {
     pub(super) source: &'w dyn Images,
@@ -62,7 +62,7 @@ impl Job {
     }
 }
 
-/// Runs all jobs on so many threads; what they made, in the order of the jobs.
+/// Runs all jobs on `threads` threads. Returns their results, in the order of the jobs.
 pub(super) fn run_jobs(jobs: &[Job], threads: usize, work: &Work<'_>) -> Result<Vec<Done>, Error> {
     largest_first(jobs, |job| job.descriptor().size(), threads, work.watch, |job| job.run(work))
 }

@@ -1,4 +1,4 @@
-//! One layer: recognised and kept, or read once and written anew.
+//! Converts one layer: keeps it if it has the target's format already, and otherwise reads it once and writes a new one.
 
 use std::{
     collections::BTreeMap,
@@ -17,21 +17,22 @@ use super::{
 };
 use crate::{
     Blob, Descriptor, Error, NewBlob,
+    claims::Claims,
     destination::put,
-    format::{Format, Named, Outside, open_toc, packing},
+    format::{Format, Outside, open_toc, packing},
     input::LayerInput,
     media::{LayerType, Suffix},
     progress::Share,
 };
 
-/// A layer that has to be converted, whoever refers to it.
+/// A layer to convert, for all manifests that refer to it.
 #[derive(Debug)]
 pub(super) struct LayerJob {
-    /// What it is called in errors: after the first manifest that refers to it.
+    /// Its name in messages, after the first manifest that refers to it.
     pub(super) name: String,
     pub(super) descriptor: Descriptor,
     pub(super) kind: LayerType,
-    /// What its content has to hash to.
+    /// The digest of its unpacked content.
     pub(super) diff_id: DiffId,
     /// Files to put in front.
     pub(super) prioritized: Vec<String>,
@@ -39,7 +40,7 @@ pub(super) struct LayerJob {
     pub(super) toc: Option<Descriptor>,
 }
 
-/// What became of a layer.
+/// A layer after its conversion.
 #[derive(Clone, Debug)]
 pub(super) struct LayerDone {
     pub(super) outcome: Outcome,
@@ -48,7 +49,7 @@ pub(super) struct LayerDone {
     pub(super) suffix: Suffix,
     pub(super) diff_id: DiffId,
     pub(super) toc_digest: Option<Digest>,
-    /// To be set on its descriptors.
+    /// Annotations to set on its descriptors.
     pub(super) annotations: BTreeMap<String, String>,
     pub(super) missed: Vec<String>,
     /// Digest and size of the table of contents, if it is a blob of its own.
@@ -57,7 +58,7 @@ pub(super) struct LayerDone {
 
 impl LayerJob {
     pub(super) fn run(&self, work: &Work<'_>, share: &Share<'_>) -> Result<LayerDone, Error> {
-        // Layers that may not be passed on are often somewhere else.
+        // A layer that may not be distributed is often in another place.
         if !self.kind.distributable && self.descriptor.has_urls() && !work.source.has_blob(&self.descriptor)? {
             return Ok(self.unchanged(Outcome::Absent, self.kind.suffix, None));
         }
@@ -89,9 +90,9 @@ impl LayerJob {
         Error::Layer { layer: self.name.clone(), source }
     }
 
-    /// The table of contents, if there is one. One that the manifest names has to be the one it names, and to say what the
-    /// tar says, or the layer would be converted to what some of its readers never saw. Any other means nothing: the layer
-    /// is the tar that it also is.
+    /// Opens the table of contents, if there is one. If the manifest names it, it has to be the named one and to agree with
+    /// the tar: otherwise the conversion would make files that some readers of the layer never saw. A table that the manifest
+    /// does not name is ignored, and the layer is read as a tar.
     fn open_toc<'f>(
         &self,
         work: &Work<'_>,
@@ -99,15 +100,15 @@ impl LayerJob {
     ) -> Result<Option<(Format, Reader<&'f Blob>)>, Error> {
         let options = OpenOptions { limits: work.write.limits.clone(), ..OpenOptions::default() };
         let outside = Outside { images: work.source, toc: self.toc.as_ref() };
-        let named = Named { layer: &self.name, descriptor: &self.descriptor };
+        let claims = Claims { layer: &self.name, descriptor: &self.descriptor };
         let (format, reader) = match open_toc(input.blob, &options, outside) {
             Ok(opened) => opened,
             Err(error @ LayerError::Read { .. }) => return Err(input.explain(error)),
-            Err(error) if named.any() => return Err(input.explain(error)),
+            Err(error) if claims.any() => return Err(input.explain(error)),
             Err(_) => return Ok(None),
         };
         let Some(reader) = reader else { return Ok(None) };
-        if named.check(format, Some(reader.toc_digest())).map_err(|error| input.explain_other(error))? {
+        if claims.check(format, Some(reader.toc_digest())).map_err(|error| input.explain_other(error))? {
             let audit = reader.audit(&work.write.cancel, &|_| ()).and_then(Audit::agreed);
             let audit = audit.map_err(|error| input.explain(error))?;
             if self.diff_id.digest().algorithm() == audit.diff_id.digest().algorithm() {
@@ -119,7 +120,7 @@ impl LayerJob {
         Ok(Some((format, reader)))
     }
 
-    /// The layer as it is, if that is what it should become.
+    /// Keeps the layer as it is, if it has the format of the target.
     fn keep(
         &self,
         work: &Work<'_>,
@@ -151,10 +152,10 @@ impl LayerJob {
             Target::ZstdChunkedStorage => (TocFormat::StorageChunked, Suffix::Zstd),
             Target::Tar => return Ok(None),
         };
-        let named = Named { layer: &self.name, descriptor: &self.descriptor };
+        let claims = Claims { layer: &self.name, descriptor: &self.descriptor };
         let is_it = *format == Format::Toc(wanted)
-            && named.is_complete(wanted)
-            && matches!(named.check(*format, Some(reader.toc_digest())), Ok(true));
+            && claims.is_complete(wanted)
+            && matches!(claims.check(*format, Some(reader.toc_digest())), Ok(true));
         if !is_it {
             return Ok(None);
         }
@@ -181,8 +182,8 @@ impl LayerJob {
         }
     }
 
-    /// Without compression. What has no table of contents is unpacked as it is; of what has one, it is left out, unless
-    /// the tar is to be kept as it is.
+    /// Unpacks a layer. A layer without a table of contents is unpacked as it is; from one with a table, the table is left
+    /// out, unless the tar is kept bit for bit.
     fn to_tar(&self, work: &Work<'_>, input: &LayerInput<'_>) -> Result<LayerDone, Error> {
         let is_stripped = input.payload_len.is_some() && work.options.tar == Tar::Rewrite;
         let blob = work.to.begin(Algorithm::Sha256)?;

@@ -1,4 +1,4 @@
-//! What a conversion did.
+//! The results of a conversion.
 
 use std::collections::BTreeMap;
 
@@ -34,13 +34,13 @@ pub struct ConvertedManifest {
     pub source: Digest,
     /// Digest after.
     pub digest: Digest,
-    /// Whether it is the manifest of an image; anything else (signatures, attestations) is copied as it is.
+    /// Whether it is the manifest of an image. Others (signatures, attestations) are copied as they are.
     pub is_image: bool,
-    /// What the image is for.
+    /// The platform of the image.
     pub platform: Option<Platform>,
-    /// The layers, lowest first. None for what is no image.
+    /// The layers, lowest first; empty for a document that is no image.
     pub layers: Vec<ConvertedLayer>,
-    /// Files to be put in front that none of the layers has.
+    /// Prioritized files that none of the layers has.
     pub missed: Vec<String>,
 }
 
@@ -48,7 +48,7 @@ pub struct ConvertedManifest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConvertedLayer {
-    /// What happened to it.
+    /// Whether it was converted.
     pub outcome: Outcome,
     /// Media type before.
     pub source_media_type: String,
@@ -70,19 +70,19 @@ pub struct ConvertedLayer {
     pub toc_digest: Option<Digest>,
     /// The annotations that were set.
     pub annotations: BTreeMap<String, String>,
-    /// Files to be put in front that this layer does not have.
+    /// Prioritized files that this layer does not have.
     pub missed: Vec<String>,
 }
 
-/// What happened to a layer.
+/// Whether a layer was converted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
     /// It was written anew.
     Converted,
-    /// It was what it should become, so it stayed as it is.
+    /// It had the format of the target already, so it stays as it is.
     Kept,
-    /// It may not be distributed and is not there, so it stayed as it is.
+    /// It may not be distributed and is missing, so its descriptor stays as it is.
     Absent,
 }
 

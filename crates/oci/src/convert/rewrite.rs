@@ -6,9 +6,9 @@ use dunnage_estargz::Missing;
 use super::{Conversion, ConvertedLayer, ConvertedManifest, Mode, Outcome, jobs::Done, layer::LayerDone};
 use crate::{
     Descriptor, Destination, Error,
+    claims::is_about_toc,
     destination::{put, put_as},
     document::{ImageNode, Index, Node, Other},
-    format::is_about_toc,
     json::Object,
     media::{LayerType, to_oci},
 };
@@ -25,7 +25,7 @@ impl<'r> Rewrite<'r> {
         Self { conversion, to, done, manifests: Vec::new() }
     }
 
-    /// Writes what a node has become; its descriptor, and whether that is another one.
+    /// Writes the new documents of a node. Returns its descriptor, and whether it changed.
     pub(super) fn node(&mut self, node: &Node) -> Result<(Descriptor, bool), Error> {
         match node {
             Node::Index(index) => self.index(index),
@@ -161,7 +161,7 @@ impl<'r> Rewrite<'r> {
         put_as(self.to, &descriptor.digest(), &bytes)
     }
 
-    /// Files to be put in front that no layer of an image has.
+    /// Prioritized files that no layer of an image has.
     fn missed(&self, manifest: &Digest, layers: &[ConvertedLayer]) -> Result<Vec<String>, Error> {
         let options = &self.conversion.options;
         let mut missed = Vec::new();

@@ -57,7 +57,7 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Makes an empty directory a layout, unless somebody else has done so by now.
+    /// Makes an empty directory a layout, unless another process has done so meanwhile.
     fn begin(&self, path: &Path) -> Result<(), Error> {
         let _locked = self.lock()?;
         if self.check_version()? {
@@ -71,7 +71,7 @@ impl Layout {
         self.put_file("oci-layout", &layout_marker()?)
     }
 
-    /// Keeps others from writing documents, until what is returned is closed.
+    /// Locks the layout against other processes that write documents, until the result is closed.
     fn lock(&self) -> Result<OwnedFd, Error> {
         let lock = || -> io::Result<OwnedFd> {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -1,4 +1,4 @@
-//! What comes out of a conversion: layers, descriptors, documents, entries.
+//! The results of a conversion: layers, descriptors, documents, entries.
 
 use std::{collections::BTreeMap, fs};
 
@@ -323,7 +323,7 @@ fn other_images_of_the_destination_stay() {
     let after = index("in");
     assert_eq!(after["manifests"][0]["digest"], done.digest.to_string());
     assert_eq!(after["manifests"][1], before["manifests"][1]);
-    // Into another one, in place of what is there.
+    // Into another one, in place of the image there.
     here.convert(("in", Some("other")), ("out", Some("a")), &ImageOptions::default()).unwrap();
     here.convert(("in", Some("latest")), ("out", Some("b")), &ImageOptions::default()).unwrap();
     here.convert(("in", Some("latest")), ("out", Some("a")), &ImageOptions::default()).unwrap();
@@ -408,7 +408,7 @@ fn a_cancelled_run_leaves_no_image() {
     let error = here.convert(("in", None), ("out", None), &options).unwrap_err();
     assert_eq!(told(&error), "cancelled by the caller");
     assert!(!here.path("out/index.json").exists());
-    // What is there without an index can be gone on with.
+    // A layout without an index can be continued.
     here.convert(("in", None), ("out", None), &ImageOptions::default()).unwrap();
 }
 

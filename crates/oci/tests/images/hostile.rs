@@ -1,4 +1,4 @@
-//! Images that are wrong in one place, and what is said about each.
+//! Images that are wrong in one place, and the message about each.
 
 use std::{fs, os::unix::fs::symlink};
 

@@ -1,4 +1,4 @@
-//! Whole images: layouts are made here, converted, checked, and damaged in every place.
+//! Whole images: the tests make layouts and archives, convert, copy and verify them, and damage them in every place.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! Checking: what is sound passes, and whatever is damaged is named.
+//! Verification: sound images pass, and the message names the blob that is damaged.
 
 use std::fs;
 

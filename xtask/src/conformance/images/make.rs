@@ -11,7 +11,7 @@ use dunnage_inputs::{
 
 /// A layout with three images: `five` has five layers, `many` is for three platforms that share layers, and so is `nested`,
 /// in an index in an index.
-pub(super) fn make(layout: &Path) -> Result<()> {
+pub(in super::super) fn make(layout: &Path) -> Result<()> {
     let mut made = Layout::create(layout);
     let kind = |number: u32| if number.is_multiple_of(2) { media::GZIP } else { media::TAR };
     let layers: Vec<Layer> = (0..5).map(|number| made.layer(kind(number), &tar(number))).collect();
