@@ -167,7 +167,7 @@ impl Archives<'_> {
             let theirs = Contents::read(&*others, other.name.as_deref(), &[])?;
             let theirs = theirs.images.first().context("no image")?.tree(&*others, &Default::default())?;
             let ours = only.tree(&*images, &Default::default())?;
-            let found = compare(&theirs, &ours, &CompareOptions::default())?;
+            let found = compare(&theirs, &ours, &CompareOptions::default(), Progress::none())?;
             if let Some(difference) = found.first() {
                 bail!("{} differences, the first is {difference}", found.len());
             }
