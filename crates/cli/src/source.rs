@@ -27,7 +27,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use dunnage_digest::{Cursor, ErrorKind};
 use dunnage_estargz::Packing;
-use dunnage_tree::Tree;
+use dunnage_tree::{ExportOptions, Tree};
 
 use self::{archive::Archive, directory::Directory, state::StateFile};
 pub(crate) use self::{
@@ -58,6 +58,17 @@ pub(crate) trait Source {
 
     /// The files in it as a tar stream. What is read of the source is counted.
     fn tar<'s>(&'s self, progress: &'s Progress) -> Result<Box<dyn Read + 's>>;
+
+    /// The files and how a tar of them is written, if there is no tar yet. [`note_left_out`](Self::note_left_out) takes the
+    /// paths that are not in it.
+    fn exported(&self) -> Option<(&dyn Tree, &ExportOptions)> {
+        None
+    }
+
+    /// Remembers paths for [`left_out`](Self::left_out).
+    fn note_left_out(&self, paths: &[Vec<u8>]) {
+        let _ = paths;
+    }
 
     /// Bytes that will be counted while the tar stream is read, if that is known.
     fn tar_total(&self) -> Option<u64>;

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufReader, Chain, Cursor, Read};
 
-use dunnage_digest::{Mismatch, SourceError, error_inside};
+use dunnage_digest::{ErrorKind, Mismatch, Progress, SourceError, error_inside};
 
 use crate::{CorruptStream, Gunzip};
 
@@ -81,5 +81,22 @@ pub(crate) fn decompressed<'a, R: Read + 'a>(input: R, gunzip: Option<&Gunzip>) 
     match (packing, gunzip) {
         (Packing::Gzip, Some(gunzip)) => gunzip.inflated(whole),
         _ => packing.decompressed(whole),
+    }
+}
+
+/// An input that reports how many bytes were read from it.
+pub(crate) struct Watched<'p, R> {
+    pub(crate) inner: R,
+    pub(crate) read: u64,
+    pub(crate) progress: Progress<'p>,
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.progress.check().map_err(|error| SourceError::new(ErrorKind::Cancelled, error))?;
+        let len = self.inner.read(buf)?;
+        self.read = self.read.saturating_add(len as u64);
+        self.progress.at(self.read);
+        Ok(len)
     }
 }

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use std::{
-    io::Write,
+    io::{Read, Write},
+    os::unix::fs::FileExt,
+    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -12,13 +14,17 @@ use std::{
 
 use dunnage_digest::{Cancel, Offset, Progress, ReadAt};
 use dunnage_estargz::{
-    Build, Compressor, Encoder, End, Error, Form, GzipCompressor, Input, Missing, Once, OpenOptions, Pass, Reader,
-    StorageCompressor, TocWritten, WriteOptions, ZstdCompressor,
+    Build, Compressor, Encoder, End, Error, ExternalTocCompressor, Form, GzipCompressor, Input, Missing, Once,
+    OpenOptions, Pass, Reader, StorageCompressor, Streams, TocWritten, WriteOptions, Writer, ZstdCompressor,
 };
 use dunnage_inputs::{
     generate::{self, Spec},
     layout::packed,
-    tarball::{Entry, Format, tarball},
+    tarball::{Entry, EntryKind, Format, tarball},
+};
+use dunnage_tree::{
+    DirTree, ExportMtime, ExportNanos, ExportOptions, ExportOwners, ExportRoot, TarExport, Tree,
+    tar::{self, TarTree},
 };
 
 fn spec(duplicates: bool) -> Spec {
@@ -189,5 +195,119 @@ fn no_chunk_of_zeros_is_compressed_twice() {
                 assert!(got == content, "{name}: {path}");
             }
         }
+    }
+}
+
+/// Trees with everything that an export writes in more than one way.
+fn trees(dir: &Path) -> Vec<(&'static str, Box<dyn Tree>)> {
+    let of = |entries: &[Entry]| -> Box<dyn Tree> {
+        Box::new(TarTree::open(tarball(Format::Pax, entries), &dunnage_tree::Limits::default()).unwrap())
+    };
+    std::fs::create_dir(dir.join("d")).unwrap();
+    std::fs::write(dir.join("d/hello"), "hello").unwrap();
+    std::fs::hard_link(dir.join("d/hello"), dir.join("d/again")).unwrap();
+    std::os::unix::fs::symlink("hello", dir.join("d/link")).unwrap();
+    let sparse = std::fs::File::create(dir.join("sparse")).unwrap();
+    for at in [0, 300 << 10, (900 << 10) - 3] {
+        sparse.write_all_at(b"abc", at).unwrap();
+    }
+    sparse.set_len(1200 << 10).unwrap();
+    let long = "x".repeat(150);
+    let made_by_builds = ["stargz.index.json", ".prefetch.landmark", "d/.prefetch.landmark"];
+    vec![
+        ("empty", of(&[])),
+        ("assorted", of(&generate::tree(11, &spec(false)))),
+        (
+            "awkward",
+            of(&[
+                Entry::dir("d/"),
+                Entry::file(&format!("d/{long}/{long}"), "long names").owner(3_000_000, -5, "user", "group"),
+                Entry::file("d/nanos", "n").xattr("user.a", &[0, 255]),
+                Entry { mtime: -7, nanos: 999_999_999, ..Entry::file("d/before", "1970") },
+                Entry { mtime: 1 << 34, nanos: 5, ..Entry::file("d/late", "") },
+                Entry::hardlink("d/second", "d/nanos"),
+                Entry::symlink("d/far", &long),
+                Entry::special(EntryKind::Char, "d/null", 1, 3),
+                Entry::special(EntryKind::Fifo, "d/fifo", 0, 0),
+                Entry::file("d/chunk", vec![1; 10_000]),
+                Entry::file("d/chunks", vec![0; 30_000]),
+            ]),
+        ),
+        ("of a build", of(&made_by_builds.map(|name| Entry::file(name, "old")))),
+        ("directory", Box::new(DirTree::open(dir).unwrap())),
+    ]
+}
+
+#[test]
+fn a_tree_gives_the_layer_of_its_exported_tar() {
+    let (nanos, root) = (ExportNanos::Keep, ExportRoot::Include);
+    let exact = ExportOptions { nanos, root, prefix: b"./".to_vec(), ..ExportOptions::default() };
+    let (mtime, owners) = (ExportMtime::Clamp(1000), ExportOwners::Fixed { uid: 1, gid: 2 });
+    let fixed = ExportOptions { mtime, owners, ..ExportOptions::default() };
+    let gnu = ExportOptions { format: tar::Format::Gnu, ..ExportOptions::default() };
+    let external: (_, Arc<dyn Compressor>) =
+        ("TOC outside", Arc::new(ExternalTocCompressor::new(GzipCompressor::default())));
+    let shared: (_, Arc<dyn Compressor>) = ("shared streams", Arc::new(GzipCompressor::default()));
+    let dir = tempfile::tempdir().unwrap();
+    for (tree_name, tree) in trees(dir.path()) {
+        for (how, options) in [
+            ("plainly", ExportOptions::default()),
+            ("exactly", exact.clone()),
+            ("fixed", fixed.clone()),
+            ("as GNU", gnu.clone()),
+        ] {
+            let mut exported = Vec::new();
+            if TarExport::new(&*tree, options.clone()).read_to_end(&mut exported).is_err() {
+                // The format has no place for some of these headers. The writer says so as well.
+                let error = Build::default().run(Input::Tree(&*tree, &options), Vec::new(), Progress::none());
+                assert!(matches!(error, Err(Error::Tar(dunnage_tree::Error::Header { .. }))), "{tree_name}, {how}");
+                continue;
+            }
+            for (target, compressor) in compressors().into_iter().chain([external.clone(), shared.clone()]) {
+                let case = format!("{tree_name}, {how}, {target}");
+                let streams = if target == shared.0 { Streams::AtLeast(20_000) } else { Streams::PerChunk };
+                let write =
+                    WriteOptions { compressor, chunk_size: 10_000, streams, threads: 2, ..WriteOptions::default() };
+                let mut refused = false;
+                for prioritized in [vec![], vec!["d".to_owned()]] {
+                    let build = Build { write: write.clone(), prioritized, missing: Missing::Report };
+                    let wanted = build.from_source(&exported[..], Vec::new()).map_err(|error| error.to_string());
+                    let got = build.run(Input::Tree(&*tree, &options), Vec::new(), Progress::none());
+                    let got = got.map_err(|error| error.to_string());
+                    assert!(got == wanted, "{case}: {:?} is not {:?}", got.map(|got| got.1), wanted.map(|got| got.1));
+                    refused = got.is_err();
+                }
+                if refused {
+                    assert_eq!((tree_name, target), ("assorted", "containers/storage"));
+                    continue;
+                }
+                let appended = |append: &dyn Fn(&mut Writer<Vec<u8>>)| {
+                    let mut writer = Writer::new(Vec::new(), &write).unwrap();
+                    append(&mut writer);
+                    writer.finish().unwrap().0
+                };
+                let got = appended(&|writer| assert!(writer.append_tree(&*tree, &options).unwrap().is_empty()));
+                assert!(got == appended(&|writer| writer.append_tar(&exported[..]).unwrap()), "{case}");
+                // Entries that are left out, and the end of a tar without entries, are only in a tar that is kept.
+                if target == "containers/storage" && !["empty", "of a build"].contains(&tree_name) {
+                    let lossless = appended(&|writer| writer.append_tar_lossless(&exported[..]).unwrap());
+                    assert!(got == lossless, "{case}: bit for bit");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn sockets_are_left_out_and_listed() {
+    let dir = tempfile::tempdir().unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
+    std::fs::write(dir.path().join("file"), "x").unwrap();
+    let tree = DirTree::open(dir.path()).unwrap();
+    for prioritized in [vec![], vec!["file".to_owned()]] {
+        let build = Build { prioritized, ..Build::default() };
+        let options = ExportOptions::default();
+        let (_, built) = build.run(Input::Tree(&tree, &options), Vec::new(), Progress::none()).unwrap();
+        assert_eq!(built.left_out, [b"socket"]);
     }
 }

@@ -54,6 +54,15 @@ impl Source for Directory {
         Ok(Box::new(progress.watch(Exported { export, sockets: &self.sockets })))
     }
 
+    fn exported(&self) -> Option<(&dyn Tree, &ExportOptions)> {
+        Some((&self.tree, &self.options))
+    }
+
+    fn note_left_out(&self, paths: &[Vec<u8>]) {
+        let names = paths.iter().map(|name| printable(name).into_owned()).collect();
+        *self.sockets.lock().unwrap_or_else(PoisonError::into_inner) = names;
+    }
+
     fn tar_total(&self) -> Option<u64> {
         None
     }

@@ -5,7 +5,7 @@ use std::{
     io::{self, Read, Write},
 };
 
-use dunnage_digest::{ErrorKind, Progress, ReadAt, SourceError};
+use dunnage_digest::ReadAt;
 use dunnage_tree::{ExportOptions, NewFile, Tree};
 
 use crate::Error;
@@ -101,22 +101,5 @@ impl<W: Write> Restart for Once<W> {
 
     fn restart(&mut self) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
-    }
-}
-
-/// An input that reports how many bytes were read from it.
-pub(super) struct Watched<'p, R> {
-    pub(super) inner: R,
-    pub(super) read: u64,
-    pub(super) progress: Progress<'p>,
-}
-
-impl<R: Read> Read for Watched<'_, R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.progress.check().map_err(|error| SourceError::new(ErrorKind::Cancelled, error))?;
-        let len = self.inner.read(buf)?;
-        self.read = self.read.saturating_add(len as u64);
-        self.progress.at(self.read);
-        Ok(len)
     }
 }

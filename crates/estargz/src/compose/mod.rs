@@ -15,10 +15,10 @@ use dunnage_tree::{
 };
 
 pub use self::input::{Input, Once, Pass, Restart};
-use self::{input::Watched, order::Plan};
+use self::order::Plan;
 use crate::{
     Error, Form, Summary, TOC_TAR_NAME, WriteOptions, Writer,
-    input::{Packing, decompressed},
+    input::{Packing, Watched, decompressed},
     toc::clean_name,
 };
 
@@ -62,6 +62,8 @@ pub struct Built {
     pub summary: Summary,
     /// Prioritized files that the input does not have, spelled as they were asked for.
     pub missed: Vec<String>,
+    /// Paths of the sockets of an [`Input::Tree`], which a tar cannot hold.
+    pub left_out: Vec<Vec<u8>>,
 }
 
 impl Build {
@@ -126,12 +128,18 @@ impl Build {
                 }
                 self.twice(&mut |pass| pass(&mut Watched { inner: cursor()?, read: 0, progress }), sink)
             }
+            Input::Tree(tree, options) if self.prioritized.is_empty() => {
+                let mut writer = Writer::new(sink, &self.write)?;
+                self.append_landmark(&mut writer, NO_PREFETCH_LANDMARK)?;
+                let left_out = writer.append_files(tree, options, &|header| !is_ours(header), progress)?;
+                let (_, summary) = writer.finish()?;
+                Ok(Built { summary, missed: Vec::new(), left_out })
+            }
             Input::Tree(tree, options) => {
-                let mut tar = Watched { inner: TarExport::new(tree, options.clone()), read: 0, progress };
-                if self.prioritized.is_empty() {
-                    return self.once(&mut tar, sink);
-                }
-                self.plain(&self.keep(&mut tar)?, sink, Progress::none())
+                let mut export = TarExport::new(tree, options.clone());
+                let kept = self.keep(&mut Watched { inner: &mut export, read: 0, progress })?;
+                let built = self.plain(&kept, sink, Progress::none())?;
+                Ok(Built { left_out: export.skipped().to_vec(), ..built })
             }
         }
     }
@@ -193,7 +201,7 @@ impl Build {
         }
         drain(&mut entries)?;
         let (_, summary) = writer.finish()?;
-        Ok(Built { summary, missed: Vec::new() })
+        Ok(Built { summary, missed: Vec::new(), left_out: Vec::new() })
     }
 
     /// Builds from a plain tar in a file: all headers first, then the entries.
@@ -228,7 +236,7 @@ impl Build {
         }
         progress.at(entries.position().get());
         let (_, summary) = writer.finish()?;
-        Ok(Built { summary, missed })
+        Ok(Built { summary, missed, left_out: Vec::new() })
     }
 
     /// Adds a landmark, but in the form of containers/storage, whose readers look for none.

@@ -10,8 +10,11 @@ use std::{
     thread,
 };
 
-use dunnage_digest::{DiffId, Hasher};
-use dunnage_tree::tar::{self, EntryType, Header};
+use dunnage_digest::{DiffId, Hasher, Progress};
+use dunnage_tree::{
+    Entries, ExportOptions, Tree,
+    tar::{self, EntryType, Header},
+};
 
 use super::{
     cutter::Cutter,
@@ -24,7 +27,7 @@ use super::{
 };
 use crate::{
     Compressor, Error, Form, Gunzip, Limits, TOC_TAR_NAME, UNCOMPRESSED_SIZE_ANNOTATION,
-    input::decompressed,
+    input::{Watched, decompressed},
     toc::{Style, clean_name},
 };
 
@@ -143,6 +146,30 @@ impl<W: Write> Writer<W> {
         self.any().append_entry(header, content)
     }
 
+    /// Appends the files of a tree. The layer is the one that [`append_tar`](Self::append_tar) makes of the tar that
+    /// [`TarExport`](dunnage_tree::TarExport) writes with these options, but no such tar is written and read again. Returns
+    /// the paths of sockets, which a tar cannot hold.
+    ///
+    /// # Errors
+    ///
+    /// As [`append_tar`](Self::append_tar); those of the tree as [`Error::Tar`], or as [`Error::Input`] for content.
+    pub fn append_tree(&mut self, tree: &dyn Tree, options: &ExportOptions) -> Result<Vec<Vec<u8>>, Error> {
+        let inner = self.any();
+        inner.start_tar()?;
+        inner.append_tree(tree, options, &|_| true, Progress::none())
+    }
+
+    /// The same for the entries that `keep` takes; the first content may continue the open stream.
+    pub(crate) fn append_files(
+        &mut self,
+        tree: &dyn Tree,
+        options: &ExportOptions,
+        keep: &dyn Fn(&Header) -> bool,
+        progress: Progress<'_>,
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        self.any().append_tree(tree, options, keep, progress)
+    }
+
     /// Writes the streams in flight, the TOC and the footer. The sink is not flushed to disk.
     ///
     /// # Errors
@@ -202,7 +229,7 @@ impl Inner<dyn Write + '_> {
     fn append_tar_lossless(&mut self, tar: &mut dyn Read) -> Result<(), Error> {
         self.start_tar()?;
         let mut input = self.input.take();
-        let tar = Watched { tar: self.unpacked(tar)?, input: input.as_mut() };
+        let tar = Hashed { tar: self.unpacked(tar)?, input: input.as_mut() };
         let mut entries = tar::Reader::new(tar, self.limits.tar.clone()).keep_raw(true);
         let mut header = Header::default();
         while entries.next_header(&mut header)? {
@@ -245,6 +272,26 @@ impl Inner<dyn Write + '_> {
             inner.cutter.pad(padding, &mut inner.line);
             Ok(())
         })
+    }
+
+    fn append_tree(
+        &mut self,
+        tree: &dyn Tree,
+        options: &ExportOptions,
+        keep: &dyn Fn(&Header) -> bool,
+        progress: Progress<'_>,
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        let mut entries = Watched { inner: Entries::new(tree, options.clone()), read: 0, progress };
+        let mut header = Header::default();
+        while entries.inner.next_header(&mut header)? {
+            progress.check()?;
+            if keep(&header) {
+                self.append_entry(&header, &mut entries)?;
+                // At the end of the content, this compares the length of the file with that in the header.
+                entries.inner.next_span()?;
+            }
+        }
+        Ok(entries.inner.skipped().to_vec())
     }
 
     /// Ends the tar stream, and takes back everything in flight.
@@ -298,12 +345,12 @@ impl<W: Write> fmt::Debug for Writer<W> {
 }
 
 /// A tar that is kept bit for bit, hashed while it is read.
-struct Watched<'i, R> {
+struct Hashed<'i, R> {
     tar: R,
     input: Option<&'i mut Input>,
 }
 
-impl<R: Read> Read for Watched<'_, R> {
+impl<R: Read> Read for Hashed<'_, R> {
     fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
         let len = self.tar.read(buf)?;
         if let Some(input) = &mut self.input {

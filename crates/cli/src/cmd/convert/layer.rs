@@ -54,6 +54,11 @@ fn run(context: &Context, args: &Convert, source: &dyn Source, build: &Build, si
     }
     let report = |bytes| progress.set(bytes);
     let watched = dunnage_digest::Progress::to(&report);
+    if let Some((tree, options)) = source.exported() {
+        let (sink, built) = build.run(Input::Tree(tree, options), sink, watched)?;
+        source.note_left_out(&built.left_out);
+        return Ok(made((sink, built)));
+    }
     if args.duplicates == Duplicates::Refuse {
         let built = build.run(Input::Stream(&mut source.tar(&progress)?), sink, dunnage_digest::Progress::none());
         return built.map(made).map_err(|error| match error {
