@@ -14,46 +14,29 @@ use std::{
 };
 
 use dunnage_digest::{Cancel, Progress};
+use dunnage_inputs::tarball::{Entry, EntryKind, Format, tarball};
 use dunnage_tree::{
-    CompareContent, CompareMtime, CompareOptions, CompareOwners, CompareXattrs, Error, Limits, Mtime, compare,
-    compare_with,
-    tar::{self, EntryType, Header, TarTree},
+    CompareContent, CompareMtime, CompareOptions, CompareOwners, CompareXattrs, Error, Limits, compare, compare_with,
+    tar::TarTree,
 };
 
 /// A file named `f` with everything on it.
-fn base() -> Header {
-    let mut header = Header {
-        name: b"f".to_vec(),
-        mode: 0o644,
-        uid: 1,
-        gid: 2,
-        size: 5,
-        mtime: Some(Mtime { secs: 10, nanos: 5 }),
-        format: tar::Format::Pax,
-        ..Header::default()
-    };
-    header.pax.insert(b"SCHILY.xattr.user.a".to_vec(), b"1".to_vec());
-    header
+fn base() -> Entry {
+    Entry { nanos: 5, ..Entry::file("f", "").owner(1, 2, "", "").mtime(10) }.xattr("user.a", b"1")
 }
 
-fn tree(entries: &[(Header, &[u8])]) -> TarTree<Vec<u8>> {
-    let mut bytes = Vec::new();
-    for (header, body) in entries {
-        let header = Header { size: body.len() as u64, ..header.clone() };
-        tar::encode_header(&header, &mut bytes).unwrap();
-        bytes.extend_from_slice(body);
-        bytes.resize(bytes.len() + tar::padding(header.size) as usize, 0);
-    }
-    bytes.extend_from_slice(&tar::END);
-    TarTree::open(bytes, &Limits::default()).unwrap()
+fn tree(entries: &[(Entry, &[u8])]) -> TarTree<Vec<u8>> {
+    let entries: Vec<_> =
+        entries.iter().map(|(entry, body)| Entry { content: body.to_vec(), ..entry.clone() }).collect();
+    TarTree::open(tarball(Format::Pax, &entries), &Limits::default()).unwrap()
 }
 
-fn named(name: &str, entry: EntryType, link: &str) -> Header {
-    Header { name: name.into(), entry, link: link.into(), mode: 0o755, ..Header::default() }
+fn named(name: &str, kind: EntryKind, target: &str) -> Entry {
+    Entry { kind, name: name.into(), target: target.into(), mode: 0o755, ..Entry::default() }
 }
 
-fn file(name: &str) -> Header {
-    named(name, EntryType::File, "")
+fn file(name: &str) -> Entry {
+    named(name, EntryKind::File, "")
 }
 
 #[track_caller]
@@ -63,7 +46,7 @@ fn lines(a: &TarTree<Vec<u8>>, b: &TarTree<Vec<u8>>, options: &CompareOptions, e
 }
 
 #[track_caller]
-fn check(a: &[(Header, &[u8])], b: &[(Header, &[u8])], expected: &[&str]) {
+fn check(a: &[(Entry, &[u8])], b: &[(Entry, &[u8])], expected: &[&str]) {
     lines(&tree(a), &tree(b), &CompareOptions::default(), expected);
     lines(&tree(a), &tree(a), &CompareOptions::default(), &[]);
     lines(&tree(b), &tree(b), &CompareOptions::default(), &[]);
@@ -71,49 +54,45 @@ fn check(a: &[(Header, &[u8])], b: &[(Header, &[u8])], expected: &[&str]) {
 
 #[test]
 fn each_sort_of_difference_has_its_line() {
-    let one = |header: Header| vec![(header, b"hello".as_slice())];
-    let with = |change: fn(&mut Header)| {
-        let mut header = base();
-        change(&mut header);
-        one(header)
+    let one = |entry: Entry| vec![(entry, b"hello".as_slice())];
+    let with = |change: fn(&mut Entry)| {
+        let mut entry = base();
+        change(&mut entry);
+        one(entry)
     };
     check(&one(base()), &one(base()), &[]);
-    check(&one(base()), &with(|header| header.mode = 0o4755), &["f: mode 0644 / 4755"]);
-    check(&one(base()), &with(|header| header.uid = -1), &["f: owner 1:2 / -1:2"]);
+    check(&one(base()), &with(|entry| entry.mode = 0o4755), &["f: mode 0644 / 4755"]);
+    check(&one(base()), &with(|entry| entry.uid = -1), &["f: owner 1:2 / -1:2"]);
+    check(&one(base()), &with(|entry| entry.nanos = 6), &["f: mtime 10.000000005 / 10.000000006"]);
     check(
         &one(base()),
-        &with(|header| header.mtime = Some(Mtime { secs: 10, nanos: 6 })),
-        &["f: mtime 10.000000005 / 10.000000006"],
-    );
-    check(
-        &one(base()),
-        &with(|header| drop(header.pax.insert(b"SCHILY.xattr.user.a".to_vec(), b"2\n".to_vec()))),
+        &with(|entry| drop(entry.xattrs.insert("user.a".to_owned(), b"2\n".to_vec()))),
         &["f: xattr user.a \"1\" / \"2\\n\""],
     );
-    check(&one(base()), &with(|header| header.pax.clear()), &["f: xattr user.a \"1\" / absent"]);
+    check(&one(base()), &with(|entry| entry.xattrs.clear()), &["f: xattr user.a \"1\" / absent"]);
     check(&one(base()), &[(base(), b"hello!")], &["f: size 5 / 6 bytes"]);
     check(&one(base()), &[(base(), b"help!")], &["f: content from offset 0x3"]);
     check(
         &one(base()),
-        &[(Header { entry: EntryType::Fifo, pax: Default::default(), ..base() }, b"")],
+        &[(Entry { kind: EntryKind::Fifo, xattrs: Default::default(), ..base() }, b"")],
         &["f: file / fifo"],
     );
     check(
-        &[(named("l", EntryType::Symlink, "a"), b"")],
-        &[(named("l", EntryType::Symlink, "b"), b"")],
+        &[(named("l", EntryKind::Symlink, "a"), b"")],
+        &[(named("l", EntryKind::Symlink, "b"), b"")],
         &["l: target `a` / `b`"],
     );
     check(
-        &[(Header { device: (1, 3), ..named("d", EntryType::CharDevice, "") }, b"")],
-        &[(Header { device: (1, 5), ..named("d", EntryType::CharDevice, "") }, b"")],
+        &[(Entry { device: (1, 3), ..named("d", EntryKind::Char, "") }, b"")],
+        &[(Entry { device: (1, 5), ..named("d", EntryKind::Char, "") }, b"")],
         &["d: device 1:3 / 1:5"],
     );
-    check(&[(Header { mode: 0o700, ..named("./", EntryType::Directory, "") }, b"")], &[], &["/: mode 0700 / 0755"]);
+    check(&[(Entry { mode: 0o700, ..named("./", EntryKind::Dir, "") }, b"")], &[], &["/: mode 0700 / 0755"]);
 }
 
 #[test]
 fn only_the_top_of_what_one_side_lacks_is_reported() {
-    let dir = |name: &str| named(name, EntryType::Directory, "");
+    let dir = |name: &str| named(name, EntryKind::Dir, "");
     check(
         &[(file("a/b/c"), b""), (file("a.x"), b""), (dir("same/"), b""), (file("z"), b"")],
         &[(file("a-"), b""), (dir("same/"), b""), (file("same/new"), b""), (file("zz"), b"")],
@@ -146,7 +125,7 @@ fn order_is_that_of_names_not_of_paths_as_text() {
 
 #[test]
 fn hard_links_have_to_pair_up() {
-    let hard = |name: &str, target: &str| (named(name, EntryType::HardLink, target), b"".as_slice());
+    let hard = |name: &str, target: &str| (named(name, EntryKind::Hardlink, target), b"".as_slice());
     let linked = [(file("a"), b"x".as_slice()), hard("b", "a"), hard("c", "a")];
     check(&linked, &linked, &[]);
     check(
@@ -179,8 +158,8 @@ fn large_files_are_compared_over_block_boundaries() {
 #[test]
 fn options_leave_things_out() {
     let mut other = base();
-    (other.uid, other.mtime) = (9, Some(Mtime { secs: 10, nanos: 9 }));
-    other.pax.insert(b"SCHILY.xattr.trusted.x".to_vec(), b"1".to_vec());
+    (other.uid, other.nanos) = (9, 9);
+    other.xattrs.insert("trusted.x".to_owned(), b"1".to_vec());
     let (a, b) = (tree(&[(base(), b"hello")]), tree(&[(other, b"jello")]));
     let mut options = CompareOptions::default();
     let all = [

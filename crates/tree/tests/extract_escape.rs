@@ -22,10 +22,11 @@ use std::{
 };
 
 use dunnage_digest::{Cancel, Progress};
+use dunnage_inputs::tarball::{Entry, EntryKind, Format, member, members};
 use dunnage_tree::{
     CompareOptions, DirTree, DroppedPart, Error, Existing, ExtractOptions, ExtractWhiteouts, Extracted, Limits, Tree,
     Walk, compare, extract, extract_tar,
-    tar::{self, EntryType, Format, Header, TarTree},
+    tar::{self, TarTree},
 };
 use tempfile::TempDir;
 
@@ -88,31 +89,27 @@ impl Sandbox {
 struct Archive(Vec<u8>);
 
 impl Archive {
-    fn add(mut self, name: &str, entry: EntryType, link: &str, body: &[u8]) -> Self {
-        let size = body.len() as u64;
-        let mtime = Some(dunnage_tree::Mtime { secs: 1, nanos: 0 });
-        let (name, link) = (name.into(), link.into());
-        let header = Header { name, entry, link, mode: 0o777, size, mtime, device: (1, 3), ..Header::default() };
-        tar::encode_header(&header, &mut self.0).unwrap();
-        self.0.extend_from_slice(body);
-        self.0.resize(self.0.len() + tar::padding(size) as usize, 0);
+    fn add(mut self, name: &str, kind: EntryKind, target: &str, content: &[u8]) -> Self {
+        let (name, target, content) = (name.into(), target.into(), content.to_vec());
+        let entry = Entry { kind, name, target, content, mode: 0o777, mtime: 1, device: (1, 3), ..Entry::default() };
+        self.0.extend(members(Format::Pax, &[entry]));
         self
     }
 
     fn file(self, name: &str) -> Self {
-        self.add(name, EntryType::File, "", b"owned")
+        self.add(name, EntryKind::File, "", b"owned")
     }
 
     fn dir(self, name: &str) -> Self {
-        self.add(name, EntryType::Directory, "", b"")
+        self.add(name, EntryKind::Dir, "", b"")
     }
 
     fn link(self, name: &str, target: &str) -> Self {
-        self.add(name, EntryType::Symlink, target, b"")
+        self.add(name, EntryKind::Symlink, target, b"")
     }
 
     fn hard(self, name: &str, target: &str) -> Self {
-        self.add(name, EntryType::HardLink, target, b"")
+        self.add(name, EntryKind::Hardlink, target, b"")
     }
 
     fn end(mut self) -> Vec<u8> {
@@ -125,7 +122,7 @@ fn new() -> Archive {
     Archive::default()
 }
 
-/// The error of an extraction, and what is left of the sandbox.
+/// The error of an extraction, and the sandbox after it.
 #[track_caller]
 fn refused(archive: Archive, expected: &str) -> Sandbox {
     let sandbox = Sandbox::new();
@@ -179,7 +176,7 @@ fn nothing_is_written_through_a_symlink() {
         refused(with_link().dir("link/dir"), &format!("refused `link`: {IN_ITS_WAY}"));
         refused(with_link().file("link/dir/new/er"), &format!("refused `link/dir/new`: {IN_ITS_WAY}"));
         refused(with_link().link("link/l", "x"), &format!("refused `link`: {IN_ITS_WAY}"));
-        refused(with_link().add("link/fifo", EntryType::Fifo, "", b""), &format!("refused `link`: {IN_ITS_WAY}"));
+        refused(with_link().add("link/fifo", EntryKind::Fifo, "", b""), &format!("refused `link`: {IN_ITS_WAY}"));
     }
 }
 
@@ -254,7 +251,7 @@ fn hard_links_lead_to_files_of_this_run_only() {
 
 #[test]
 fn devices_are_left_out_and_reported() {
-    for entry in [EntryType::CharDevice, EntryType::BlockDevice] {
+    for entry in [EntryKind::Char, EntryKind::Block] {
         let (sandbox, done) = confined(new().link("null", "../canary").add("null", entry, "", b""));
         assert!(fs::symlink_metadata(sandbox.path("in/null")).is_err(), "what it replaces goes all the same");
         assert_eq!(done.devices, 0);
@@ -269,7 +266,7 @@ fn directories_that_hold_something_are_not_replaced() {
     refused(new().file("d/f").file("d"), expected);
     refused(new().file("d/f").link("d", ".."), expected);
     refused(new().file("d/f").file("f").hard("d", "f"), expected);
-    refused(new().file("d/f").add("d", EntryType::Fifo, "", b""), expected);
+    refused(new().file("d/f").add("d", EntryKind::Fifo, "", b""), expected);
     let (sandbox, _) = confined(new().dir("d").link("d", "../out").dir("d").file("d/f"));
     assert!(fs::symlink_metadata(sandbox.path("in/d")).unwrap().is_dir());
     refused(new().file("f").file("f/g"), &format!("refused `f`: {IN_ITS_WAY}"));
@@ -281,15 +278,9 @@ fn directories_that_hold_something_are_not_replaced() {
 fn the_root_stays_a_directory() {
     let expected = "refused `/`: the root can only be a directory";
     for name in [".", "./", "/", "", "./."] {
-        for (entry, link) in [(EntryType::Symlink, "../out"), (EntryType::Fifo, "")] {
+        for (kind, link) in [(EntryKind::Symlink, "../out"), (EntryKind::Fifo, "")] {
             let sandbox = Sandbox::new();
-            let mut archive = Vec::new();
-            let (name, link) = (name.into(), link.into());
-            let header = Header { name, entry, link, mode: 0o777, format: Format::Ustar, ..Header::default() };
-            if tar::encode_header(&header, &mut archive).is_err() {
-                continue;
-            }
-            archive.extend_from_slice(&tar::END);
+            let archive = new().add(name, kind, link, b"").end();
             let error =
                 extract_tar(archive.as_slice(), sandbox.path("in"), &ExtractOptions::default(), Progress::none())
                     .unwrap_err();
@@ -381,7 +372,7 @@ fn whiteouts_reach_lower_content_of_the_destination_only() {
     assert_eq!(left, ["", "d", "d/new", "file", "o", "opaque", "opaque/new", "opaque/sub", "opaque/sub/new"]);
     assert_eq!(done.whiteouts, 5);
 
-    // A whiteout behind a symlink takes nothing away on its other side.
+    // A whiteout whose path leads through a symlink removes nothing at its target.
     let sandbox = Sandbox::new();
     symlink("..", sandbox.path("in/o")).unwrap();
     for name in ["o/.wh.canary", "o/.wh..wh..opq"] {
@@ -396,12 +387,9 @@ fn whiteouts_reach_lower_content_of_the_destination_only() {
 
 #[test]
 fn privileged_attributes_are_left_out() {
-    let mut header = Header { name: b"f".to_vec(), mode: 0o755, ..Header::default() };
-    for name in ["security.capability", "trusted.overlay.opaque", "user.fine"] {
-        header.pax.insert(format!("SCHILY.xattr.{name}").into_bytes(), b"v".to_vec());
-    }
-    let mut archive = Archive::default();
-    tar::encode_header(&header, &mut archive.0).unwrap();
+    let names = ["security.capability", "trusted.overlay.opaque", "user.fine"];
+    let entry = names.iter().fold(Entry::file("f", ""), |entry, name| entry.xattr(name, b"v"));
+    let archive = Archive(members(Format::Pax, &[entry]));
     let (_sandbox, done) = confined(archive);
     let dropped: Vec<_> = done.dropped.iter().filter(|dropped| dropped.reason.contains("asked")).collect();
     assert_eq!(dropped.len(), 2);
@@ -602,7 +590,7 @@ fn trees_of_archives_refuse_what_extraction_refuses() {
         new().file("d/f").file("d"),
         new().file("f").file("f/g"),
         new().file(&"n".repeat(256)),
-        new().add("v", EntryType::Other(b'V'), "", b""),
+        Archive(member(b'V', "v", b"")),
     ] {
         let bytes = archive.end();
         TarTree::open(bytes.as_slice(), &Limits::default()).unwrap_err();

@@ -11,32 +11,27 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use dunnage_digest::Progress;
+use dunnage_inputs::tarball::{Entry, Format, tarball};
 use dunnage_tree::{
     Error, ExtractOptions, Follow, Kind, Limits, Overlay, Tree, Walk, compare, extract, extract_tar, resolve,
-    tar::{self, EntryType, Header, TarTree},
+    tar::TarTree,
 };
 
 /// An archive from one line per entry: `dir/`, `file=content`, `link>target`, `hard~target`.
 fn archive(lines: &[&str]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for line in lines {
-        let (name, entry, link, body) = if let Some((name, body)) = line.split_once('=') {
-            (name, EntryType::File, "", body)
+    let entry = |line: &&str| {
+        let entry = if let Some((name, body)) = line.split_once('=') {
+            Entry::file(name, body)
         } else if let Some((name, target)) = line.split_once('>') {
-            (name, EntryType::Symlink, target, "")
+            Entry::symlink(name, target)
         } else if let Some((name, target)) = line.split_once('~') {
-            (name, EntryType::HardLink, target, "")
+            Entry::hardlink(name, target)
         } else {
-            (*line, EntryType::Directory, "", "")
+            Entry::dir(line)
         };
-        let size = body.len() as u64;
-        let (name, link) = (name.into(), link.into());
-        tar::encode_header(&Header { name, entry, link, size, mode: 0o755, ..Header::default() }, &mut bytes).unwrap();
-        bytes.extend_from_slice(body.as_bytes());
-        bytes.resize(bytes.len() + tar::padding(size) as usize, 0);
-    }
-    bytes.extend_from_slice(&tar::END);
-    bytes
+        entry.mode(0o755)
+    };
+    tarball(Format::Pax, &lines.iter().map(entry).collect::<Vec<_>>())
 }
 
 fn stack(layers: &[&[&str]]) -> Overlay {

@@ -1,4 +1,4 @@
-//! Directory, tar, extraction: what goes in comes out.
+//! Directory, tar, extraction: the same files come out.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,6 +22,7 @@ use std::{
 };
 
 use dunnage_digest::Progress;
+use dunnage_inputs::tarball::{Entry, Format, tarball};
 use dunnage_tree::{
     CompareMtime, CompareOptions, DirTree, Error, ExportMtime, ExportNanos, ExportOptions, ExportOwners, ExportRoot,
     ExtractOptions, ExtractOwners, ExtractSetId, Follow, Kind, Limits, Tree, Walk, compare, extract, extract_tar,
@@ -230,7 +231,7 @@ fn options_of_an_export_show_in_its_headers() {
 }
 
 #[test]
-fn sockets_are_skipped_and_told() {
+fn sockets_are_skipped_and_reported() {
     let dir = tempfile::tempdir().unwrap();
     let _socket = UnixListener::bind(dir.path().join("socket")).unwrap();
     fs::write(dir.path().join("file"), b"").unwrap();
@@ -270,30 +271,18 @@ fn a_file_that_changes_its_size_is_an_error() {
 
 #[test]
 fn later_entries_win_and_parents_are_made_up() {
-    let mut archive = Vec::new();
-    let mut add = |name: &str, entry, link: &str, body: &[u8]| {
-        let header = Header {
-            name: name.into(),
-            entry,
-            link: link.into(),
-            mode: 0o750,
-            size: body.len() as u64,
-            ..Header::default()
-        };
-        tar::encode_header(&header, &mut archive).unwrap();
-        archive.extend_from_slice(body);
-        archive.resize(archive.len() + tar::padding(body.len() as u64) as usize, 0);
-    };
-    add("x/y/one", EntryType::File, "", b"old");
-    add("hard", EntryType::HardLink, "/x/y/one", b"");
-    add("./x/y/one", EntryType::File, "", b"newer");
-    add("s", EntryType::Symlink, "x", b"");
-    add("s", EntryType::File, "", b"file now");
-    add("d", EntryType::File, "", b"");
-    add("d/", EntryType::Directory, "", b"");
-    add("./", EntryType::Directory, "", b"");
-    add("x/", EntryType::Directory, "", b"");
-    archive.extend_from_slice(&tar::END);
+    let entries = [
+        Entry::file("x/y/one", "old"),
+        Entry::hardlink("hard", "/x/y/one"),
+        Entry::file("./x/y/one", "newer"),
+        Entry::symlink("s", "x"),
+        Entry::file("s", "file now"),
+        Entry::file("d", ""),
+        Entry::dir("d/"),
+        Entry::dir("./"),
+        Entry::dir("x/"),
+    ];
+    let archive = tarball(Format::Pax, &entries.map(|entry| entry.mode(0o750)));
 
     let dir = tempfile::tempdir().unwrap();
     extract_tar(archive.as_slice(), dir.path(), &ExtractOptions::default(), Progress::none()).unwrap();
@@ -401,10 +390,8 @@ fn every_truncation_is_an_error_and_no_panic() {
 
 #[test]
 fn set_id_bits_and_owners_only_when_asked_for() {
-    let header = Header { name: b"tool".to_vec(), mode: 0o6755, uid: 12_345, gid: 54_321, ..Header::default() };
-    let mut archive = Vec::new();
-    tar::encode_header(&header, &mut archive).unwrap();
-    archive.extend_from_slice(&tar::END);
+    let tool = Entry::file("tool", "").mode(0o6755).owner(12_345, 54_321, "", "");
+    let archive = tarball(Format::Pax, &[tool]);
     let dir = tempfile::tempdir().unwrap();
     let plain = extract_tar(archive.as_slice(), dir.path().join("plain"), &ExtractOptions::default(), Progress::none())
         .unwrap();
