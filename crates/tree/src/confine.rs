@@ -17,9 +17,9 @@ use rustix::{
     io::Errno,
 };
 
-/// A directory that everything stays in.
+/// A directory that no path leads out of or through a symlink, whatever files it holds.
 ///
-/// No path leads out of it or through a symlink, whatever the files in it are.
+/// Use it to open files by names that come from a document or an archive.
 #[derive(Debug)]
 pub struct Root {
     fd: OwnedFd,
@@ -57,7 +57,7 @@ impl Root {
         Ok(self.open_dir(path, OFlags::RDONLY)?)
     }
 
-    /// The regular file at `path` below this directory, for reading. A FIFO of that name keeps nobody waiting.
+    /// The regular file at `path` below this directory, for reading. A FIFO of that name does not block the caller.
     ///
     /// # Errors
     ///

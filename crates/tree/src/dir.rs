@@ -33,6 +33,8 @@ use crate::{
 
 /// A host directory as a [`Tree`].
 ///
+/// Use it to export, compare or mount files of the host.
+///
 /// Node numbers are given out in the order in which nodes are met, the root first; hard links share one. Attributes are
 /// as of the call. A directory's listing is taken anew when it is read from its start, and a reader that goes on in the
 /// middle does so in the one that it began with. At most 128 descriptors are kept open.
@@ -42,7 +44,7 @@ pub struct DirTree {
     dirs: Cache<OwnedFd>,
     files: Cache<OwnedFd>,
     listings: Listings,
-    /// Whether `/proc` is there: the way to attributes of what cannot be opened.
+    /// Whether `/proc` is there, through which attributes of nodes that cannot be opened are read.
     proc: bool,
 }
 
@@ -310,7 +312,7 @@ impl Tree for DirTree {
         if i64::try_from(at).is_err() {
             return Ok(None);
         }
-        // Nobody reads from the position of this descriptor, so it may be moved.
+        // Reads give their own offset, so the position of this descriptor is free to move.
         let start = match rustix::fs::seek(&*fd, SeekFrom::Data(at)) {
             Ok(start) => start,
             Err(Errno::NXIO) => return Ok(None),

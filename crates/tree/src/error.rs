@@ -1,4 +1,4 @@
-//! Errors of trees and of what is done with them.
+//! Errors of trees and of calls on them.
 
 use std::io;
 
@@ -35,7 +35,7 @@ pub enum Error {
     /// Entries of one archive contradict each other.
     #[error("entry `{path}`: expected {expected}, got {got}")]
     Inconsistent { path: String, expected: String, got: String },
-    /// An entry that was refused because it would act outside the destination, or on what is not its own.
+    /// An entry that would act outside the destination, or on a file that the run did not make.
     #[error("refused `{path}`: {reason}")]
     Refused { path: String, reason: String },
     /// A number that this tree never gave out.
@@ -47,7 +47,7 @@ pub enum Error {
     /// The node is of another sort than the call needs.
     #[error("expected a {expected}, got a {got}")]
     WrongKind { expected: Kind, got: Kind },
-    /// What a header cannot express in its format.
+    /// A header that its format has no place for.
     #[error("cannot write `{path}` as {format}: {reason}")]
     Header { path: String, format: &'static str, reason: String },
     /// The caller asked to stop.

@@ -75,8 +75,8 @@ impl<'t, T: Tree + ?Sized> TarExport<'t, T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Inconsistent`] if a file is not as long as its attributes said, [`Error::Header`] for what the chosen
-    /// format cannot express, those of the tree. After an error, the stream stays at its end.
+    /// [`Error::Inconsistent`] if a file is not as long as its attributes said, [`Error::Header`] if the chosen
+    /// format has no place for a header, those of the tree. After an error, the stream stays at its end.
     pub fn fill(&mut self, buf: &mut [u8]) -> Result<usize, Error> {
         let mut filled: usize = 0;
         while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {

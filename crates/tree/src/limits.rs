@@ -1,6 +1,6 @@
-//! Ceilings for untrusted archives and trees. Nothing is allocated on the word of the input alone.
+//! Ceilings for untrusted archives and trees. No size that the input claims is allocated unchecked.
 
-/// What an archive or a tree may ask for.
+/// Ceilings on the sizes and counts of an archive or a tree.
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "callers set single fields over the default")]
 pub struct Limits {
@@ -61,7 +61,7 @@ impl Limits {
         }
     }
 
-    /// Only what the formats themselves imply, for archives of one's own making.
+    /// Only the ceilings that formats imply, for archives of one's own making.
     #[must_use]
     pub fn trusted() -> Self {
         Self {

@@ -6,6 +6,8 @@
 use std::fmt;
 
 /// One component of a path: non-empty, no `/`, no NUL, not `.` or `..`, at most 255 bytes.
+///
+/// Use it for names from an archive or a document before they reach a host file system.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SafeName<'a>(&'a [u8]);
 
@@ -40,7 +42,7 @@ impl fmt::Debug for SafeName<'_> {
     }
 }
 
-/// A relative path of safe names; empty for the root.
+/// A relative path of safe names; empty for the root. Use it for paths of archives, as [`SafeName`] for single names.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct SafePath(Vec<u8>);
 
@@ -111,7 +113,7 @@ impl fmt::Debug for SafePath {
 pub struct UnsafeName {
     /// The name, with unprintable bytes escaped.
     pub name: String,
-    /// What is wrong with it.
+    /// The reason.
     pub reason: &'static str,
 }
 

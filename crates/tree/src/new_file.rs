@@ -24,22 +24,22 @@ use rustix::{
 
 use crate::confine::retry;
 
-/// A file that is being written and has no name yet. Dropped, it is gone.
+/// A file that is being written and has no name yet. Dropping it removes the file.
 ///
-/// Use it for every file that others may look at while it is written, or that must survive a power failure once the run
-/// has said that it is done.
+/// Use it for every file that other processes may open while it is written, or that must survive a power failure after the
+/// run reports success.
 #[derive(Debug)]
 pub struct NewFile {
     file: File,
-    /// Stands before `dir`: its path leads through that descriptor, so it has to be removed first.
+    /// Declared before `dir`: its path leads through that descriptor, so it has to be removed first.
     temporary: Option<tempfile::TempPath>,
     dir: OwnedFd,
-    /// Bytes written since the last flush was asked for.
+    /// Bytes written since the last flush was requested.
     unflushed: usize,
     flusher: Option<Flusher>,
 }
 
-/// What happens to a file that has the name already.
+/// The fate of a file that has the name already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "closed: it is replaced or kept")]
 pub enum SameName {
@@ -79,13 +79,13 @@ impl NewFile {
         Self::create_in(dir.as_fd(), mode)
     }
 
-    /// The open file, for reading back what was written.
+    /// The open file, for reading back the bytes written.
     #[must_use]
     pub const fn file(&self) -> &File {
         &self.file
     }
 
-    /// Throws away what was written.
+    /// Discards the bytes written.
     ///
     /// # Errors
     ///
@@ -210,10 +210,10 @@ pub(crate) fn system_error(error: io::Error) -> io::Error {
     inner.and_then(io::Error::raw_os_error).map_or(error, io::Error::from_raw_os_error)
 }
 
-/// Temporary names begin with this. Only a run that is killed leaves one behind.
+/// Temporary names begin with this. Only a run that is killed leaves such a file.
 const PREFIX: &str = ".dunnage-";
 
-/// A flush is asked for once so many bytes were written.
+/// A flush is requested after this many bytes.
 const FLUSH: usize = 8 << 20;
 
 /// Brings a file to disk while it is still being written, so that little is left to do at the end.

@@ -1,4 +1,4 @@
-//! What a read-only file tree is, whatever it is kept in.
+//! The trait of read-only file trees.
 //!
 //! The trait is small, object-safe and shaped for a file server: any number of threads read at once through a shared
 //! reference, nodes are numbers, and no call allocates on behalf of the caller. Names are bytes.
@@ -33,7 +33,7 @@ impl NodeId {
     }
 }
 
-/// What sort of node it is.
+/// The sort of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "closed: these are the kinds of POSIX")]
 #[expect(missing_docs, reason = "the kinds of POSIX, by their names")]
@@ -74,7 +74,7 @@ pub struct Mtime {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "format crates fill it field by field")]
 pub struct Attr {
-    /// What sort of node it is.
+    /// The sort of node.
     pub kind: Kind,
     /// Permission bits with set-id and sticky: the low twelve bits, `0o7777`.
     pub mode: u16,
@@ -86,8 +86,9 @@ pub struct Attr {
     pub size: u64,
     /// Last change; `None` where the source does not say.
     pub mtime: Option<Mtime>,
-    /// Of a file, how many names lead to it. Of a directory, 2 + its child directories where the tree knows that without
-    /// counting, and 1 where it does not, as file systems say it.
+    /// Of a file, how many names lead to it. Of a directory, 2 + its child directories where the tree knows that number
+    /// without listing the directory, and 1 elsewhere, which programs such as `find` take for "unknown". No tree counts for
+    /// this field alone.
     pub links: u32,
     /// Major and minor number of a device; (0, 0) for everything else.
     pub device: (u32, u32),
@@ -268,7 +269,7 @@ pub trait Tree: fmt::Debug + Send + Sync {
     }
 
     /// A descriptor of a host file that holds the content of the file `node` and nothing else; `Ok(None)` where there is
-    /// no such file, which is the default. Whoever has it reads without this tree.
+    /// no such file, which is the default. A holder of the descriptor reads without this tree.
     ///
     /// # Errors
     ///

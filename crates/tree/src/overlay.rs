@@ -22,6 +22,8 @@ use crate::{
 
 /// The tree that layers make together.
 ///
+/// Use it to list, export, extract, compare or mount an image of several layers.
+///
 /// Directories are merged when they are first listed. Node numbers are given out in the order in which nodes are met, the
 /// root first; names that share a number in a layer share one here.
 pub struct Overlay {
@@ -197,7 +199,7 @@ impl Tree for Overlay {
         let Some((tree, origin)) = self.origin(node)? else { return Ok(EMPTY) };
         let mut attr = tree.attr(origin)?;
         if let Node::Directory(merged) = self.node(node)? {
-            // Counting takes a merged listing, which nobody has asked for yet if it is not there.
+            // A count takes a merged listing. If no caller has listed the directory, the count is unknown.
             attr.links = merged.listing.get().map_or(1, |listing| links(listing));
         }
         Ok(attr)

@@ -43,6 +43,8 @@ pub struct Visited {
 
 /// A depth-first walk: [`advance`](Self::advance) lends each entry, the [`Iterator`] hands out owned ones.
 ///
+/// Use it for paths and attributes; [`Entries`](crate::Entries) adds headers and content.
+///
 /// It ends after the first error.
 #[derive(Debug)]
 pub struct Walk<'t, T: Tree + ?Sized> {
@@ -52,7 +54,7 @@ pub struct Walk<'t, T: Tree + ?Sized> {
     frames: Vec<Frame>,
     /// Path of the current entry.
     path: Vec<u8>,
-    /// What the next call does before it moves on.
+    /// The work of the next call.
     next: Next,
     seen: u64,
 }
@@ -93,7 +95,7 @@ impl<'t, T: Tree + ?Sized> Walk<'t, T> {
         Self::from(tree, tree.root())
     }
 
-    /// A walk over what lies under `start`, which it hands out first. Paths count from there.
+    /// A walk over `start`, which it hands out first, and the nodes below it. Paths are relative to `start`.
     #[must_use]
     pub fn from(tree: &'t T, start: NodeId) -> Self {
         let (limits, frames, path) = (Limits::default(), Vec::new(), Vec::new());
@@ -107,7 +109,7 @@ impl<'t, T: Tree + ?Sized> Walk<'t, T> {
         self
     }
 
-    /// Leaves out what lies under the entry handed out last.
+    /// Leaves out the nodes below the entry handed out last.
     pub const fn skip_children(&mut self) {
         if matches!(self.next, Next::Enter(_)) {
             self.next = Next::Continue;
@@ -224,7 +226,7 @@ impl Frame {
 /// Entries taken from a directory at once.
 const BATCH: usize = 2048;
 
-/// What [`resolve`] does with a symlink.
+/// The symlinks that [`resolve`] follows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "closed: the three ways there are")]
 pub enum Follow {

@@ -1,4 +1,4 @@
-//! Names by which a layer takes away what lower layers hold.
+//! Names by which a layer removes files of lower layers.
 //!
 //! | name           | meaning                                                                |
 //! |----------------|------------------------------------------------------------------------|
@@ -13,7 +13,7 @@ mod overlayfs;
 pub use self::overlayfs::{OpaqueMark, OverlayfsLayer};
 use crate::{Error, SafeName, name::display};
 
-/// What a name of this sort says.
+/// The meaning of a name of this sort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Whiteout<'a> {
     /// This name is gone.
@@ -24,7 +24,7 @@ pub(crate) enum Whiteout<'a> {
     Bookkeeping,
 }
 
-/// What the last name of `path` says; `None` for ordinary names.
+/// The meaning of the last name of `path`; `None` for ordinary names.
 pub(crate) fn parse_whiteout<'a>(name: &'a [u8], path: &[u8]) -> Result<Option<Whiteout<'a>>, Error> {
     let Some(hidden) = name.strip_prefix(b".wh.") else { return Ok(None) };
     if name == b".wh..wh..opq" {

@@ -113,7 +113,7 @@ fn depth_is_limited_and_children_can_be_left_out() {
     assert_eq!(paths, ["", "a", "a/b", "z"]);
 }
 
-/// The next `count` names of the root at most, each with the offset behind it.
+/// The next `count` names of the root at most, each with the offset after it.
 fn page(tree: &DirTree, from: u64, count: usize) -> Vec<(String, u64)> {
     let mut names = Vec::new();
     tree.read_dir(tree.root(), from, &mut |entry| {

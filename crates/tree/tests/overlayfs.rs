@@ -58,7 +58,7 @@ fn layer(dir: &Path) -> (OverlayfsLayer, Arc<Counted>) {
     (OverlayfsLayer::new(Arc::clone(&tree) as _, OpaqueMark::Trusted), tree)
 }
 
-/// The next `count` names of the root at most, and the offset behind them.
+/// The next `count` names of the root at most, and the offset after them.
 fn page(tree: &OverlayfsLayer, from: u64, count: usize) -> (Vec<String>, u64) {
     let (mut names, mut next) = (Vec::new(), from);
     tree.read_dir(tree.root(), from, &mut |entry: DirEntry<'_>| {

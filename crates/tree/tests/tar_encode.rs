@@ -1,4 +1,4 @@
-//! Header encoding: which format is chosen, what is refused, and that what is written reads back.
+//! Header encoding: the choice of the format, refusals, and headers that read back as written.
 
 #![allow(
     clippy::arithmetic_side_effects,
@@ -31,7 +31,7 @@ fn encode(header: &Header) -> Result<(Format, Vec<u8>), Error> {
     let mut out = b"before".to_vec();
     let format = tar::encode_header(header, &mut out);
     if format.is_err() {
-        assert_eq!(out, b"before", "nothing is written of what is refused");
+        assert_eq!(out, b"before", "a refused header leaves nothing");
     }
     Ok((format?, out.split_off(6)))
 }

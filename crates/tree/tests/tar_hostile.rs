@@ -107,7 +107,7 @@ fn no_truncation_is_taken_for_the_whole() {
     for len in 0..bytes.len() {
         check(&bytes[..len]);
         match read_bytes(&bytes[..len]) {
-            // Between two entries, and behind one or no block of zeros, the end cannot be told from a cut.
+            // Between two entries, and after one or no block of zeros, a cut looks like the end.
             Ok(entries) => assert!(len % 512 == 0 && whole.starts_with(&entries), "at {len}"),
             Err(error) => assert_eq!(error.kind(), ErrorKind::Malformed, "at {len}"),
         }

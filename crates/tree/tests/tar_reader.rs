@@ -1,4 +1,4 @@
-//! The tar reader, on archives made by hand: what each field means, what is refused, and with which words.
+//! The tar reader, on archives made by hand: the meaning of each field, refusals and their words.
 
 #![allow(
     clippy::arithmetic_side_effects,
@@ -134,14 +134,14 @@ fn malformed_extensions_are_never_passed_over() {
     let record = |key, value| [pax(&[(key, value)]), block(|_| {})].concat();
     let header = "malformed tar extension header at offset";
     let cases: Vec<(Vec<u8>, String)> = vec![
-        (pax(&[("path", "p")]), format!("{header} 0x0: expected an entry behind it, got the end of the archive")),
+        (pax(&[("path", "p")]), format!("{header} 0x0: expected an entry after it, got the end of the archive")),
         (
             [gnu_member(b'L', "l", b"n\0"), END.to_vec()].concat(),
-            format!("{header} 0x0: expected an entry behind it, got the end of the archive"),
+            format!("{header} 0x0: expected an entry after it, got the end of the archive"),
         ),
         (
             [pax(&[]), member(b'g', "g", b""), a.clone()].concat(),
-            format!("{header} 0x0: expected an entry behind it, got a global header"),
+            format!("{header} 0x0: expected an entry after it, got a global header"),
         ),
         (
             [pax(&[]), pax(&[]), a.clone()].concat(),
@@ -217,7 +217,7 @@ fn an_archive_that_ends_early_is_an_error_with_the_place_of_the_end() {
     for (bytes, len, message) in cases {
         let error = refuse(&bytes[..*len], &Limits::default(), message);
         assert_eq!(error.kind(), ErrorKind::Malformed);
-        // Nobody asks for the payload, and still it is missed.
+        // The test does not read the payload; the reader misses it all the same.
         let mut skipping = Reader::over(&bytes[..*len], Limits::default()).unwrap();
         let mut header = Header::default();
         let error = (0..3).find_map(|_| skipping.next_header(&mut header).err()).unwrap();
@@ -240,10 +240,10 @@ fn the_format_is_narrowed_by_every_block_of_an_entry() {
         ("base-256", block(|b| put(b, 108, [0x80, 0, 0, 0, 0, 0, 0, 0])), Format::Unknown),
         ("base-256 in GNU", gnu(|b| put(b, 108, [0x80, 0, 0, 0, 0, 0, 0, 0])), Format::Gnu),
         ("PAX records", [pax(&[("comment", "c")]), block(|_| {})].concat(), Format::Pax),
-        ("no PAX records behind an x", [pax(&[]), block(|_| {})].concat(), Format::Pax),
-        ("PAX records in front of GNU", [pax(&[]), gnu(|_| {})].concat(), Format::Unknown),
-        ("long name in front of GNU", [long.clone(), gnu(|_| {})].concat(), Format::Gnu),
-        ("long name in front of USTAR", [long, block(|_| {})].concat(), Format::Unknown),
+        ("no PAX records after an x", [pax(&[]), block(|_| {})].concat(), Format::Pax),
+        ("PAX records before GNU", [pax(&[]), gnu(|_| {})].concat(), Format::Unknown),
+        ("long name before GNU", [long.clone(), gnu(|_| {})].concat(), Format::Gnu),
+        ("long name before USTAR", [long, block(|_| {})].concat(), Format::Unknown),
         ("global records", member(b'g', "g", b"13 comment=c\n"), Format::Pax),
     ];
     for (what, bytes, format) in cases {
@@ -731,7 +731,7 @@ fn an_archive_ends_with_two_blocks_of_zeros_or_with_its_input() {
         let mut header = Header::default();
         assert!(reader.next_header(&mut header).unwrap());
         let error = reader.read_trailing(&mut [0; 4]).unwrap_err();
-        assert_eq!(error.to_string(), "cannot read bytes behind the end of the archive at offset 0x200");
+        assert_eq!(error.to_string(), "cannot read bytes after the end of the archive at offset 0x200");
         assert!(!reader.next_header(&mut header).unwrap());
         assert!(!reader.next_header(&mut header).unwrap());
         assert_eq!(reader.read_payload(&mut [0; 4]).unwrap(), 0);
@@ -815,7 +815,7 @@ fn entries_do_not_depend_on_how_the_source_is_cut() {
     assert_eq!(read_all(Reader::over(&bytes, Limits::default()).unwrap()).unwrap(), whole);
 }
 
-/// Counts what is read of it, and where.
+/// Counts the bytes that are read, and notes where.
 struct Counting<'a> {
     bytes: &'a [u8],
     reads: Cell<u64>,

@@ -1,4 +1,4 @@
-//! One difference, and the line that tells it.
+//! One difference, and the line that describes it.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::{Kind, Mtime, name::display};
 pub struct Difference {
     /// Where, without leading slash; empty for the root.
     pub path: Vec<u8>,
-    /// What differs.
+    /// The attribute that differs.
     pub what: What,
 }
 
@@ -20,14 +20,14 @@ impl Difference {
     }
 }
 
-/// What differs between two nodes of one path, the value of each side beside it.
+/// The attribute in which two nodes of one path differ, with the value of each side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "`a` and `b` are the values of the two sides")]
 #[non_exhaustive]
 pub enum What {
-    /// Only the first tree has it; what lies under it is not reported again.
+    /// Only the first tree has it; the nodes below it are not reported again.
     OnlyInA { kind: Kind },
-    /// Only the second tree has it; what lies under it is not reported again.
+    /// Only the second tree has it; the nodes below it are not reported again.
     OnlyInB { kind: Kind },
     /// The sort of node; nothing else is compared then.
     Kind { a: Kind, b: Kind },

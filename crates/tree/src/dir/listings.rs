@@ -1,15 +1,15 @@
 //! Listings of directories that change, kept for listers that come back for more.
 //!
-//! A lister goes on in the listing that it began with, whatever others began since:
+//! A lister goes on in the listing that it began with, although other listers began new ones since:
 //!
 //! | bits  | of an offset                                                                   |
 //! |-------|--------------------------------------------------------------------------------|
 //! | 0–31  | how many names of the listing lie before it                                    |
 //! | 32–60 | generation of the listing: 0 at first, one more whenever the directory changed |
 //!
-//! So offsets of a directory that never changes are small, and stay so. A listing that had to be dropped is gone for its
-//! listers only if the directory changed too. They go on behind the name they had last, which is kept for longer, in the
-//! newest listing; and where even that is gone, or many share one listing, at the same count of names.
+//! So offsets of a directory that never changes are small, and stay so. A lister loses a dropped listing only if the
+//! directory changed too. It then goes on in the newest listing, after the last name that it received, which is kept for
+//! longer. If that name is gone too, or many listers share one listing, it goes on at the same count of names.
 
 use std::{
     collections::{VecDeque, hash_map::RandomState},
@@ -46,7 +46,7 @@ struct Kept {
     pages: VecDeque<Page>,
 }
 
-/// What the newest listing of a directory was, kept when the listing itself is not.
+/// Generation and hash of the newest listing of a directory, kept when the listing itself is not.
 struct Newest {
     generation: u64,
     hash: u64,
@@ -62,7 +62,7 @@ struct Listing {
 /// Names that listers of one listing were given last, as places in it.
 type Pages = VecDeque<Range<usize>>;
 
-/// Names of a dropped listing behind one of which its lister goes on.
+/// Names of a dropped listing. Its lister goes on after one of them.
 struct Page {
     dir: NodeId,
     generation: u64,
@@ -105,7 +105,7 @@ impl Listings {
         let mut kept = self.kept();
         let found = match kept.listing(dir, generation) {
             Some(listing) => Some(listing),
-            // What the lister had is gone. Another was taken later, so all names that were there throughout are in it.
+            // The listing was dropped. The newest one was taken later, so it has all names that were there throughout.
             None => kept.newest.get(&dir).map(|newest| newest.generation).and_then(|newest| kept.listing(dir, newest)),
         };
         let last = kept.name_before(dir, generation, index);
@@ -123,7 +123,7 @@ impl Listings {
         Ok((listing, start))
     }
 
-    /// Keeps what was listed now. If it is what was listed before, offsets go on to hold.
+    /// Keeps a new listing. If it equals the newest one, offsets stay valid.
     fn put(&self, dir: NodeId, names: Vec<Listed>) -> Arc<Listing> {
         let hash = self.hasher.hash_one(&names);
         let mut kept = self.kept();
@@ -144,7 +144,7 @@ impl Listings {
             }
         }
         drop(kept);
-        // A long list of names takes its time; nobody should wait for it.
+        // Freeing a long list takes time, so it happens outside the lock.
         drop(dropped);
         listing
     }
@@ -155,7 +155,7 @@ impl Listings {
 }
 
 impl Listing {
-    /// Where listing goes on behind the first `index` names.
+    /// Where listing goes on after the first `index` names.
     fn offset(&self, index: usize) -> u64 {
         (self.generation << INDEX_BITS) | (index as u64).min(INDEX)
     }
@@ -181,13 +181,13 @@ impl Kept {
 
     /// A lister that went on at `start` stopped at `index`.
     fn stopped(&mut self, listing: &Arc<Listing>, start: usize, index: usize) {
-        // It may take what it was given for less, where a buffer of its own was full; or have had nothing this time.
+        // The lister may use fewer names than it received, where a buffer of its own was full, or none at all.
         let first = start.saturating_sub(1).max(index.saturating_sub(PAGE));
         let page = first..index.saturating_add(1);
         let Some((_, pages)) = self.listings.iter_mut().find(|(kept, _)| Arc::ptr_eq(kept, listing)) else {
             return self.leave(listing, &page);
         };
-        // The page before it was the same lister's, most likely.
+        // The page before it most likely belongs to the same lister.
         if let Some(last) = start.checked_sub(1) {
             pages.retain(|page| !page.contains(&last));
         }
@@ -234,7 +234,7 @@ mod tests {
         names.split(' ').map(listed).collect()
     }
 
-    /// The first name at `from` in a directory that has `names` now, and the offset behind it.
+    /// The first name at `from` in a directory that has `names` now, and the offset after it.
     fn next(listings: &Listings, dir: NodeId, from: u64, names: &str) -> Option<(String, u64)> {
         let mut found = None;
         let mut visit = |entry: DirEntry<'_>| {

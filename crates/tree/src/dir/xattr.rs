@@ -6,7 +6,8 @@ use rustix::io::Errno;
 
 use crate::{XattrVisitor, confine::retry};
 
-/// Those of what `path` leads to: through `/proc`, a descriptor that nothing can be read from, that of a symlink included.
+/// Those of the node that `path` leads to. A path through `/proc` can name a descriptor opened with `O_PATH`, of a symlink
+/// too.
 pub(super) fn of_path(path: &[u8], visit: XattrVisitor<'_>) -> Result<(), Errno> {
     visit_all(
         &|list| retry(|| rustix::fs::listxattr(path, &mut *list)),
@@ -40,7 +41,7 @@ fn visit_all(list: List<'_>, get: Get<'_>, visit: XattrVisitor<'_>) -> Result<()
     let names = match list(&mut small) {
         Ok(len) => small.get(..len).unwrap_or_default(),
         Err(Errno::RANGE) => {
-            // What the kernel allows at most.
+            // The most that the kernel allows.
             large.resize(64 << 10, 0);
             let len = list(&mut large)?;
             large.get(..len).unwrap_or_default()

@@ -14,7 +14,7 @@ use rustix::{
 use super::options::Existing;
 use crate::{Error, confine::retry};
 
-/// Where to extract to.
+/// The directory to extract to.
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "closed: a name or a descriptor")]
 pub enum Destination {

@@ -1,4 +1,4 @@
-//! Owners, attributes, modes and times, set on what was just made.
+//! Owners, attributes, modes and times, set on a node that was just made.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -17,7 +17,7 @@ use crate::{
     name::display,
 };
 
-/// What an entry says about itself.
+/// Attributes of an entry.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Meta {
     pub(super) mode: u16,
@@ -27,7 +27,7 @@ pub(super) struct Meta {
     pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// What it is set on.
+/// The node that they are set on.
 #[derive(Clone, Copy)]
 pub(super) enum Subject<'a> {
     /// An open file or directory.

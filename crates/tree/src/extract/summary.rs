@@ -1,10 +1,10 @@
-//! What an extraction did, and what it left out.
+//! The result of an extraction.
 
 use std::fmt;
 
 use crate::name::display;
 
-/// What an extraction did.
+/// The result of an extraction: how much was made, and which parts were left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Extracted {
@@ -22,7 +22,7 @@ pub struct Extracted {
     pub fifos: u64,
     /// Whiteouts that were applied.
     pub whiteouts: u64,
-    /// Bytes of content.
+    /// Bytes of content, holes included.
     pub bytes: u64,
     /// Entries whose owner is not the caller, which were given to the caller.
     pub owners_dropped: u64,
@@ -30,7 +30,7 @@ pub struct Extracted {
     pub dropped: Vec<Dropped>,
     /// All parts that were left out, owners not counted.
     pub dropped_total: u64,
-    /// Bytes behind the end of a tar that are not zero: a reader that goes on there sees other files.
+    /// Bytes after the end of a tar that are not zero: a reader that goes on there sees other files.
     pub trailing: u64,
 }
 
@@ -49,13 +49,13 @@ impl Extracted {
 pub struct Dropped {
     /// Path of the entry.
     pub path: Vec<u8>,
-    /// What was left out.
+    /// The part.
     pub part: DroppedPart,
     /// Why.
     pub reason: &'static str,
 }
 
-/// What of an entry was left out.
+/// The part of an entry that was left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DroppedPart {

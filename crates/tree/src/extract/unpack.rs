@@ -347,7 +347,7 @@ impl<'o> Unpacker<'o> {
         Ok(fd)
     }
 
-    /// Makes `path` and what is missing above it, as directories that have no entries of their own.
+    /// Makes `path` and its missing parents, as directories that have no entries of their own.
     fn make_parents(&mut self, path: &[u8]) -> Result<(), Error> {
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
         let mut above: &[u8] = &[];

@@ -1,4 +1,4 @@
-//! Whiteouts applied to what was in the destination before.
+//! Whiteouts applied to files that were in the destination before.
 
 use rustix::{
     fs::{AtFlags, FileType, OFlags},
@@ -38,7 +38,7 @@ impl Unpacker<'_> {
                 Step::Leave(_) => {}
             }
         }
-        // It may have been among what was removed.
+        // The open parent may have been removed.
         self.parent = None;
         self.summary.whiteouts = self.summary.whiteouts.saturating_add(1);
         Ok(())
@@ -49,7 +49,7 @@ impl Unpacker<'_> {
         let stat = self.root.open_dir(parent, THROUGH).and_then(|dir| confine::stat(dir, name));
         let stat = match stat {
             Ok(stat) => stat,
-            // Nothing there to take away.
+            // There is nothing to remove.
             Err(Errno::NOENT) => return Ok(()),
             Err(error) => return Err(beneath(&path, error)),
         };

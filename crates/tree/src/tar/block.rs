@@ -101,16 +101,16 @@ impl<const N: usize> Field<N> {
     }
 }
 
-/// The bytes in front of the first NUL, all of them if there is none.
+/// The bytes before the first NUL, all of them if there is none.
 pub(super) fn until_nul(bytes: &[u8]) -> &[u8] {
     memchr::memchr(0, bytes).and_then(|end| bytes.get(..end)).unwrap_or(bytes)
 }
 
-/// What the magic number says about a block.
+/// The variant of tar that the magic number of a block stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Magic {
     V7,
-    /// USTAR and PAX, which differ in what stands in front of the block.
+    /// USTAR and PAX, which differ in the headers before the block.
     Ustar,
     Star,
     Gnu,
@@ -131,7 +131,7 @@ impl Magic {
     }
 }
 
-/// Whether the block keeps to what USTAR allows: ASCII, and numbers that end in NUL.
+/// Whether the block is strict USTAR: ASCII, and numbers that end in NUL.
 pub(super) fn is_strict_ustar(block: &Block) -> bool {
     fn ends<const N: usize>(field: Field<N>, block: &Block) -> bool {
         field.of(block).last() == Some(&0)

@@ -6,7 +6,7 @@
 //! | PAX    | `x`, named `<dir>/PaxHeaders.0/<base>`: records, sorted by key, if there are any                |
 //! | GNU    | `././@LongLink` with `L`, then with `K`: names over 100 bytes, ended by NUL                     |
 //!
-//! The block itself then holds what fits: in PAX, text without what is not ASCII, cut off, and 0 for numbers that do not
+//! The block itself then holds the values that fit: in PAX, the ASCII part of a text, cut off, and 0 for numbers that do not
 //! fit; in GNU, base-256 numbers.
 //!
 //! This is the order and the choice of tar-split's copy of that library (0.12), which the reference writer of lossy eStargz
@@ -39,7 +39,7 @@ pub const fn padding(size: u64) -> u64 {
 /// With [`Format::Unknown`], the time of the last change is rounded to the nearest second, the two other times are left
 /// out, and the first of USTAR, PAX and GNU that can hold the header is written. [`Format::Pax`] writes USTAR where nothing
 /// needs records. Records of `header.pax` are written unless another field decides about their key; `GNU.sparse.` records
-/// are not written, since content always is.
+/// are not written, since the content is written in full.
 ///
 /// # Errors
 ///
@@ -305,10 +305,10 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// What readers of the reference take at most.
+/// The most bytes of records that readers of the reference accept.
 const MAX_RECORDS: usize = 1 << 20;
 
-/// What does not fit which format, and the records that PAX needs for it.
+/// The first value that does not fit each format, and the records that PAX needs.
 struct Fit<'a> {
     pax: &'a BTreeMap<Vec<u8>, Vec<u8>>,
     records: Records<'a>,
@@ -371,7 +371,7 @@ impl<'a> Fit<'a> {
         }
     }
 
-    /// A record that says what the field says is written though the field would do.
+    /// A record that equals its field is written although the field alone would do.
     fn keep_equal(&mut self, key: &'static [u8], value: &[u8]) {
         if let Some(own) = self.pax.get(key).filter(|own| *own == value) {
             self.records.insert(key, own.as_slice().into());
@@ -379,7 +379,7 @@ impl<'a> Fit<'a> {
     }
 }
 
-/// What a format has no place for.
+/// A value that a format has no place for.
 #[derive(Clone, Copy, Debug)]
 enum Misfit<'a> {
     Text(&'static str, &'a [u8]),
@@ -421,7 +421,7 @@ fn is_plain(text: &[u8]) -> bool {
     text.is_ascii() && !text.contains(&0)
 }
 
-/// `text` without what a USTAR field cannot hold.
+/// The bytes of `text` that a USTAR field can hold.
 fn ascii(text: &[u8]) -> Cow<'_, [u8]> {
     if is_plain(text) {
         return text.into();
@@ -429,7 +429,8 @@ fn ascii(text: &[u8]) -> Cow<'_, [u8]> {
     text.iter().copied().filter(|byte| byte.is_ascii() && *byte != 0).collect()
 }
 
-/// Writes text and a NUL, as much as fits. A name that is cut right behind a slash loses it, lest it look like a directory.
+/// Writes text and a NUL, as much as fits. A name that is cut right after a slash loses the slash, so that it does not look
+/// like a directory.
 fn put_text(field: &mut [u8], text: &[u8]) {
     for (to, from) in field.iter_mut().zip(text) {
         *to = *from;

@@ -13,7 +13,7 @@ pub enum Format {
     Unknown,
     /// POSIX.1-1988: names up to 255 bytes, sizes up to 8 GiB, ASCII.
     Ustar,
-    /// POSIX.1-2001: USTAR with `key=value` records in front.
+    /// POSIX.1-2001: USTAR with `key=value` records before the block.
     Pax,
     /// GNU: long names in entries of their own, base-256 numbers.
     Gnu,
@@ -71,7 +71,7 @@ impl EntryType {
         }
     }
 
-    /// The sort of node this entry makes; `None` for hard links and for what makes no node.
+    /// The sort of node this entry makes; `None` for hard links and for entries that make no node.
     #[must_use]
     pub const fn kind(self) -> Option<Kind> {
         match self {
@@ -86,7 +86,9 @@ impl EntryType {
     }
 }
 
-/// What the headers of one entry say, extensions applied.
+/// One entry as its headers describe it, extensions applied.
+///
+/// A [`Reader`](super::Reader) and [`Entries`](crate::Entries) fill it, [`encode_header`](super::encode_header) writes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "writers fill it field by field")]
 pub struct Header {

@@ -1,6 +1,6 @@
 //! The source of an archive, with a small buffer for headers.
 //!
-//! | what is read       | how                                                                    |
+//! | part               | how it is read                                                         |
 //! |--------------------|------------------------------------------------------------------------|
 //! | header blocks      | through the buffer: 64 KiB over a stream, 4 KiB over random access     |
 //! | small payloads     | through the buffer                                                     |
@@ -18,7 +18,7 @@ use super::block::{BLOCK, Block};
 use crate::Error;
 
 const STREAM_BUFFER: usize = 64 << 10;
-/// One page: an extended header and the block behind it usually fit, and reading more would be reading payload.
+/// One page: an extended header and the block after it usually fit, and reading more would be reading payload.
 const RANDOM_BUFFER: usize = 4 << 10;
 
 /// Moves a source forward without reading; returns how far it got, which is less only at the end.
@@ -115,9 +115,9 @@ impl<R: Read> Input<R> {
         Ok(())
     }
 
-    /// The error for a source that ended `behind` bytes after the position.
-    fn ended(&self, what: &'static str, behind: usize) -> Error {
-        let at = self.position().saturating_add(behind as u64);
+    /// The error for a source that ended `after` bytes after the position.
+    fn ended(&self, what: &'static str, after: usize) -> Error {
+        let at = self.position().saturating_add(after as u64);
         Error::Read { what, at, source: io::ErrorKind::UnexpectedEof.into() }
     }
 
@@ -134,7 +134,7 @@ impl<R: Read> Input<R> {
         self.at = self.at.saturating_add(len as u64);
     }
 
-    /// Reads once, behind what is buffered; 0 at the end of the source.
+    /// Reads once, to the end of the buffered bytes; 0 at the end of the source.
     fn fill(&mut self, what: &'static str) -> Result<usize, Error> {
         if self.from > 0 {
             // At most a part of a block is left when more is wanted.

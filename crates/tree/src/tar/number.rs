@@ -3,7 +3,7 @@
 //! | first byte           | meaning of the field                                                     |
 //! |----------------------|--------------------------------------------------------------------------|
 //! | below 0x80           | octal digits between spaces and NULs; nothing but those is zero          |
-//! | 0x80, 0xff (GNU)     | big-endian two's complement in the bits behind the first (base-256)      |
+//! | 0x80, 0xff (GNU)     | big-endian two's complement in the bits after the first (base-256)       |
 //!
 //! Readers take any first byte with the top bit set; its second bit is the sign.
 //!
@@ -19,7 +19,7 @@ pub(super) fn parse(field: &[u8]) -> Option<i64> {
     }
 }
 
-/// Reads octal digits between spaces and NULs, up to the first NUL behind them.
+/// Reads octal digits between spaces and NULs, up to the first NUL after them.
 pub(super) fn parse_octal(field: &[u8]) -> Option<i64> {
     let is_filler = |byte: &u8| matches!(byte, b' ' | 0);
     let start = field.iter().position(|byte| !is_filler(byte)).unwrap_or(field.len());

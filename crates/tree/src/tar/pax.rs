@@ -95,7 +95,7 @@ pub(super) fn is_valid(key: &[u8], value: &[u8]) -> bool {
     is_key && !(is_text && value.contains(&0))
 }
 
-/// Lets the records of `header`, which started at `at`, replace what the main block said; empty values replace nothing.
+/// Lets the records of `header`, which started at `at`, replace values of the main block; empty records replace nothing.
 ///
 /// The size is returned as it is written: it may be negative.
 pub(super) fn apply(header: &mut Header, size: &mut i64, at: Offset) -> Result<(), Error> {

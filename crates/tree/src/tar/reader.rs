@@ -34,9 +34,11 @@ use crate::{Error, Limits, Mtime, Span, content::prefix};
 
 /// Reads a tar archive from front to back: a header, its payload, the next header.
 ///
+/// Use it for streams, and where each entry is needed once; [`TarTree`](super::TarTree) finds entries by name.
+///
 /// Reads USTAR, PAX, GNU, star and V7 archives, and sparse files of all GNU formats, whose holes read as zeros. Numbers,
-/// names and the detected [`Format`] are those that Go's `archive/tar` finds. These are refused besides what is malformed
-/// there: a size on a type without payload, extension headers that no entry follows or of which one replaces another,
+/// names and the detected [`Format`] are those that Go's `archive/tar` finds. The reader refuses archives that are malformed
+/// there, and also: a size on a type without payload, extension headers that no entry follows, or that replace another,
 /// payload or padding cut short, maps of sparse files that leave stored bytes over, sparse formats of unknown version, and
 /// entries that go on from another volume.
 ///
@@ -65,7 +67,7 @@ pub struct Reader<R> {
     input: Input<R>,
     limits: Limits,
     state: State,
-    /// Bytes of payload that are still in the source, and of padding behind them.
+    /// Bytes of payload that are still in the source, and of padding after them.
     stored: u64,
     padding: u64,
     /// Bytes of payload, holes included, and how many of them have been handed out.
@@ -108,7 +110,7 @@ impl<R: Read> Reader<R> {
 
     /// Steps to the next entry and describes it in `header`, of which nothing old remains; `false` at the end.
     ///
-    /// What is left of the payload before is passed over. Plain entries cost no allocation once the vectors of `header`
+    /// The unread rest of the payload before is passed over. Plain entries cost no allocation once the vectors of `header`
     /// have grown to their names.
     ///
     /// # Errors
@@ -168,23 +170,23 @@ impl<R: Read> Reader<R> {
         Ok(span)
     }
 
-    /// What has been consumed since the payload of the entry before: its padding, extension headers, the header block.
+    /// The bytes consumed since the payload of the entry before: its padding, extension headers, the header block.
     ///
     /// After the end: the last padding and the blocks of zeros. With all payloads read, and nothing sparse among them,
-    /// the raw bytes, the payloads and [what trails](Self::read_trailing) make up the input bit for bit. Empty unless
+    /// the raw bytes, the payloads and [trailing bytes](Self::read_trailing) make up the input bit for bit. Empty unless
     /// [kept](Self::keep_raw).
     #[must_use]
     pub fn raw(&self) -> &[u8] {
         self.raw.as_deref().unwrap_or_default()
     }
 
-    /// Reads what the source still has behind the end of the archive; 0 when there is no more.
+    /// Reads bytes of the source after the end of the archive; 0 when there are no more.
     ///
     /// # Errors
     ///
     /// [`Error::Read`] if the source fails, or if the end has not been reached yet.
     pub fn read_trailing(&mut self, buf: &mut [u8]) -> Result<usize, Error> {
-        let what = "bytes behind the end of the archive";
+        let what = "bytes after the end of the archive";
         if self.state != State::End {
             let source = io::Error::other("the end has not been reached");
             return Err(Error::Read { what, at: self.position(), source });
@@ -198,7 +200,7 @@ impl<R: Read> Reader<R> {
         self.input.position()
     }
 
-    /// Where the payload of the current entry starts in the source. What is there is not the content if it is sparse.
+    /// Where the payload of the current entry starts in the source. Of a sparse file, these bytes are not the content.
     #[must_use]
     pub const fn payload_offset(&self) -> Offset {
         self.payload_at
@@ -280,7 +282,7 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Passes over what is left of the current entry.
+    /// Passes over the rest of the current entry.
     fn finish_entry(&mut self) -> Result<(), Error> {
         if let Some(raw) = &mut self.raw {
             raw.clear();
@@ -311,7 +313,7 @@ impl<R: Read> Reader<R> {
         Ok(None)
     }
 
-    /// Reads the body of an extension header and the padding behind it; where the body starts.
+    /// Reads the body of an extension header and the padding after it; where the body starts.
     fn read_extension(&mut self, size: u64) -> Result<Offset, Error> {
         let limit = self.limits.tar_extension;
         if size > limit {
@@ -464,7 +466,7 @@ impl<R: Read> Reader<R> {
 }
 
 impl<R: ReadAt> Reader<Cursor<R>> {
-    /// A reader over a source with random access: payloads that nobody reads are stepped over.
+    /// A reader over a source with random access: payloads that the caller does not read are stepped over.
     ///
     /// Headers cost one read of at most 4 KiB per entry, fewer if entries are small.
     ///
@@ -506,7 +508,7 @@ impl Formats {
         Self(self.0 & other.0)
     }
 
-    /// What is left is plain USTAR unless records said otherwise.
+    /// The format, if one is left. An entry that could be USTAR or PAX is USTAR, since PAX entries have records.
     const fn guess(self) -> Format {
         match self {
             Self::USTAR_OR_PAX => Format::Ustar,
@@ -517,7 +519,7 @@ impl Formats {
     }
 }
 
-/// Extension headers seen in front of an entry.
+/// Extension headers seen before an entry.
 #[derive(Debug, Default)]
 struct Extensions {
     first: Option<Offset>,
@@ -525,7 +527,7 @@ struct Extensions {
 }
 
 impl Extensions {
-    /// Notes one more; those which would make an earlier one pointless are refused.
+    /// Notes one more; one that replaces an earlier one is refused.
     fn note(&mut self, flag: u8, at: Offset) -> Result<(), Error> {
         if let Some(first) = self.first.filter(|_| flag == b'g') {
             return Err(orphan(first, "a global header"));
@@ -540,7 +542,7 @@ impl Extensions {
     }
 }
 
-/// What a header block says besides what is put into the `Header`.
+/// The fields of a header block that do not go into the `Header` as they are.
 #[derive(Clone, Copy, Debug)]
 struct Parsed {
     flag: u8,
@@ -622,7 +624,7 @@ fn check_sum(block: &Block, at: Offset) -> Result<(), Error> {
 }
 
 fn orphan(at: Offset, got: &str) -> Error {
-    malformed("tar extension header", at, "an entry behind it", got)
+    malformed("tar extension header", at, "an entry after it", got)
 }
 
 const fn moment(secs: i64) -> Mtime {

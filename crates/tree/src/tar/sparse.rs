@@ -2,12 +2,12 @@
 //!
 //! | variant      | sign                          | regions (offset, length) stand in                    | size with holes         |
 //! |--------------|-------------------------------|------------------------------------------------------|-------------------------|
-//! | old GNU      | type flag `S`                 | the header block, then blocks of 21 behind it        | the header block        |
+//! | old GNU      | type flag `S`                 | the header block, then blocks of 21 after it         | the header block        |
 //! | PAX 0.0      | `GNU.sparse.offset`           | records `GNU.sparse.offset`, `GNU.sparse.numbytes`   | `GNU.sparse.size`       |
 //! | PAX 0.1      | `GNU.sparse.map`              | that record, numbers between commas                  | `GNU.sparse.size`       |
 //! | PAX 1.0      | `GNU.sparse.major`, `.minor`  | the payload's first blocks, one decimal per line     | `GNU.sparse.realsize`   |
 //!
-//! What is stored is the content of the regions in turn; everything else is zero.
+//! The content of the regions is stored in turn; all other bytes are zero.
 //!
 //! Specification: GNU tar manual, "Sparse Formats" and "Storing Sparse Files".
 
@@ -46,7 +46,7 @@ impl Map {
         self.stored = 0;
     }
 
-    /// What lies at `position`; `next` is the first region that may still matter and moves along.
+    /// The span at `position`; `next` is the first region that can follow and moves along.
     pub(super) fn span(&self, position: u64, size: u64, next: &mut usize) -> Span {
         while let Some(region) = self.regions.get(*next) {
             if position < region.start {
@@ -89,7 +89,7 @@ impl Map {
         Ok(())
     }
 
-    /// Compares the map with the size of the file and with what is stored of it.
+    /// Compares the map with the size of the file and with the number of bytes stored.
     fn check(&self, size: u64, stored: u64, at: Offset) -> Result<(), Error> {
         let end = self.regions.last().map_or(0, |region| region.end);
         if end > size {
@@ -255,7 +255,7 @@ struct Lines {
 impl Lines {
     /// The number on the next line; `None` if it is none.
     fn next<R: Read>(&mut self, entry: &mut Entry<'_, R>) -> Result<Option<i64>, Error> {
-        // No number of 64 bits is longer; what is, runs on to a byte that is no digit.
+        // The longest number of 64 bits has 19 digits and a sign. A longer line is refused below.
         let mut digits = [0_u8; 20];
         let mut len = 0_usize;
         loop {

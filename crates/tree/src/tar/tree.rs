@@ -19,6 +19,7 @@ use crate::{
 
 /// A tar archive as a [`Tree`].
 ///
+/// Use it for an uncompressed archive that can be read at any offset; [`Reader`] reads one from front to back.
 /// The index takes about a hundred bytes for each entry, and its name.
 pub struct TarTree<R> {
     source: R,

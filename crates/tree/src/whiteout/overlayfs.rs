@@ -1,4 +1,4 @@
-//! A layer as overlayfs of the kernel wants it: what names say in an archive, devices and attributes say there.
+//! A layer in the form that overlayfs of the kernel reads: devices and attributes in place of whiteout names.
 //!
 //! | in the layer             | shown                                                                      |
 //! |--------------------------|----------------------------------------------------------------------------|
@@ -24,7 +24,7 @@ use crate::{
     dir::listings::{Listed, Listings},
 };
 
-/// By which attribute overlayfs is told that a directory hides what lies below.
+/// The attribute by which overlayfs knows a directory that hides those of lower layers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "closed: these are the attributes that overlayfs reads")]
 pub enum OpaqueMark {
@@ -49,8 +49,12 @@ impl OpaqueMark {
 
 /// A layer, its whiteouts shown as overlayfs expects them.
 ///
-/// Nodes keep their numbers. A whiteout has that of its `.wh.` entry with the highest bit set, which no tree sets.
-/// Whoever lists a directory sees what was or was not taken away as it was at the start.
+/// Use it to mount one layer as a lower directory of overlayfs; [`Overlay`](crate::Overlay) stacks layers without it.
+///
+/// Nodes keep their numbers, which are below 2^63 in every tree. A whiteout has the number of its `.wh.` entry with the
+/// highest bit set. Listing offsets of the layer, which are below 2^62 in every tree, are shifted by one bit; the free bit
+/// marks offsets of listings that are made here. So one `OverlayfsLayer` cannot show another. A lister sees the whiteouts
+/// that were there when it began.
 pub struct OverlayfsLayer {
     tree: Arc<dyn Tree>,
     mark: OpaqueMark,
@@ -66,12 +70,12 @@ impl OverlayfsLayer {
         Self { tree, mark, listings: Listings::default(), replacing: RwLock::default() }
     }
 
-    /// Whether something in a directory is not shown as it is.
+    /// Whether a directory has entries that are not shown as they are.
     fn has_marks(&self, dir: NodeId) -> Result<bool, Error> {
         let mut has_marks = false;
         self.tree.read_dir(dir, 0, &mut |entry| {
             has_marks = entry.name.starts_with(PREFIX);
-            // Names come in order, so behind the prefix there is none with it.
+            // Names come in order, so none after the prefix begins with it.
             if has_marks || entry.name > PREFIX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         Ok(has_marks)
@@ -86,12 +90,12 @@ impl OverlayfsLayer {
                 Ok(Some(Whiteout::Name(name))) => {
                     gone.push(Listed { name: name.into(), node: whiteout(entry.node), kind: Kind::CharDevice });
                 }
-                // What cannot be a name can take none away.
+                // A whiteout of an unsafe name removes nothing.
                 Ok(Some(Whiteout::Opaque | Whiteout::Bookkeeping)) | Err(_) => {}
             }
             ControlFlow::Continue(())
         })?;
-        // In order, so that a name of the layer's own comes up at once.
+        // `shown` is in order, so a name of the layer's own is found by bisection.
         gone.retain(|gone: &Listed| match shown.binary_search_by(|own| own.name.cmp(&gone.name)) {
             Ok(at) => {
                 if let Some(own) = shown.get(at).filter(|own| own.kind == Kind::Directory) {
@@ -121,11 +125,13 @@ impl OverlayfsLayer {
 
 const PREFIX: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
+/// Set in the number of a whiteout. Numbers of all trees are below it.
 const WHITEOUT: u64 = 1 << 63;
 
 /// Set in offsets of listings made here; those without it are the tree's own.
 ///
-/// So where a lister goes on is known without another look at the directory, whatever became of it meanwhile.
+/// So the offset alone decides where a lister goes on, even if the directory has changed since. Offsets of the tree are
+/// below 2^62, so the shift loses no bit.
 const MADE: u64 = 1;
 
 const fn whiteout(node: NodeId) -> NodeId {
@@ -161,7 +167,7 @@ impl Tree for OverlayfsLayer {
             return Ok(None);
         }
         let own = self.tree.lookup(dir, name)?;
-        // A node is always met by its name before anybody asks for its attributes.
+        // A caller looks a node up before it asks for its attributes.
         if let Some(own) = own
             && self.tree.attr(own)?.kind != Kind::Directory
         {
@@ -185,7 +191,7 @@ impl Tree for OverlayfsLayer {
             });
         }
         self.tree.read_dir(dir, from, &mut |entry| {
-            // It came after this lister; the next one is shown it as it should be.
+            // The whiteout is newer than this listing; the next listing shows it.
             if entry.name.starts_with(PREFIX) {
                 return ControlFlow::Continue(());
             }

@@ -1,4 +1,4 @@
-//! What is known about each entry, packed.
+//! A packed index of all entries.
 //!
 //! Names and link targets lie in one arena. While entries come in, a hash table finds a name in its directory; afterwards
 //! the names of each directory lie sorted beside each other, and the table is gone.
@@ -146,7 +146,7 @@ impl Index {
         Ok(number)
     }
 
-    /// Makes `path` another name of what is at `target`.
+    /// Makes `path` another name of the node at `target`.
     pub(super) fn hard_link(&mut self, path: &SafePath, target: &SafePath) -> Result<(), Error> {
         self.check(path)?;
         let wrong = |got: &str| Error::Inconsistent {
