@@ -242,6 +242,18 @@ fn a_file_that_changes_after_its_header_is_an_error() {
             assert_eq!(text, "cannot read entries of a tree at offset 0x1", "{name}");
         }
     }
+    // The file shrinks once its last hole was handed out.
+    let dir = tempfile::tempdir().unwrap();
+    let file = File::create(dir.path().join("file")).unwrap();
+    file.set_len(size).unwrap();
+    let tree = DirTree::open(dir.path()).unwrap();
+    let mut entries = Entries::new(&tree, ExportOptions::default());
+    assert!(entries.next_header(&mut Header::default()).unwrap());
+    assert_eq!(entries.next_span().unwrap(), Some(Span::Hole(size)));
+    file.set_len(size - 1).unwrap();
+    let error = entries.next_span().unwrap_err().to_string();
+    assert_eq!(error, "entry `file`: expected 4194304 bytes, got fewer: it shrank while it was read");
+
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("file"), [1; 100]).unwrap();
     let tree = DirTree::open(dir.path()).unwrap();
