@@ -313,7 +313,10 @@ pub(crate) struct Mount {
     /// How long names and attributes may be believed, in seconds [default: 3600, of a directory 1]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) lifetime: Option<u64>,
-    /// Most bytes of unpacked content of a layer to keep, for reads here and there [default: 128M]
+    /// Most seconds that a program waits for one read; it gets ETIMEDOUT then [default: 120]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) deadline: Option<u64>,
+    /// Most bytes of decoded content to keep for further reads, over all layers together [default: 128M]
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub(crate) cache: Option<u64>,
     /// How far the kernel reads ahead; only root can change it [default: 1M]

@@ -8,8 +8,9 @@ use std::{
 };
 
 use dunnage_digest::{Digest, ErrorKind};
-use dunnage_estargz::{ExternalTocDecompressor, OpenOptions, Trust};
+use dunnage_estargz::{Decoders, ExternalTocDecompressor, OpenOptions, Trust};
 use dunnage_oci::Platform;
+use dunnage_tree::pieces::PieceCache;
 
 use crate::{
     args::{Global, ProgressMode},
@@ -31,8 +32,10 @@ pub(crate) struct Context {
     pub(crate) toc_digest: Option<Digest>,
     /// The TOC of a layer that has it stored elsewhere.
     pub(crate) toc: Option<PathBuf>,
-    /// Bytes of unpacked content of a layer that are kept; 0 for as many as a layer keeps by itself.
-    pub(crate) cache: u64,
+    /// Decoded content of all layers that this run opens.
+    pub(crate) cache: PieceCache,
+    /// Decoders for all layers that this run opens.
+    pub(crate) decoders: Decoders,
     /// Which images to take of several; all if empty.
     pub(crate) platforms: Vec<Platform>,
 }
@@ -60,7 +63,8 @@ impl Context {
             trust: if global.unverified { Trust::Unverified } else { Trust::Verified },
             toc_digest: global.toc_digest,
             toc: global.toc.clone(),
-            cache: 0,
+            cache: PieceCache::with_bytes(CACHE),
+            decoders: Decoders::default(),
             platforms: global.platform.clone(),
         }
     }
@@ -75,7 +79,8 @@ impl Context {
             limits: self.limits.clone(),
             threads: self.threads,
             trust: self.trust,
-            cache: self.cache,
+            cache: self.cache.clone(),
+            decoders: self.decoders.clone(),
             ..OpenOptions::default()
         };
         if let Some(path) = self.toc.clone() {
@@ -98,6 +103,9 @@ impl Context {
         }
     }
 }
+
+/// Bytes of decoded content that are kept, over all layers together.
+const CACHE: u64 = 128 << 20;
 
 /// The error for a call that cannot work, whatever the input.
 pub(crate) fn usage(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {

@@ -40,8 +40,9 @@ pub use crate::{
     input::{Packing, Whole},
     limits::Limits,
     read::{
-        Chunk, Entry, FileReader, Hook, Landmarks, OpenOptions, PreRead, PreReader, Prefetch, Reader, Reassembled,
-        RepeatedNames, TarPart, Telemetry, Trust, Versions, find_footer, open_footer, restore_tar, unpack, unpack_with,
+        Chunk, Decoders, Entry, FileReader, Hook, Landmarks, OpenOptions, PreRead, PreReader, Prefetch, Reader,
+        Reassembled, RepeatedNames, TarPart, Telemetry, Trust, Versions, find_footer, open_footer, restore_tar, unpack,
+        unpack_with,
     },
     report::{
         FileFacts, Group, GroupShare, KindCounts, LandmarkKind, LayoutOptions, LayoutReport, MeasureOptions, Measured,

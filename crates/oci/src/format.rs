@@ -71,6 +71,15 @@ pub(crate) fn open_toc<R: ReadAt + Sync>(
     options: &OpenOptions,
     outside: Outside<'_>,
 ) -> Result<(Format, Option<Reader<R>>), LayerError> {
+    if outside.toc.is_none() {
+        return match Reader::detect(source, options) {
+            Ok(Ok(reader)) => Ok((Format::Toc(reader.footer().format), Some(reader))),
+            Ok(Err(source)) => Ok((packing(&source)?.0, None)),
+            // The manifest does not say where the table is.
+            Err(LayerError::ExternalToc) => Ok((Format::Toc(TocFormat::ExternalToc), None)),
+            Err(error) => Err(error),
+        };
+    }
     let footer = match find_footer(&source) {
         Ok(footer) => footer,
         Err(error) if error.kind() == ErrorKind::Malformed => return Ok((packing(&source)?.0, None)),

@@ -18,6 +18,7 @@ mod name;
 mod new_file;
 mod node;
 mod overlay;
+pub mod pieces;
 mod spool;
 pub mod tar;
 mod walk;

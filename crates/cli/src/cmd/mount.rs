@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result};
 use dunnage_tree::{
     OpaqueMark, Overlay, OverlayfsLayer, Tree,
     fuse::{self, Content, Devices, MountOptions, Passthrough, Report, SetId, Unmounted, Users},
+    pieces::PieceCache,
 };
 use serde::Serialize;
 
@@ -30,7 +31,9 @@ pub(super) fn run(context: &Context, args: &Mount) -> Result<Exit> {
     // Bound before anything is mounted, so that an address in use leaves nothing behind.
     let listener = args.metrics.map(Listener::bind).transpose()?;
     let mut for_mount = context.clone();
-    for_mount.cache = args.cache.unwrap_or(CACHE);
+    if let Some(bytes) = args.cache {
+        for_mount.cache = PieceCache::with_bytes(bytes);
+    }
     let source = source::open(&for_mount, &args.source, Access::Random)?;
     let options = options(context, args, &*source);
     let tree = with_whiteouts(args, source)?;
@@ -111,9 +114,9 @@ fn options(context: &Context, args: &Mount, source: &dyn Source) -> MountOptions
         content: if source.is_live() { Content::Live } else { Content::Fixed },
         lifetime: args.lifetime.map(Duration::from_secs),
         passthrough: if args.no_passthrough { Passthrough::Never } else { Passthrough::Live },
+        deadline: args.deadline.map_or(MountOptions::default().deadline, Duration::from_secs),
         read_ahead: args.read_ahead.map_or(1 << 20, |bytes| u32::try_from(bytes).unwrap_or(u32::MAX)),
         report: Report::new(move |text| noted.note(text)),
-        ..MountOptions::default()
     }
 }
 
@@ -143,9 +146,6 @@ fn with_whiteouts(args: &Mount, source: Box<dyn Source>) -> Result<Arc<dyn Tree>
         MountWhiteouts::OverlayBoth => Arc::new(OverlayfsLayer::new(tree, OpaqueMark::Both)),
     })
 }
-
-/// Bytes of unpacked content that are kept.
-const CACHE: u64 = 128 << 20;
 
 /// What is said once the mount answers.
 #[derive(Serialize)]

@@ -3,8 +3,8 @@
 use std::{fs::File, io::Read, sync::Arc};
 
 use anyhow::Result;
-use dunnage_digest::{Cancel, ErrorKind, ReadAt};
-use dunnage_estargz::{Audit, Format, Reader, find_footer, unpack};
+use dunnage_digest::{Cancel, ReadAt};
+use dunnage_estargz::{Audit, Format, Reader, unpack};
 use dunnage_tree::Tree;
 
 use super::Source;
@@ -19,12 +19,10 @@ pub(crate) struct Layer {
 impl Layer {
     /// The layer in `file` if it ends like one; the file again otherwise.
     pub(super) fn detect(context: &Context, file: File) -> Result<Result<Self, File>> {
-        match find_footer(&file) {
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::Malformed => return Ok(Err(file)),
-            Err(error) => return Err(error.into()),
-        }
-        let reader = Reader::open(file, &context.open_options())?;
+        let reader = match Reader::detect(file, &context.open_options())? {
+            Ok(reader) => reader,
+            Err(file) => return Ok(Err(file)),
+        };
         if let Some(expected) = &context.toc_digest {
             reader.verify_toc(expected)?;
         }

@@ -1,4 +1,4 @@
-//! Builds the index while the TOC arrives, and refuses what cannot be a file tree.
+//! Builds the index while the TOC arrives, and refuses entries that cannot form a file tree.
 //!
 //! Specification: eStargz, section "Index construction" and hostile inputs H8 to H19.
 
@@ -45,13 +45,13 @@ pub(super) struct Builder {
     holes: u64,
 }
 
-/// What a node costs: its row, its place under its parent, and its slot in the table of names.
+/// Bytes of a node: its row, its place under its parent, and its slot in the table of names.
 const NODE_COST: u64 = (size_of::<Node>() + 2 * size_of::<(Row, Row)>() + 20) as u64;
-/// What a chunk costs, its stream included.
+/// Bytes of a chunk, its stream included.
 const CHUNK_COST: u64 = (size_of::<ChunkRow>() + size_of::<u64>()) as u64;
-/// What a small allocation of its own costs besides its bytes.
+/// Bytes of overhead of a small allocation.
 const BOX_COST: u64 = 48;
-/// What an owner, or the name of one, costs in the tables that find it.
+/// Bytes of an owner, or of the name of one, in the tables that find it.
 const OWNER_COST: u64 = 256;
 
 /// The entry being described; complete once its chunks cover it.
@@ -222,7 +222,7 @@ impl Builder {
         Ok(Span { start: u32::try_from(start).unwrap_or(0), len: u32::try_from(bytes.len()).unwrap_or(0) })
     }
 
-    /// Counts memory for the index against its limit. Nothing is given back: what a later entry replaces stays in the tables.
+    /// Counts memory for the index against its limit. Nothing is given back: an entry that a later one replaces stays in the tables.
     fn charge(&mut self, bytes: u64) -> Result<(), Error> {
         self.charged = self.charged.saturating_add(bytes);
         let (limit, asked) = (self.limits.index, self.charged);
@@ -428,7 +428,7 @@ impl Builder {
         self.is_storage && entry.chunk_type == ChunkType::Zeros
     }
 
-    /// A chunk of zeros. It has a stream like any other, which nobody needs to read.
+    /// A chunk of zeros. It has a stream like any other, which readers skip.
     fn hole(&mut self, entry: &EntryRef<'_>, at: u64, len: u64) -> Result<ChunkRow, Error> {
         self.holes = self.holes.saturating_add(len);
         if self.holes > self.limits.holes {
@@ -481,7 +481,7 @@ impl Builder {
         self.index.path(owner.map_or(ROOT, |(_, row)| row))
     }
 
-    /// Holes are in the blob as well, if only for those who know of none: a hole cannot be more than its frames can hold.
+    /// Holes are in the blob as well, for readers that do not know of holes: a hole cannot be longer than its frames can hold.
     fn check_holes(&self) -> Result<(), Error> {
         for chunk in self.index.chunks.iter().filter(|chunk| chunk.zeros) {
             let stored = self.index.stream_end(chunk.offset).saturating_sub(chunk.offset);
@@ -673,7 +673,7 @@ fn spread(hash: u32) -> u64 {
     u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-/// Makes room for `more` items, growing by half: what a table takes is then never far from what it was charged with.
+/// Makes room for `more` items, growing by half: the memory of a table is then never far from the memory it was charged with.
 fn make_room<T>(table: &mut Vec<T>, more: usize) {
     let room = table.capacity().saturating_sub(table.len());
     if room < more {

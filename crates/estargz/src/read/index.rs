@@ -208,7 +208,7 @@ impl Index {
         self.children.get(start..end).filter(|_| dir.kind == NodeKind::Directory).unwrap_or_default()
     }
 
-    /// The row behind a name in a directory; a hard link is not followed.
+    /// The row of a name in a directory; a hard link is not followed.
     pub(crate) fn child(&self, dir: &Node, name: &[u8]) -> Option<Row> {
         let children = self.children(dir);
         let at = children.binary_search_by(|&row| self.name(row).cmp(name)).ok()?;

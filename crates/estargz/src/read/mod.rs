@@ -1,10 +1,9 @@
 //! Reading layers: open, look up, read verified bytes, verify.
 
 mod builder;
-mod cache;
+mod decoders;
 pub(crate) mod index;
 mod open;
-mod pages;
 mod pre_read;
 mod reader;
 mod restore;
@@ -12,10 +11,10 @@ mod tar_split;
 mod telemetry;
 mod tree;
 mod unpack;
-mod workspace;
 pub(crate) mod zeros;
 
 pub use self::{
+    decoders::Decoders,
     open::{Landmarks, OpenOptions, RepeatedNames, Trust, Versions},
     pre_read::{PreRead, PreReader},
     reader::{Chunk, Entry, FileReader, Prefetch, Reader},

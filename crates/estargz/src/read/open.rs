@@ -11,8 +11,14 @@ use std::{
 
 use crossbeam_channel::bounded;
 use dunnage_digest::{Cursor, Digest, Hasher, Offset, ReadAt, Section};
+use dunnage_tree::pieces::PieceCache;
 
-use super::{builder::Builder, index::Index, telemetry::Telemetry};
+use super::{
+    builder::Builder,
+    decoders::{Decoders, Maker},
+    index::Index,
+    telemetry::Telemetry,
+};
 use crate::{
     Covers, Decompressor, EXTERNAL_FOOTER_LEN, Error, ExternalTocDecompressor, Footer, GzipDecompressor,
     LegacyGzipDecompressor, Limits, StorageDecompressor, TocPlace, ZstdDecompressor,
@@ -34,10 +40,10 @@ pub enum Landmarks {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "closed: a yes or no")]
 pub enum Trust {
-    /// Only what matches a digest of the TOC.
+    /// Only content that matches a digest of the TOC.
     #[default]
     Verified,
-    /// Also content that the TOC has no digest for. What has one is still checked.
+    /// Also content without a digest in the TOC. Content with a digest is still checked.
     Unverified,
 }
 
@@ -48,7 +54,7 @@ pub enum RepeatedNames {
     /// The last one counts, as in an unpacked tar.
     #[default]
     LastCounts,
-    /// The layer is refused: honest writers drop what would not count.
+    /// The layer is refused: honest writers drop entries that would not count.
     Refuse,
 }
 
@@ -73,9 +79,12 @@ pub struct OpenOptions {
     pub threads: usize,
     /// Whether landmarks are part of the tree. Default: hidden.
     pub landmarks: Landmarks,
-    /// Bytes of unpacked and verified chunks that are kept for further reads; 0, the default, for 32 MiB.
-    pub cache: u64,
-    /// Which content is handed out. Default: only what matches a digest.
+    /// Keeps decoded and verified chunks for further reads. Layers opened with clones of one cache share its bounds; the
+    /// default is a cache of its own, which clones of these options share.
+    pub cache: PieceCache,
+    /// Decoders for chunks. Layers opened with clones of one set share them; the default is a set of its own.
+    pub decoders: Decoders,
+    /// Which content is handed out. Default: only content that matches a digest.
     pub trust: Trust,
     /// Entries that repeat a name. Default: the last one counts.
     pub repeated: RepeatedNames,
@@ -86,7 +95,7 @@ pub struct OpenOptions {
     /// Where the compressed TOC starts, if the caller knows: TOC and footer then arrive in one read. A wrong place costs
     /// that read, no more.
     pub toc_offset: Option<Offset>,
-    /// Who wants to know how long the steps take.
+    /// Functions that are called with the times of the steps.
     pub telemetry: Telemetry,
 }
 
@@ -96,40 +105,45 @@ pub(super) struct Opened {
     pub(super) index: Index,
     pub(super) footer: Footer,
     pub(super) decompressor: Arc<dyn Decompressor>,
+    pub(super) maker: Maker,
     pub(super) toc_digest: Digest,
     pub(super) toc_len: u64,
     pub(super) tar_split_digest: Option<Digest>,
 }
 
+/// A format to try, and whose decoders it uses.
+type Known = (Maker, Arc<dyn Decompressor>);
+
 /// All formats that are tried, in order.
-pub(super) fn known(options: &OpenOptions) -> Vec<Arc<dyn Decompressor>> {
-    let mut known: Vec<Arc<dyn Decompressor>> = vec![
-        Arc::new(GzipDecompressor::new()),
-        Arc::new(LegacyGzipDecompressor::new()),
-        Arc::new(ZstdDecompressor::new()),
-        Arc::new(StorageDecompressor::new()),
+pub(super) fn known(options: &OpenOptions) -> Vec<Known> {
+    let mut known: Vec<Known> = vec![
+        (Maker::Gzip, Arc::new(GzipDecompressor::new())),
+        (Maker::Gzip, Arc::new(LegacyGzipDecompressor::new())),
+        (Maker::Zstd, Arc::new(ZstdDecompressor::new())),
+        (Maker::Zstd, Arc::new(StorageDecompressor::new())),
     ];
-    known.extend(options.decompressors.iter().map(Arc::clone));
-    // The last one recognises a TOC that is elsewhere, where nobody said from where to take it.
-    known.push(Arc::new(ExternalTocDecompressor::new(|| Ok(Vec::new()))));
+    known.extend(options.decompressors.iter().map(|own| (Maker::Other(Arc::clone(own)), Arc::clone(own))));
+    // The last one recognises a TOC that is stored elsewhere when the options do not say where.
+    known.push((Maker::Gzip, Arc::new(ExternalTocDecompressor::new(|| Ok(Vec::new())))));
     known
 }
 
-/// A footer, and what was read on the way to it.
+/// A footer, and the bytes that were read on the way to it.
 pub(super) struct Found {
     pub(super) footer: Footer,
     pub(super) decompressor: Arc<dyn Decompressor>,
+    maker: Maker,
     /// The end of the blob.
     tail: Vec<u8>,
     tail_at: u64,
 }
 
 /// Looks for the footer of one of the `known` formats in the last bytes of a blob, at least `ahead` of them.
-pub(super) fn search<R: ReadAt>(source: &R, known: &[Arc<dyn Decompressor>], ahead: u64) -> Result<Found, Error> {
+pub(super) fn search<R: ReadAt>(source: &R, known: &[Known], ahead: u64) -> Result<Found, Error> {
     let failed = |source| Error::Read { what: "the size of the blob", at: Offset::ZERO, source };
     let blob_len = source.size().map_err(failed)?;
-    let fitting: Vec<_> = known.iter().filter(|known| known.footer_len() as u64 <= blob_len).collect();
-    let tail_len = fitting.iter().map(|known| known.footer_len() as u64).max();
+    let fitting: Vec<_> = known.iter().filter(|(_, known)| known.footer_len() as u64 <= blob_len).collect();
+    let tail_len = fitting.iter().map(|(_, known)| known.footer_len() as u64).max();
     let tail_len = tail_len.ok_or(Error::TooSmall { expected: EXTERNAL_FOOTER_LEN as u64, got: blob_len })?;
     let tail_len = tail_len.max(ahead.min(blob_len));
     let mut tail = vec![0; usize::try_from(tail_len).unwrap_or(usize::MAX)];
@@ -137,12 +151,15 @@ pub(super) fn search<R: ReadAt>(source: &R, known: &[Arc<dyn Decompressor>], ahe
     let at = Offset::new(tail_at);
     source.read_exact_at(at, &mut tail).map_err(|source| Error::Read { what: "the footer", at, source })?;
     let mut reasons = Vec::new();
-    for decompressor in fitting {
+    for (maker, decompressor) in fitting {
         let start = tail.len().saturating_sub(decompressor.footer_len());
         let bytes = tail.get(start..).unwrap_or_default();
         match decompressor.parse_footer(bytes, blob_len) {
-            Ok(footer) => return Ok(Found { footer, decompressor: Arc::clone(decompressor), tail, tail_at }),
-            // What differs from the first byte on is not this format at all, and no news.
+            Ok(footer) => {
+                let (maker, decompressor) = (maker.clone(), Arc::clone(decompressor));
+                return Ok(Found { footer, decompressor, maker, tail, tail_at });
+            }
+            // A footer that differs from its first byte on belongs to another format, and gives no reason.
             Err(Error::Malformed { at, .. }) if at.get() == tail_at.saturating_add(start as u64) => {}
             Err(error) => reasons.push(error.to_string()),
         }
@@ -150,12 +167,13 @@ pub(super) fn search<R: ReadAt>(source: &R, known: &[Arc<dyn Decompressor>], ahe
     Err(Error::NoFooter { reasons })
 }
 
-pub(super) fn open<R: ReadAt + Sync>(source: &R, options: &OpenOptions) -> Result<Opened, Error> {
+/// Finds the footer of a layer, by the formats that the options name.
+pub(super) fn find<R: ReadAt>(source: &R, options: &OpenOptions) -> Result<Found, Error> {
     let start = Instant::now();
     let ahead = ahead(source, options)?;
     let found = search(source, &known(options), ahead)?;
     options.telemetry.footer_read(start);
-    load(source, found, options)
+    Ok(found)
 }
 
 /// How many bytes at the end of the blob to read at once.
@@ -166,12 +184,13 @@ fn ahead<R: ReadAt>(source: &R, options: &OpenOptions) -> Result<u64, Error> {
     let ahead = blob_len
         .checked_sub(hint.get())
         .ok_or_else(|| Error::Misuse(format!("the TOC cannot start at offset {hint} of a blob of {blob_len} bytes")))?;
-    // Whoever is far off gets no more memory than the largest TOC would.
+    // A hint that is far off takes no more memory than the largest TOC would.
     Ok(ahead.min(options.limits.toc_compressed))
 }
 
-fn load<R: ReadAt + Sync>(source: &R, found: Found, options: &OpenOptions) -> Result<Opened, Error> {
-    let Found { footer, decompressor, tail, tail_at } = found;
+/// Loads the TOC that a footer points to.
+pub(super) fn load<R: ReadAt + Sync>(source: &R, found: Found, options: &OpenOptions) -> Result<Opened, Error> {
+    let Found { footer, decompressor, maker, tail, tail_at } = found;
     let limits = &options.limits;
     let at = footer.toc_at();
     if footer.toc_len() > limits.toc_compressed {
@@ -222,14 +241,14 @@ fn load<R: ReadAt + Sync>(source: &R, found: Found, options: &OpenOptions) -> Re
         None => document,
         Some(hasher) => hasher.lock().unwrap_or_else(PoisonError::into_inner).clone().finish(),
     };
-    Ok(Opened { index, footer, decompressor, toc_digest, toc_len, tar_split_digest })
+    Ok(Opened { index, footer, decompressor, maker, toc_digest, toc_len, tar_split_digest })
 }
 
 /// A TOC document, to be read once more.
 pub(crate) struct Document<'a> {
     pub(crate) json: Box<dyn Read + Send + 'a>,
     pub(crate) covers: Covers,
-    /// For what was read.
+    /// For the bytes read so far.
     pub(crate) hasher: Hasher,
 }
 
@@ -311,7 +330,7 @@ fn read_beside(mut json: Box<dyn Read + Send + '_>, sink: &mut Sink, at: Offset)
                         block.truncate(filled);
                         hasher.update(&block);
                         len = len.saturating_add(filled as u64);
-                        // If nobody takes it, the document was refused.
+                        // The other end is gone if the document was refused.
                         if full.send(Ok(block)).is_err() {
                             return (hasher.finish(), len);
                         }

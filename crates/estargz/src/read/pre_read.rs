@@ -1,7 +1,7 @@
 //! Reading a file and, on the way, whatever else has to be decompressed for it.
 //!
-//! Where several chunks share a stream, one of them cannot be had without those in front of it. Whoever keeps a cache takes
-//! the neighbours along. Specification: eStargz, section 6.3, `open_file_with_pre_reader`.
+//! Where several chunks share a stream, the decoder has to pass the chunks before the wanted one. A caller with a cache takes
+//! these neighbours along. Specification: eStargz, section 6.3, `open_file_with_pre_reader`.
 
 use std::fmt;
 
@@ -10,9 +10,8 @@ use dunnage_digest::{ReadAt, ReadRequest};
 use super::{
     Chunk, Entry, FileReader, Reader,
     index::{Location, Row},
-    workspace::Workspace,
 };
-use crate::Error;
+use crate::{Decoder, Error};
 
 /// A chunk of a stream that holds several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,8 +44,8 @@ impl fmt::Debug for PreRead<'_> {
 pub struct PreReader<'a, R, F> {
     file: FileReader<'a, R>,
     visit: F,
-    /// Its own: the visitor may read from the layer meanwhile.
-    workspace: Workspace,
+    /// A decoder and a buffer of its own: the visitor may read from the layer meanwhile.
+    own: (Box<dyn Decoder>, Vec<u8>),
 }
 
 impl<R: ReadAt + Sync> Reader<R> {
@@ -60,8 +59,8 @@ impl<R: ReadAt + Sync> Reader<R> {
     where
         F: FnMut(&PreRead<'_>) -> Result<(), Error>,
     {
-        let workspace = Workspace { decoder: self.decompressor().decoder(), input: Vec::new() };
-        Ok(PreReader { file: self.open_file(path)?, visit, workspace })
+        let own = (self.decompressor().decoder(), Vec::new());
+        Ok(PreReader { file: self.open_file(path)?, visit, own })
     }
 
     /// The chunks of the stream at `offset`, if there are several.
@@ -94,7 +93,7 @@ impl<R: ReadAt + Sync> Reader<R> {
         skip: usize,
         to: &mut [u8],
         visit: &mut dyn FnMut(&PreRead<'_>) -> Result<(), Error>,
-        Workspace { decoder, input }: &mut Workspace,
+        (decoder, input): &mut (Box<dyn Decoder>, Vec<u8>),
     ) -> Result<(), Error> {
         self.read_stream(chunk, input, &ReadRequest::default())?;
         let neighbours = self.neighbours(chunk.offset);
@@ -160,7 +159,7 @@ where
             let len = usize::try_from(chunk.size).unwrap_or(usize::MAX).saturating_sub(skip).min(rest.len());
             let Some(to) = rest.get_mut(..len).filter(|to| !to.is_empty()) else { break };
             if reader.neighbours(chunk.offset).len() > 1 {
-                reader.read_with_neighbours(row, &chunk, skip, to, &mut self.visit, &mut self.workspace)?;
+                reader.read_with_neighbours(row, &chunk, skip, to, &mut self.visit, &mut self.own)?;
             } else {
                 reader.read_row(row, at, to, &ReadRequest::default())?;
             }

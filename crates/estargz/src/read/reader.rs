@@ -6,13 +6,13 @@ use std::{
 };
 
 use dunnage_digest::{Algorithm, Digest, Mismatch, Offset, ReadAt, ReadRequest};
+use dunnage_tree::pieces::{PieceBuffer, PieceLookup, PieceSource};
 
 use super::{
-    cache::{ChunkCache, Key},
+    decoders::{Decoders, Maker},
     index::{DigestCell, Index, Location, Node, NodeKind, ROOT, Row},
-    open::{Document, Landmarks, OpenOptions, Opened, Trust, document, open},
+    open::{Document, Found, Landmarks, OpenOptions, Opened, Trust, document, find, load},
     pre_read::Shared,
-    workspace::{Workspace, Workspaces},
     zeros::ZeroDigests,
 };
 use crate::{
@@ -22,23 +22,28 @@ use crate::{
 
 /// A layer whose TOC has been loaded.
 ///
-/// It is a [`Tree`](dunnage_tree::Tree), readable from any number of threads. What it hands out of files matches the
-/// digests of the TOC; whether the TOC itself is the one that was meant is for [`verify_toc`](Self::verify_toc) to say.
+/// Use it to read single files of a layer, or to mount it: it is a [`Tree`](dunnage_tree::Tree), readable from any number of
+/// threads. To unpack the whole layer in order, [`unpack`](crate::unpack) needs no TOC. Content matches the digests of the
+/// TOC; [`verify_toc`](Self::verify_toc) compares the TOC itself with the digest that a manifest names, and
+/// [`TrustedReader`](crate::TrustedReader) makes that part of the type.
 pub struct Reader<R> {
     source: R,
     pub(crate) index: Index,
     footer: Footer,
     decompressor: Arc<dyn Decompressor>,
+    maker: Maker,
     toc_digest: Digest,
     toc_len: u64,
     limits: Limits,
     pub(crate) landmarks: Landmarks,
     trust: Trust,
-    cache: ChunkCache,
+    /// Chunks, each known by the row of its file and its place in the file: a TOC can name one place in the blob twice with
+    /// different digests, and content that matches one of them has not matched the other.
+    pieces: PieceSource,
+    decoders: Decoders,
     zeros: ZeroDigests,
     tar_split_digest: Option<Digest>,
-    workspaces: Workspaces,
-    /// Chunks of streams that hold several, made when somebody asks.
+    /// Chunks of streams that hold several, made on first use.
     pub(super) shared: OnceLock<Vec<Shared>>,
 }
 
@@ -47,25 +52,48 @@ impl<R: ReadAt + Sync> Reader<R> {
     ///
     /// # Errors
     ///
-    /// [`Error::Read`] if the source fails, [`Error::TooSmall`] and [`Error::NoFooter`] for what is no layer,
+    /// [`Error::Read`] if the source fails, [`Error::TooSmall`] and [`Error::NoFooter`] if it is no layer,
     /// [`Error::Malformed`], [`Error::Entry`], [`Error::Inconsistent`], [`Error::Digest`] and [`Error::Version`] for a TOC
     /// that cannot be one, [`Error::Limit`] beyond the limits. Never panics, whatever the bytes.
     pub fn open(source: R, options: &OpenOptions) -> Result<Self, Error> {
-        let Opened { index, footer, decompressor, toc_digest, toc_len, tar_split_digest } = open(&source, options)?;
+        let found = find(&source, options)?;
+        Self::load(source, found, options)
+    }
+
+    /// Opens the source if it ends like a layer, and gives it back otherwise.
+    ///
+    /// Use it where a source can be something else than a layer. It reads the footer once; looking for a footer first and
+    /// opening then reads it twice.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), but for [`Error::TooSmall`] and [`Error::NoFooter`].
+    pub fn detect(source: R, options: &OpenOptions) -> Result<Result<Self, R>, Error> {
+        match find(&source, options) {
+            Ok(found) => Self::load(source, found, options).map(Ok),
+            Err(Error::TooSmall { .. } | Error::NoFooter { .. }) => Ok(Err(source)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn load(source: R, found: Found, options: &OpenOptions) -> Result<Self, Error> {
+        let Opened { index, footer, decompressor, maker, toc_digest, toc_len, tar_split_digest } =
+            load(&source, found, options)?;
         Ok(Self {
             source,
             index,
             footer,
             decompressor,
+            maker,
             toc_digest,
             toc_len,
             limits: options.limits.clone(),
             landmarks: options.landmarks,
             trust: options.trust,
-            cache: ChunkCache::new(options.cache),
+            pieces: options.cache.source(),
+            decoders: options.decoders.clone(),
             zeros: ZeroDigests::default(),
             tar_split_digest,
-            workspaces: Workspaces::new(),
             shared: OnceLock::new(),
         })
     }
@@ -99,11 +127,32 @@ impl<R: ReadAt + Sync> Reader<R> {
             let Some(chunk) = self.index.location_at(node, at) else { break };
             let skip = usize::try_from(at.saturating_sub(chunk.at)).unwrap_or(usize::MAX);
             let len = usize::try_from(chunk.size).unwrap_or(usize::MAX).saturating_sub(skip).min(rest.len());
+            if filled == 0 && len < rest.len() {
+                self.announce(row, node, at, rest.len());
+            }
             let Some(to) = rest.get_mut(..len).filter(|to| !to.is_empty()) else { break };
             self.read_chunk(row, &chunk, skip, to, request)?;
             filled = filled.saturating_add(len);
         }
         Ok(filled)
+    }
+
+    /// Announces to the source the streams of all chunks that a read has to fetch, if there are several.
+    fn announce(&self, row: Row, node: &Node, at: u64, len: usize) {
+        let end = at.saturating_add(len as u64);
+        let (mut at, mut ranges) = (at, Vec::new());
+        while let Some(chunk) = self.index.location_at(node, at).filter(|chunk| chunk.at < end && chunk.size > 0) {
+            if !chunk.zeros && !self.pieces.has(row.into(), chunk.at) {
+                let range = chunk.offset..self.index.stream_end(chunk.offset);
+                if ranges.last() != Some(&range) {
+                    ranges.push(range);
+                }
+            }
+            at = chunk.at.saturating_add(chunk.size);
+        }
+        if ranges.len() > 1 {
+            self.source.prefetch(&ranges);
+        }
     }
 
     /// Copies part of a chunk, after all of it has been verified.
@@ -120,30 +169,48 @@ impl<R: ReadAt + Sync> Reader<R> {
             to.fill(0);
             return Ok(());
         }
-        let Location { offset, inner, size, digest, .. } = *chunk;
-        let key = Key { offset, inner, size, digest };
-        // A read of the whole chunk is not followed by another one of it.
-        if (to.len() as u64) < chunk.size {
-            let make = || self.with_chunk(row, chunk, request, |content| self.cache.keep(key, content, to.len()));
-            return self.copied(row, chunk, self.cache.get_or(key, to.len(), make)?.copy_to(skip, to));
-        }
-        if let Some(content) = self.cache.get(key, to.len()) {
-            return self.copied(row, chunk, content.copy_to(skip, to));
-        }
-        let is_copied = self.with_chunk(row, chunk, request, |content| {
-            let content = content.get(skip..).and_then(|rest| rest.get(..to.len()));
-            content.map(|content| to.copy_from_slice(content)).is_some()
-        })?;
-        self.copied(row, chunk, is_copied)
-    }
-
-    /// Content is as long as its chunk; if it were not, that must not go unnoticed.
-    fn copied(&self, row: Row, chunk: &Location, is_copied: bool) -> Result<(), Error> {
+        let is_copied = match self.enter(row, chunk, to.len(), request)? {
+            PieceLookup::Kept(piece) => piece.copy_to(skip, to),
+            PieceLookup::Make(turn) => self.make(row, chunk, request, |content| {
+                let is_whole = to.len() as u64 >= chunk.size;
+                let part = content.get(skip..).and_then(|rest| rest.get(..to.len()));
+                let is_copied = part.map(|part| to.copy_from_slice(part)).is_some();
+                if is_whole {
+                    turn.pass(content)
+                } else {
+                    drop(turn.keep(content))
+                }
+                is_copied
+            })?,
+        };
+        // Fails if the chunk is shorter than the index says.
         if is_copied { Ok(()) } else { Err(self.corrupt(row, chunk, "the stream is too short".to_owned())) }
     }
 
-    /// Reads, unpacks and verifies a chunk, and hands it to `take`.
-    fn with_chunk<T>(
+    /// Decodes the chunk that holds the byte at `at` and keeps it, for reads that follow.
+    pub(super) fn prepare_row(&self, row: Row, at: u64, request: &ReadRequest<'_>) -> Result<(), Error> {
+        let Some(chunk) = self.index.node(row).and_then(|node| self.index.location_at(node, at)) else { return Ok(()) };
+        if chunk.zeros {
+            return self.check_zeros(row, &chunk);
+        }
+        match self.enter(row, &chunk, 0, request)? {
+            PieceLookup::Kept(_) => Ok(()),
+            PieceLookup::Make(turn) => self.make(row, &chunk, request, |content| drop(turn.keep(content))),
+        }
+    }
+
+    fn enter(
+        &self,
+        row: Row,
+        chunk: &Location,
+        read: usize,
+        request: &ReadRequest<'_>,
+    ) -> Result<PieceLookup<'_>, Error> {
+        self.pieces.enter(row.into(), chunk.at, read, request).map_err(|source| chunk_failed(chunk, source))
+    }
+
+    /// Fetches, decodes and verifies a chunk, and hands it to `take`.
+    fn make<T>(
         &self,
         row: Row,
         chunk: &Location,
@@ -151,17 +218,42 @@ impl<R: ReadAt + Sync> Reader<R> {
         take: impl FnOnce(&[u8]) -> T,
     ) -> Result<T, Error> {
         self.check_size(chunk)?;
-        self.workspaces.with(
-            chunk.want(),
-            || self.decompressor.decoder(),
-            |Workspace { decoder, input }| {
-                self.read_stream(chunk, input, request)?;
-                let content =
-                    decode(decoder.as_mut(), input, chunk).map_err(|reason| self.corrupt(row, chunk, reason))?;
-                self.check(row, chunk, content)?;
-                Ok(take(content))
-            },
-        )
+        let failed = |source| chunk_failed(chunk, source);
+        let store = self.pieces.cache().store().zip(self.index.digest(chunk.digest));
+        if let Some((store, digest)) = store {
+            let mut content = self.pieces.buffer(chunk.size, request).map_err(failed)?;
+            content.grow(usize::try_from(chunk.size).unwrap_or(usize::MAX));
+            if store.load(&digest, &mut content, request) && self.check(row, chunk, &content).is_ok() {
+                return Ok(take(&content));
+            }
+        }
+        // Any number of threads fetch at once; those that have fetched take turns with the decoders.
+        let input = self.fetch(chunk, request)?;
+        let work = |decoder: &mut dyn Decoder| {
+            let content = decode(decoder, &input, chunk).map_err(|reason| self.corrupt(row, chunk, reason))?;
+            self.check(row, chunk, content)?;
+            if let Some((store, digest)) = store {
+                store.store(&digest, content);
+            }
+            Ok(take(content))
+        };
+        let decoder = || self.decompressor.decoder();
+        self.decoders.with(&self.maker, chunk.want(), decoder, request, work).map_err(failed)?
+    }
+
+    /// Fetches the compressed stream that a chunk lies in.
+    fn fetch(&self, chunk: &Location, request: &ReadRequest<'_>) -> Result<PieceBuffer, Error> {
+        let len = self.index.stream_end(chunk.offset).saturating_sub(chunk.offset);
+        let mut buffer = self.pieces.buffer(len, request).map_err(|source| chunk_failed(chunk, source))?;
+        while (buffer.len() as u64) < len {
+            let have = buffer.len();
+            buffer.grow(have.saturating_add(step(len, have)));
+            let at = Offset::new(chunk.offset.saturating_add(have as u64));
+            let rest = buffer.get_mut(have..).unwrap_or_default();
+            let result = self.source.read_exact_at_for(at, rest, request);
+            result.map_err(|source| Error::Read { what: "a chunk", at, source })?;
+        }
+        Ok(buffer)
     }
 
     /// Chunks are held in memory while they are verified, but for holes.
@@ -183,7 +275,7 @@ impl<R: ReadAt + Sync> Reader<R> {
         self.read_part("a chunk", Offset::new(chunk.offset), len, input, request)
     }
 
-    /// Reads compressed bytes of the payload, growing the buffer with what arrives.
+    /// Reads compressed bytes of the payload, growing the buffer as they arrive.
     pub(crate) fn read_raw(&self, at: Offset, len: u64, buf: &mut Vec<u8>) -> Result<(), Error> {
         self.read_part("a chunk", at, len, buf, &ReadRequest::default())
     }
@@ -197,12 +289,10 @@ impl<R: ReadAt + Sync> Reader<R> {
         buf: &mut Vec<u8>,
         request: &ReadRequest<'_>,
     ) -> Result<(), Error> {
-        const STEP: u64 = 16 << 20;
         buf.clear();
         while (buf.len() as u64) < len {
             let have = buf.len();
-            let step = usize::try_from(len.saturating_sub(have as u64).min(STEP)).unwrap_or(0);
-            buf.resize(have.saturating_add(step), 0);
+            buf.resize(have.saturating_add(step(len, have)), 0);
             let at = at.saturating_add(have as u64);
             let rest = buf.get_mut(have..).unwrap_or_default();
             let result = self.source.read_exact_at_for(at, rest, request);
@@ -236,7 +326,7 @@ impl<R> Reader<R> {
         self.index.payload_len
     }
 
-    /// Where the next stream with content behind `offset` starts, or the payload ends.
+    /// Where the next stream with content after `offset` starts, or the payload ends.
     pub(crate) fn stream_end_after(&self, offset: u64) -> u64 {
         self.index.stream_end(offset)
     }
@@ -246,7 +336,7 @@ impl<R> Reader<R> {
         &self.toc_digest
     }
 
-    /// What the landmarks say about prefetching.
+    /// The part to fetch first, by the landmarks of the layer.
     ///
     /// Only a regular file with content in the root is a landmark, and the one against prefetching wins. The offset is the
     /// word of the layer's author: up to all of the payload, so callers need a ceiling of their own.
@@ -303,7 +393,7 @@ impl<R> Reader<R> {
         self.index.node(row).map(|node| Entry { index: &self.index, row, node })
     }
 
-    /// The chunk of the regular file at `path` that holds the byte at `offset`; none behind its end.
+    /// The chunk of the regular file at `path` that holds the byte at `offset`; none after its end.
     pub fn chunk_for_offset(&self, path: &str, offset: u64) -> Option<Chunk> {
         let entry = self.lookup(path)?;
         self.index.location_at(entry.node, offset).map(|location| entry.chunk(&location))
@@ -356,7 +446,7 @@ impl<R> Reader<R> {
     }
 }
 
-/// What is worth fetching before the container starts.
+/// The part of a layer to fetch before the container starts, as its author marked it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "closed: the two landmarks, or none")]
 pub enum Prefetch {
@@ -364,8 +454,19 @@ pub enum Prefetch {
     Unsaid,
     /// Nothing.
     Nothing,
-    /// All streams in front of this offset.
+    /// All streams before this offset.
     Before(Offset),
+}
+
+/// Bytes to read next of `len`, of which `have` were read: a buffer grows as bytes arrive, whatever the TOC says.
+fn step(len: u64, have: usize) -> usize {
+    const STEP: u64 = 16 << 20;
+    usize::try_from(len.saturating_sub(have as u64).min(STEP)).unwrap_or(0)
+}
+
+/// An error on the way to a chunk that is not the fault of its bytes.
+fn chunk_failed(chunk: &Location, source: io::Error) -> Error {
+    Error::Read { what: "a chunk", at: Offset::new(chunk.offset), source }
 }
 
 /// Decodes a chunk out of the stream it lies in.
@@ -383,7 +484,7 @@ impl<R> fmt::Debug for Reader<R> {
     }
 }
 
-/// A node of the layer.
+/// A node of the layer. Use it to inspect a layer: chunks and digests are here, and not in the [`Tree`](dunnage_tree::Tree).
 #[derive(Clone, Copy)]
 pub struct Entry<'a> {
     index: &'a Index,
@@ -396,7 +497,7 @@ impl<'a> Entry<'a> {
         Self { index, row, node }
     }
 
-    /// Its path from the root, with U+FFFD for what is not UTF-8.
+    /// Its path from the root, with U+FFFD for bytes that are not UTF-8.
     pub fn path(&self) -> String {
         self.index.path(self.row)
     }
@@ -406,7 +507,7 @@ impl<'a> Entry<'a> {
         self.index.name(self.row)
     }
 
-    /// What it is. Hard links have been followed, and chunks belong to their file, so it is never one of these.
+    /// Its kind. Hard links have been followed, and chunks belong to their file, so it is never one of these.
     pub const fn kind(&self) -> TocType {
         match self.node.kind {
             NodeKind::Directory => TocType::Dir,
@@ -459,7 +560,7 @@ impl<'a> Entry<'a> {
         })
     }
 
-    /// The node behind a name in a directory, hard links followed; none in anything else.
+    /// The node of a name in a directory, hard links followed; none in anything else.
     pub fn child(&self, name: &[u8]) -> Option<Entry<'a>> {
         let row = self.index.target(self.index.child(self.node, name)?);
         self.index.node(row).map(|node| Entry { index: self.index, row, node })
@@ -496,7 +597,7 @@ impl fmt::Debug for Entry<'_> {
 pub struct Chunk {
     /// Where in the blob its stream starts.
     pub offset: Offset,
-    /// Bytes of the decompressed stream in front of it.
+    /// Bytes of the decompressed stream before it.
     pub inner_offset: u64,
     /// Where in the file it starts.
     pub chunk_offset: u64,
@@ -506,11 +607,11 @@ pub struct Chunk {
     pub stream_end: Offset,
     /// Its digest.
     pub digest: Option<Digest>,
-    /// What it is made of. Zeros need not be fetched.
+    /// Data or zeros. Zeros need not be fetched.
     pub chunk_type: ChunkType,
 }
 
-/// A regular file of a layer, by position. Every byte read has been verified.
+/// A regular file of a layer, by position. Every byte read has been verified. Use it where a function takes a [`ReadAt`].
 pub struct FileReader<'a, R> {
     pub(crate) reader: &'a Reader<R>,
     pub(crate) row: Row,

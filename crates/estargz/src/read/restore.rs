@@ -14,13 +14,13 @@ use crate::{Error, NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK};
 ///
 /// # Errors
 ///
-/// [`Error::Tar`] for what is no tar or holds a sparse file, [`Error::Write`] if `out` fails.
+/// [`Error::Tar`] if `tar` is no tar or holds a sparse file, [`Error::Write`] if `out` fails.
 pub fn restore_tar<R: Read, W: Write>(tar: R, limits: &Limits, out: &mut W) -> Result<(), Error> {
     let mut write = |bytes: &[u8]| out.write_all(bytes).map_err(|source| Error::Write { source });
     let mut entries = tar::Reader::new(tar, limits.clone()).keep_raw(true);
     let mut header = Header::default();
     let mut block = vec![0; 256 << 10];
-    // Padding of the entry before, which is in front of a header, and whether that entry was left out.
+    // Padding of the entry before, which precedes a header, and whether that entry was left out.
     let (mut padding, mut left_out) = (0, false);
     while entries.next_header(&mut header)? {
         let (before, headers) = entries.raw().split_at_checked(padding).unwrap_or_default();

@@ -83,7 +83,7 @@ impl<R: ReadAt + Sync> Reader<R> {
     }
 
     /// Puts the layer's tar together from its headers and the content of its files, each of which has been compared with
-    /// its digests; what comes out has the layer's DiffID.
+    /// its digests; the result has the layer's DiffID.
     ///
     /// # Errors
     ///
@@ -211,7 +211,7 @@ struct Lines {
 
 impl Lines {
     fn feed(&mut self, bytes: &[u8], visit: &mut dyn FnMut(TarPart<'_>) -> Result<(), Error>) -> Result<(), Error> {
-        // What is in the window already has no end of a line.
+        // The bytes in the window so far hold no end of a line.
         let mut ended = self.window.len();
         self.window.extend_from_slice(bytes);
         let mut start = 0;
@@ -231,7 +231,7 @@ impl Lines {
         Ok(())
     }
 
-    /// Whoever writes lines ends the last one too.
+    /// A writer of lines ends the last one too.
     fn end(self) -> Result<(), Error> {
         if self.window.is_empty() {
             return Ok(());
@@ -250,7 +250,7 @@ struct Line {
     payload: Vec<u8>,
 }
 
-/// The members by their names, and what is said about a wrong one.
+/// The members by their names, and the message about a wrong one.
 const MEMBERS: [(&str, &str); 6] = [
     ("type", "a type"),
     ("name", "a name"),

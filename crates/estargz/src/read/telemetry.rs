@@ -1,11 +1,11 @@
-//! How long the steps of opening a layer take, told to whoever wants to know.
+//! Times of the steps of opening a layer, for a caller that measures them.
 
 use std::{fmt, sync::Arc, time::Instant};
 
-/// Is called when a step is done, with the instant at which it began.
+/// A function that is called when a step is done, with the time of its start.
 pub type Hook = Arc<dyn Fn(Instant) + Send + Sync>;
 
-/// Who is told about the steps of [`Reader::open`](crate::Reader::open).
+/// Functions that [`Reader::open`](crate::Reader::open) calls after each step. Use it for metrics; the default calls nothing.
 #[derive(Clone, Default)]
 #[expect(clippy::exhaustive_structs, reason = "callers set single fields over the default")]
 pub struct Telemetry {

@@ -143,7 +143,7 @@ impl<R: ReadAt + Send + Sync> Tree for Reader<R> {
 
     fn prepare(&self, node: NodeId, at: u64, request: &ReadRequest<'_>) -> Result<(), Error> {
         let (row, _) = self.by_id_as(node, NodeKind::File)?;
-        self.read_row(row, at, &mut [0], request).map(drop).map_err(Error::from)
+        self.prepare_row(row, at, request).map_err(Error::from)
     }
 
     fn usage(&self) -> Option<Usage> {

@@ -38,7 +38,7 @@ pub fn open_footer<R: ReadAt + ?Sized>(source: &R) -> Result<Footer, Error> {
     Err(Error::NoFooter { reasons })
 }
 
-/// The tar stream of a layer in any format that this crate knows: what was put in by a lossless writer, bit for bit;
+/// The tar stream of a layer in any format that this crate knows: the input of a lossless writer, bit for bit;
 /// without an end marker otherwise. The TOC is not needed.
 ///
 /// # Errors

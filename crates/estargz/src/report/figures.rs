@@ -10,7 +10,7 @@ use super::{
 };
 use crate::read::index::{Index, Node, NodeKind, Row};
 
-/// What one walk over all streams finds.
+/// The results of one walk over all streams.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     /// Compressed bytes each row answers for.
@@ -22,7 +22,7 @@ pub(super) struct Survey {
     largest_shared: Option<StreamFacts>,
     /// Compressed bytes and start of each stream.
     sizes: Vec<(u64, u64)>,
-    /// Bytes in front of the first stream with content.
+    /// Bytes before the first stream with content.
     headers: u64,
     replaced: u64,
 }
@@ -73,7 +73,7 @@ impl Survey {
         }
     }
 
-    /// Streams that are known of: those with content, and that in front of them.
+    /// Known streams: those with content, and the one before them.
     pub(super) fn streams(&self) -> u64 {
         (self.sizes.len() as u64).saturating_add(u64::from(self.headers > 0))
     }

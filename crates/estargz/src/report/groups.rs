@@ -103,7 +103,7 @@ pub(super) struct Division {
 }
 
 impl Division {
-    /// Groups for these directories, in this order, and one for what is elsewhere.
+    /// Groups for these directories, in this order, and one for all other files.
     pub(super) fn new(index: &Index, directories: &[Row]) -> Self {
         let mut rest_of = vec![false; directories.len()];
         let elsewhere = number(directories.len());
@@ -130,7 +130,7 @@ impl Division {
         Self { groups, of }
     }
 
-    /// Makes the files in the root a group of their own, in front of what is elsewhere.
+    /// Makes the files in the root a group of their own, before the group of all other files.
     pub(super) fn with_root_files(mut self, index: &Index) -> Self {
         let (files, elsewhere) = (number(self.groups.len().saturating_sub(1)), number(self.groups.len()));
         self.groups.insert(usize::from(files), Group::RootFiles);
@@ -146,7 +146,7 @@ impl Division {
         self.of.get(at(row)).map_or(usize::MAX, |group| usize::from(*group))
     }
 
-    /// What each group takes, given what each row does.
+    /// The bytes of each group, from the bytes of each row.
     pub(super) fn shares(self, index: &Index, stored: &[u64], marks: &Marks) -> Vec<GroupShare> {
         let share = |group| GroupShare { group, files: 0, len: 0, stored: 0 };
         let mut shares: Vec<GroupShare> = self.groups.into_iter().map(share).collect();

@@ -1,4 +1,4 @@
-//! What a layout says.
+//! The layout report.
 
 use dunnage_digest::Offset;
 
@@ -26,7 +26,7 @@ impl Default for LayoutOptions {
 ///
 /// All lengths are in bytes. A stream's compressed bytes are its files': all of them if there is one, else in proportion to
 /// the content bytes each has there, rounded so that nothing is lost. The tar headers and padding in a stream belong to the
-/// file in front of them that way.
+/// file before them that way.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LayoutReport {
@@ -34,7 +34,7 @@ pub struct LayoutReport {
     pub blob_len: u64,
     /// Compressed tar stream, from the start of the blob.
     pub payload_len: u64,
-    /// Compressed TOC in the blob, with what frames it; 0 if it is stored elsewhere.
+    /// Compressed TOC in the blob, with its frame; 0 if it is stored elsewhere.
     pub toc_len: u64,
     /// Tar headers kept apart, as containers/storage does it.
     pub tar_split_len: u64,
@@ -186,9 +186,9 @@ pub struct SharedStreams {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PayloadShares {
-    /// Tar headers in front of the first content.
+    /// Tar headers before the first content.
     pub headers: u64,
-    /// Files other than landmarks, with padding and the headers behind them.
+    /// Files other than landmarks, with padding and the headers after them.
     pub files: u64,
     /// Landmarks, likewise.
     pub landmarks: u64,
@@ -200,7 +200,7 @@ pub struct PayloadShares {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "closed: the format knows these two")]
 pub enum LandmarkKind {
-    /// What is in front of it is worth fetching first.
+    /// The streams before it are worth fetching first.
     Prefetch,
     /// Nothing is.
     NoPrefetch,
@@ -214,11 +214,11 @@ pub struct PrefetchArea {
     pub kind: LandmarkKind,
     /// Where its stream starts.
     pub offset: Offset,
-    /// Bytes of the decompressed stream in front of it.
+    /// Bytes of the decompressed stream before it.
     pub inner_offset: u64,
     /// Bytes from the start of the blob that are worth fetching first.
     pub len: u64,
-    /// Files with content that starts in front of it.
+    /// Files with content that starts before it.
     pub files: u64,
 }
 
@@ -266,15 +266,15 @@ impl SizeClass {
 pub enum Group {
     /// All below a directory.
     Directory(Vec<u8>),
-    /// All below a directory but what is below a deeper one that is a group of its own.
+    /// All files below a directory, without those below a deeper directory that is a group of its own.
     RestOf(Vec<u8>),
     /// The files in the root.
     RootFiles,
-    /// What is in no other group.
+    /// The files of no other group.
     Elsewhere,
 }
 
-/// What a set of files takes. Landmarks are in none.
+/// Bytes of a set of files. Landmarks are in none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GroupShare {
@@ -296,7 +296,7 @@ pub struct Segment {
     pub offset: Offset,
     /// Its bytes.
     pub len: u64,
-    /// What it holds; if several things, the one with the most bytes.
+    /// The kind of its content; of several kinds, the one with the most bytes.
     pub kind: SegmentKind,
     /// Of content: whose it is, as a place in [`LayoutReport::areas`].
     pub area: Option<usize>,
@@ -310,15 +310,15 @@ pub struct Segment {
     pub path: Vec<u8>,
 }
 
-/// What a piece of the blob holds.
+/// The kind of content in a piece of the blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum SegmentKind {
-    /// Tar headers in front of the first content.
+    /// Tar headers before the first content.
     Headers,
     /// Content of files, their padding, and the headers in between.
     Content,
-    /// A landmark, and the headers behind it.
+    /// A landmark, and the headers after it.
     Landmark,
     /// Content that was replaced by a later entry of the same name.
     Replaced,

@@ -23,15 +23,15 @@ pub struct MeasureOptions {
     pub cancel: Cancel,
 }
 
-/// What [`Reader::measure`] found.
+/// The results of [`Reader::measure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Measured {
     /// The payload, decompressed: the tar stream without the TOC.
     pub uncompressed_len: u64,
-    /// Streams in the payload, those without content included; `None` if the format is somebody else's.
+    /// Streams in the payload, those without content included; `None` for a format that this crate does not know.
     pub streams: Option<u64>,
-    /// What the layer is compared with.
+    /// The single stream that the layer is compared with.
     pub plain: Plain,
     /// The same tar stream, compressed as that.
     pub plain_len: u64,
@@ -183,7 +183,7 @@ fn failed(error: io::Error) -> Error {
     Error::Misuse(format!("compressing one stream: {error}"))
 }
 
-/// A source that counts what is read of it.
+/// A source that counts the bytes read from it.
 struct Counted<'c, R> {
     inner: R,
     read: &'c AtomicU64,
@@ -197,7 +197,7 @@ impl<R: Read> Read for Counted<'_, R> {
     }
 }
 
-/// Counts what is written to it.
+/// Counts the bytes written to it.
 #[derive(Default)]
 struct Counter(u64);
 

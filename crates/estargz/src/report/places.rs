@@ -7,7 +7,7 @@ use crate::read::index::{Index, Row};
 pub(super) struct Place {
     /// Where its stream starts.
     pub(super) offset: u64,
-    /// Bytes of the stream in front of it.
+    /// Bytes of the stream before it.
     inner: u64,
     pub(super) row: Row,
     /// Whether the file starts with it.

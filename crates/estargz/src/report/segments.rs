@@ -2,7 +2,7 @@
 //!
 //! Streams next to each other that would look the same are one piece, except that a file large enough to be seen stays a
 //! piece of its own. If these are still too many, pieces that start in the same part of the payload are put together, and
-//! look like what has the most bytes among them. Cuts are always between streams.
+//! look like the kind with the most bytes among them. Cuts are always between streams.
 
 use dunnage_digest::Offset;
 
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::read::index::{Index, Row};
 
-/// Pieces that are never put together with others: the landmark and what is around it, the ends of the blob.
+/// Pieces that are never put together with others: the landmark and its surroundings, the ends of the blob.
 const FIXED: usize = 8;
 
 /// A file is large enough to be seen with this part of the blob.

@@ -1,4 +1,4 @@
-//! What the descriptor of a layer says about its TOC.
+//! Claims of a layer's descriptor about its TOC.
 //!
 //! | family              | digest of the TOC                                          | of                     |
 //! |---------------------|------------------------------------------------------------|------------------------|
@@ -16,7 +16,7 @@ use crate::{
     TOC_DIGEST_ANNOTATION,
 };
 
-/// What annotations say about a TOC.
+/// The claims of a descriptor's annotations about a TOC. Use it to compare a layer with the manifest that names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AnnotatedToc {

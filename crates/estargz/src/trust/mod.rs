@@ -1,4 +1,4 @@
-//! Whether a layer is what a manifest names: annotations of its descriptor, its TOC, and its chunks.
+//! Whether a layer is the one that a manifest names: annotations of its descriptor, its TOC, and its chunks.
 
 mod annotations;
 mod trusted;

@@ -1,5 +1,5 @@
 //! A layer whose TOC is the one that was meant: the difference between a layer that agrees with itself and one that is
-//! what a manifest names, as a type.
+//! the digest that a manifest names, as a type.
 
 use std::ops::Deref;
 

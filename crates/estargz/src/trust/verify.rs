@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// What [`Reader::verify`] read, all of it matching its digests.
+/// Counts of the content that [`Reader::verify`] read, all of it matching its digests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Verified {

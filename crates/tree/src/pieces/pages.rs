@@ -1,38 +1,38 @@
-//! Memory for chunks that are kept: pages of one size, used again and again.
+//! Memory of kept pieces: pages of one size, used again and again.
 //!
-//! Chunks are of all sizes and go in another order than they came. Each in memory of its own would leave holes between
-//! those that stay, and a server that lives long would grow by them.
+//! Pieces have all sizes, and are dropped in another order than they were made. With an allocation each, the dropped ones
+//! would leave holes between those that stay, and a long-lived server would grow by the holes.
 
 use std::{
     fmt, mem,
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Little is lost behind the end of a chunk, and few pages make a large one.
+/// Small enough to waste little after the end of a piece, large enough that a large piece takes few.
 const PAGE: usize = 16 << 10;
 
 type Page = Box<[u8; PAGE]>;
 
-/// Pages that nobody uses at the moment.
+/// Pages that no piece uses at the moment.
 pub(super) struct Pages {
-    /// How many are kept.
+    /// Pages kept for later pieces.
     most: usize,
     idle: Mutex<Vec<Page>>,
 }
 
 impl Pages {
-    /// At most so many bytes of pages that are not in use.
+    /// Keeps at most `bytes` bytes of unused pages.
     pub(super) fn new(bytes: usize) -> Arc<Self> {
         Arc::new(Self { most: bytes.div_ceil(PAGE), idle: Mutex::default() })
     }
 
-    /// Bytes of memory for a chunk of `len` bytes.
+    /// Bytes of memory that a piece of `len` bytes takes.
     pub(super) const fn size_for(len: usize) -> usize {
         len.div_ceil(PAGE).saturating_mul(PAGE)
     }
 
-    /// Copies `content`.
-    pub(super) fn chunk(self: &Arc<Self>, content: &[u8]) -> Chunk {
+    /// A piece with a copy of `content`.
+    pub(super) fn piece(self: &Arc<Self>, content: &[u8]) -> Piece {
         let count = content.len().div_ceil(PAGE);
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let first = idle.len().saturating_sub(count);
@@ -45,29 +45,44 @@ impl Pages {
                 page.copy_from_slice(content);
             }
         }
-        Chunk { pages, len: content.len(), home: Arc::clone(self) }
+        Piece { pages, len: content.len(), home: Arc::clone(self) }
+    }
+
+    /// Gives the unused pages back to the system.
+    pub(super) fn trim(&self) {
+        let idle = mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(idle);
     }
 }
 
-/// A chunk in pages, which go back when it is dropped.
-pub(super) struct Chunk {
+/// The decoded bytes of one piece. Its memory goes back to the cache when the last reader drops it.
+pub struct Piece {
     pages: Vec<Page>,
     len: usize,
     home: Arc<Pages>,
 }
 
-impl Chunk {
-    pub(super) const fn len(&self) -> usize {
+impl Piece {
+    /// Bytes of the piece.
+    #[must_use]
+    pub const fn len(&self) -> usize {
         self.len
     }
 
-    /// Bytes of memory it takes.
+    /// Whether the piece holds no bytes.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes of memory that the piece takes.
     pub(super) const fn memory(&self) -> usize {
         Pages::size_for(self.len)
     }
 
-    /// Copies its bytes from `skip` on; `false` if it has not so many.
-    pub(super) fn copy_to(&self, skip: usize, to: &mut [u8]) -> bool {
+    /// Fills `to` with the bytes from `skip` on. Returns `false` if the piece ends before `to` is full.
+    #[must_use]
+    pub fn copy_to(&self, skip: usize, to: &mut [u8]) -> bool {
         if skip.checked_add(to.len()).is_none_or(|end| end > self.len) {
             return false;
         }
@@ -87,7 +102,7 @@ impl Chunk {
     }
 }
 
-impl Drop for Chunk {
+impl Drop for Piece {
     fn drop(&mut self) {
         let pages = mem::take(&mut self.pages);
         let mut idle = self.home.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -96,9 +111,9 @@ impl Drop for Chunk {
     }
 }
 
-impl fmt::Debug for Chunk {
+impl fmt::Debug for Piece {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Chunk").field("len", &self.len).finish_non_exhaustive()
+        f.debug_struct("Piece").field("len", &self.len).finish_non_exhaustive()
     }
 }
 
@@ -115,16 +130,16 @@ mod tests {
         let pages = Pages::new(8 * PAGE);
         for len in [0, 1, PAGE - 1, PAGE, PAGE + 1, 3 * PAGE + 7] {
             let content = noise(len);
-            let chunk = pages.chunk(&content);
+            let piece = pages.piece(&content);
             for skip in [0, 1, PAGE - 1, PAGE, PAGE + 1, len.saturating_sub(1), len] {
                 for take in [0, 1, PAGE, len.saturating_sub(skip)] {
                     let mut to = vec![1; take];
                     let fits = skip + take <= len;
-                    assert_eq!(chunk.copy_to(skip, &mut to), fits, "{len} {skip} {take}");
+                    assert_eq!(piece.copy_to(skip, &mut to), fits, "{len} {skip} {take}");
                     assert!(!fits || to == content[skip..skip + take], "{len} {skip} {take}");
                 }
             }
-            assert!(!chunk.copy_to(usize::MAX, &mut [0]));
+            assert!(!piece.copy_to(usize::MAX, &mut [0]));
         }
     }
 
@@ -132,12 +147,14 @@ mod tests {
     fn pages_are_used_again_and_not_hoarded() {
         let pages = Pages::new(4 * PAGE);
         let idle = || pages.idle.lock().unwrap().len();
-        drop(pages.chunk(&noise(3 * PAGE)));
+        drop(pages.piece(&noise(3 * PAGE)));
         assert_eq!(idle(), 3);
-        let chunk = pages.chunk(&noise(2 * PAGE));
-        assert_eq!((idle(), chunk.memory()), (1, 2 * PAGE));
-        drop(chunk);
-        drop(pages.chunk(&noise(9 * PAGE)));
+        let piece = pages.piece(&noise(2 * PAGE));
+        assert_eq!((idle(), piece.memory()), (1, 2 * PAGE));
+        drop(piece);
+        drop(pages.piece(&noise(9 * PAGE)));
         assert_eq!(idle(), 4);
+        pages.trim();
+        assert_eq!(idle(), 0);
     }
 }
