@@ -1,11 +1,11 @@
-//! The few things used last, kept for the next call.
+//! The few values used last, kept for the next call.
 
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// A few values by node number; the one that was not used for longest goes first.
+/// A few values by node number; the one unused for longest is dropped first.
 pub(crate) struct Cache<V> {
     capacity: usize,
     /// Newest first.
@@ -34,7 +34,7 @@ impl<V> Cache<V> {
         kept.push_front((node, Arc::clone(&value)));
         let dropped = if kept.len() > self.capacity { kept.pop_back() } else { None };
         drop(kept);
-        // Closing a descriptor can take long; nobody should wait for it.
+        // Closing a descriptor can take long: drop it outside of the lock.
         drop(dropped);
         value
     }

@@ -1,7 +1,7 @@
-//! The device and the mount table: mounting, detaching, and asking `fusermount3` for what we may not do ourselves.
+//! The device and the mount table: mounting, detaching, and asking `fusermount3` to do it where this process may not.
 //!
-//! A mount is told from others by its device number, as the mount table has it. Looking a mount point up would ask
-//! whoever serves it, and would wait for ever where nobody does; and a path alone may since belong to somebody else's mount.
+//! A mount is identified by its device number in the mount table. Looking a mount point up would ask its server, and would wait for
+//! ever if the server hangs; and a path alone may by now belong to another mount.
 
 use std::{
     ffi::{CString, OsStr, OsString},
@@ -35,17 +35,19 @@ use crate::Error;
 pub enum Unmounted {
     /// Nothing is mounted there any more.
     Gone,
-    /// It is out of sight; those who have files open can go on until they close them.
+    /// It is out of sight; programs with open files can go on until they close them.
     Detached,
     /// There was nothing to do.
     Already,
 }
 
-/// Takes the mount at `path` off, lazily if somebody uses it. It works whether or not anybody still serves the mount.
+/// Takes the mount at `path` off, lazily if a program uses it. It works even if the server of the mount is gone.
+///
+/// Use it for a mount of another process; a [`Mount`](super::Mount) of this process has a method for it.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] if what is mounted there is not one of ours, or if we may not take it off.
+/// [`Error::Io`] for a mount of another type, and without the right to take it off.
 pub fn unmount(path: &Path) -> Result<Unmounted, Error> {
     let path = absolute(path).map_err(|source| failed("find", path, source))?;
     let Some(found) = at(&path) else { return Ok(Unmounted::Already) };
@@ -66,7 +68,7 @@ pub(super) fn unmount_device(path: &Path, device: Device) -> Result<Unmounted, E
 }
 
 /// Whether the mount with this device number is still at `path`, after our end of it was closed. The number alone may have been
-/// given to another mount by now, but for that one somebody answers.
+/// given to another mount by now, but the server of that one answers.
 pub(super) fn is_left(path: &Path, device: Device) -> bool {
     let is_dead = || matches!(rustix::fs::statfs(path), Err(Errno::NOTCONN | Errno::CONNABORTED));
     at(path).is_some_and(|found| found.device == device) && is_dead()
@@ -76,10 +78,10 @@ fn take_off(path: &Path) -> Result<Unmounted, Error> {
     match rustix::mount::unmount(path, UnmountFlags::NOFOLLOW) {
         Ok(()) => return Ok(Unmounted::Gone),
         Err(Errno::BUSY) => {}
-        // Somebody else was faster.
+        // Another process was faster.
         Err(Errno::INVAL) if at(path).is_none() => return Ok(Unmounted::Already),
         Err(Errno::PERM) => {
-            // Out of sight at once, whether or not anybody uses it.
+            // Out of sight at once, whether or not a program uses it.
             run(Command::new(FUSERMOUNT).args(["-u", "-z", "-q", "--"]).arg(path))
                 .map_err(|source| failed("unmount", path, source))?;
             return Ok(Unmounted::Detached);
@@ -91,13 +93,13 @@ fn take_off(path: &Path) -> Result<Unmounted, Error> {
     Ok(Unmounted::Detached)
 }
 
-/// Ends a connection from outside: whoever waits for an answer gets an error. Whether it could be done.
+/// Ends a connection from outside: every program that waits for an answer gets an error. Returns whether the kernel did it.
 pub(super) fn abort(device: Device) -> bool {
     let name = format!("{}/abort", device.1);
     fs::write(format!("/sys/fs/fuse/connections/{name}"), "1").is_ok() || abort_unseen(&name).is_ok()
 }
 
-/// The same where nobody has mounted the file system that the kernel shows connections in: root can have one that no path leads to.
+/// The same where the file system that shows the connections is not mounted: root can mount one that no path leads to.
 fn abort_unseen(name: &str) -> Result<(), Errno> {
     let context = fsopen("fusectl", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(&context)?;
@@ -106,7 +108,7 @@ fn abort_unseen(name: &str) -> Result<(), Errno> {
     rustix::io::write(&file, b"1").map(drop)
 }
 
-/// Tells the kernel how far to read ahead; only root may, and it is no more than a wish.
+/// Tells the kernel how far to read ahead. Only root may, so errors are ignored.
 pub(super) fn read_ahead(device: Device, bytes: u32) {
     let (major, minor) = device;
     let _ = fs::write(format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb"), (bytes / 1024).to_string());
@@ -186,16 +188,16 @@ fn mount_with_helper(path: &Path, options: &MountOptions) -> io::Result<OwnedFd>
     let name = options.name.replace('\\', "\\\\").replace(',', "\\,");
     let list = format!("{},subtype=dunnage,fsname={name}", list.join(","));
     let (ours, theirs) = UnixStream::pair()?;
-    // As its standard input, the helper has the socket without anybody having to pass descriptors on.
+    // The helper gets the socket as its standard input, so no other descriptor has to be passed on.
     let mut helper = Command::new(FUSERMOUNT);
     helper.args(["-o", &list, "--"]).arg(path).env("_FUSE_COMMFD", "0").stdin(OwnedFd::from(theirs));
     run(&mut helper)?;
-    // What it sent waits in the socket. The command holds the other end.
+    // The descriptor waits in the socket. The command holds the other end.
     drop(helper);
     receive(&ours)
 }
 
-/// Runs a helper to its end; what it said is the error if it fails.
+/// Runs a helper to its end. If it fails, its output is the error.
 fn run(command: &mut Command) -> io::Result<()> {
     let name = command.get_program().to_owned();
     let output = command.stdout(Stdio::null()).stderr(Stdio::piped()).output().map_err(|error| match error.kind() {
@@ -234,7 +236,7 @@ pub(super) struct Mounted {
     kind: Vec<u8>,
 }
 
-/// What is mounted at `path`, the last of several.
+/// The mount at `path`, the last one of several.
 fn at(path: &Path) -> Option<Mounted> {
     let table = fs::read("/proc/self/mountinfo").ok()?;
     last_at(&table, path.as_os_str().as_bytes())
@@ -275,7 +277,7 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// `path` from the root, symlinks resolved but for the last name, which may be a mount that nobody answers for.
+/// `path` from the root, symlinks resolved but for the last name, which may be a mount whose server is gone.
 pub(super) fn absolute(path: &Path) -> io::Result<PathBuf> {
     let path = std::path::absolute(path)?;
     match (path.parent(), path.file_name()) {

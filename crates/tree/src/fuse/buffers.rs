@@ -1,14 +1,14 @@
-//! Buffers for what is read, for all threads together.
+//! Buffers for answers to reads, shared by all threads of a mount.
 //!
-//! Threads come and go with the reads that wait. A buffer for each would come and go with it, and take memory in as many
-//! places as there have been threads at once.
+//! Threads come and go with the number of waiting reads. With a buffer per thread, memory would follow the largest number of
+//! threads there ever was.
 
 use std::{
     collections::VecDeque,
     sync::{Mutex, PoisonError},
 };
 
-/// Buffers that nobody uses at the moment.
+/// Buffers that no thread uses at the moment.
 #[derive(Debug, Default)]
 pub(super) struct Buffers(Mutex<VecDeque<Vec<u8>>>);
 
@@ -27,5 +27,5 @@ impl Buffers {
     }
 }
 
-/// As many as readers that keep a machine busy; who waits for a network is in no hurry to get one.
+/// Enough for the readers that keep a machine busy. Allocating one more costs little beside a wait for a network.
 const KEPT: usize = 16;

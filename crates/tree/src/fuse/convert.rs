@@ -1,4 +1,4 @@
-//! Numbers, attributes and errors as the kernel wants them.
+//! Numbers, attributes and errors in the form of the kernel.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -74,7 +74,7 @@ pub(super) fn attributes(ino: INodeNo, attr: &Attr) -> FileAttr {
     }
 }
 
-/// What is known of a node whose attributes could not be had.
+/// The attributes of a node of which only the kind is known.
 pub(super) const fn nameless(ino: INodeNo, kind: Kind) -> FileAttr {
     FileAttr {
         ino,
@@ -101,7 +101,7 @@ fn moment(secs: i64, nanos: u32) -> SystemTime {
     second.and_then(|at| at.checked_add(Duration::from_nanos(u64::from(nanos)))).unwrap_or(UNIX_EPOCH)
 }
 
-/// Archives can hold numbers that no kernel accepts; those files belong to nobody.
+/// Archives can hold numbers that no kernel accepts; those files belong to the user `nobody`.
 fn id(id: i64) -> u32 {
     u32::try_from(id).ok().filter(|&id| id != u32::MAX).unwrap_or(NOBODY)
 }
@@ -111,10 +111,30 @@ const fn device((major, minor): (u32, u32)) -> u32 {
     (minor & 0xff) | ((major & 0xfff) << 8) | ((minor & 0xf_ff00) << 12)
 }
 
-/// The errno that a program gets for an error of the tree.
+/// The errno that a program gets through a mount for content that could not be read, by the kind of the error.
 ///
-/// Content that could not be had is `EIO`, or `ETIMEDOUT` and `EINTR` where waiting for it ended: never `ENOENT` or `EACCES`,
-/// which would say that the file is not there or not for the caller.
+/// A passed deadline is `ETIMEDOUT` and an interrupted read `EINTR`; everything else is `EIO`. It is never `ENOENT` or
+/// `EACCES`: a program would take these for a file that does not exist, or that it may not read. Use it where another
+/// server than [`Mount`](super::Mount) answers programs from a tree, so that both give the same answers.
+#[must_use]
+pub const fn errno_of(kind: ErrorKind) -> i32 {
+    let errno = match kind {
+        ErrorKind::Timeout => rustix::io::Errno::TIMEDOUT,
+        ErrorKind::Cancelled => rustix::io::Errno::INTR,
+        _ => rustix::io::Errno::IO,
+    };
+    errno.raw_os_error()
+}
+
+/// The errno for a failed read of content.
+pub(super) fn content_errno(error: &Error) -> Errno {
+    match error {
+        Error::NoNode(_) | Error::WrongKind { .. } => errno(error),
+        error => Errno::from_i32(errno_of(error.kind())),
+    }
+}
+
+/// The errno for any other failed call of the tree. A tree on the disk of this machine passes the errno of the system on.
 pub(super) fn errno(error: &Error) -> Errno {
     match error {
         Error::Io { source, .. } => source.raw_os_error().map_or(Errno::EIO, Errno::from_i32),
@@ -123,17 +143,13 @@ pub(super) fn errno(error: &Error) -> Errno {
         Error::WrongKind { expected: Kind::Directory, .. } => Errno::ENOTDIR,
         Error::WrongKind { got: Kind::Directory, .. } => Errno::EISDIR,
         Error::WrongKind { .. } => Errno::EINVAL,
-        error => match error.kind() {
-            ErrorKind::Timeout => Errno::ETIMEDOUT,
-            ErrorKind::Cancelled => Errno::EINTR,
-            _ => Errno::EIO,
-        },
+        error => content_errno(error),
     }
 }
 
 const BLOCK: u32 = 4096;
 
-/// The user whom nothing belongs to.
+/// The user `nobody`.
 const NOBODY: u32 = 65534;
 
 #[cfg(test)]
@@ -143,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn content_that_cannot_be_had_is_an_io_error_unless_waiting_ended() {
+    fn content_that_cannot_be_read_is_an_io_error_unless_waiting_ended() {
         for &kind in ErrorKind::ALL {
             let expected = match kind {
                 ErrorKind::Timeout => Errno::ETIMEDOUT,
@@ -153,9 +169,16 @@ mod tests {
             let source = || SourceError::new(kind, "no");
             let read = Error::Read { what: "content of a file", at: Offset::ZERO, source: source().into() };
             for error in [read, Error::Source { kind, source: Box::new(source()) }] {
+                assert_eq!(content_errno(&error).code(), expected.code(), "{kind}");
                 assert_eq!(errno(&error).code(), expected.code(), "{kind}");
             }
         }
+        for number in [2, 13, 28] {
+            let source = std::io::Error::from_raw_os_error(number);
+            let error = Error::Io { action: "read", path: "x".to_owned(), source };
+            assert_eq!((content_errno(&error).code(), errno(&error).code()), (Errno::EIO.code(), number));
+        }
+        assert_eq!(content_errno(&Error::NoNode(5)).code(), Errno::ESTALE.code());
     }
 
     #[test]

@@ -10,11 +10,12 @@ use std::{
     time::SystemTime,
 };
 
+use dunnage_digest::{Cancel, Purpose, ReadRequest};
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
     InitFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
-    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
-    Request, TimeOrNow, WriteFlags,
+    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite,
+    ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
 use super::{
@@ -22,11 +23,11 @@ use super::{
     metrics::Op,
     options::{Content, Passthrough},
     pending::Slot,
-    server::Server,
+    server::{Seek, Server},
 };
 use crate::Kind;
 
-/// Attempts to change something, all answered alike.
+/// Requests that would change something. All get the same answer.
 macro_rules! refused {
     ($($name:ident($($argument:ident: $type:ty),*) -> $reply:ty;)*) => {
         $(fn $name(&self, _: &Request, $($argument: $type,)* reply: $reply) {
@@ -37,7 +38,7 @@ macro_rules! refused {
     };
 }
 
-/// A server, as the library wants it.
+/// The server, in the shape that the library asks for.
 #[derive(Debug)]
 pub(super) struct Requests(pub(super) Arc<Server>);
 
@@ -69,7 +70,7 @@ impl Filesystem for Requests {
     }
 
     fn forget(&self, _: &Request, _: INodeNo, _: u64) {
-        // Nodes belong to the tree, which has them anyway.
+        // Nodes belong to the tree, which keeps them all the time.
         self.metrics.count(Op::Forget, std::time::Duration::ZERO, false);
     }
 
@@ -116,12 +117,20 @@ impl Filesystem for Requests {
         reply: ReplyData,
     ) {
         self.unpack_ahead(ino, offset, size);
+        let (cancel, deadline) = (Cancel::new(), self.deadline());
+        let raised = cancel.clone();
         let work = move |server: &Server, _: &Slot| {
             let mut buffer = server.buffers.take();
-            let read = server.read(ino, offset, size, &mut buffer)?;
-            Ok((buffer, read))
+            let request = ReadRequest { purpose: Purpose::Demand, deadline, cancel: Some(&raised) };
+            match server.read(ino, offset, size, &mut buffer, &request) {
+                Ok(read) => Ok((buffer, read)),
+                Err(errno) => {
+                    server.buffers.give_back(buffer);
+                    Err(errno)
+                }
+            }
         };
-        self.serve(Op::Read, request, reply, work, |server, reply: ReplyData, (buffer, read)| {
+        self.serve_until(Op::Read, request, Some(cancel), reply, work, |server, reply: ReplyData, (buffer, read)| {
             reply.data(buffer.get(..read).unwrap_or_default());
             server.buffers.give_back(buffer);
         });
@@ -190,10 +199,24 @@ impl Filesystem for Requests {
     }
 
     fn statfs(&self, request: &Request, _: INodeNo, reply: ReplyStatfs) {
-        // A tree does not know how much it holds without being walked.
-        self.serve(Op::Statfs, request, reply, nothing, |_, reply: ReplyStatfs, ()| {
-            reply.statfs(0, 0, 0, 0, 0, 4096, 255, 4096);
+        let work = |server: &Server, _: &Slot| Ok(server.usage());
+        self.serve(Op::Statfs, request, reply, work, |_, reply: ReplyStatfs, usage| {
+            // Nothing is free: the tree is read-only.
+            reply.statfs(usage.bytes.div_ceil(4096), 0, 0, usage.nodes, 0, 4096, 255, 4096);
         });
+    }
+
+    fn lseek(&self, request: &Request, ino: INodeNo, _: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+        let work = move |server: &Server, _: &Slot| {
+            let seek = match whence {
+                SEEK_DATA => Seek::Data,
+                SEEK_HOLE => Seek::Hole,
+                _ => return Err(Errno::EINVAL),
+            };
+            let at = u64::try_from(offset).map_err(|_| Errno::ENXIO)?;
+            i64::try_from(server.seek(ino, at, seek)?).map_err(|_| Errno::EOVERFLOW)
+        };
+        self.serve(Op::Lseek, request, reply, work, |_, reply: ReplyLseek, at| reply.offset(at));
     }
 
     fn getxattr(&self, request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
@@ -234,9 +257,9 @@ impl Filesystem for Requests {
 }
 
 impl Server {
-    /// Agrees with the kernel on what both can do.
+    /// Agrees with the kernel on the capabilities of both.
     fn negotiate(&mut self, config: &mut KernelConfig) -> io::Result<()> {
-        // What the kernel does not know is left out.
+        // Capabilities that this kernel does not know are left out.
         let mut want = |flags| config.add_capabilities(flags).is_ok();
         for flag in [
             InitFlags::FUSE_PARALLEL_DIROPS,
@@ -254,8 +277,8 @@ impl Server {
         let passes = passes && want(InitFlags::FUSE_PASSTHROUGH);
         if self.is_live() {
             // Attributes cost a call each here, and are sent with each listing all the same: a request for each costs ten
-            // times that, and the kernel's own guess (`FUSE_READDIRPLUS_AUTO`) is wrong for whoever lists first and looks
-            // then.
+            // times that, and the kernel's own guess (`FUSE_READDIRPLUS_AUTO`) is wrong for a program that lists first and
+            // looks then.
             want(InitFlags::FUSE_AUTO_INVAL_DATA);
         } else {
             want(InitFlags::FUSE_CACHE_SYMLINKS);
@@ -275,17 +298,17 @@ impl Server {
     }
 }
 
-/// The work of requests that there is none for.
+/// For requests whose answer takes no work.
 const fn nothing(_: &Server, _: &Slot) -> Result<(), Errno> {
     Ok(())
 }
 
-/// After an entry was added: whether the reply was full, or nobody waits for it any more.
+/// Whether a listing goes on after an entry: not if the reply was full, or its caller has given up.
 fn go_on(is_full: Option<bool>) -> ControlFlow<()> {
     if is_full == Some(false) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }
 
-/// An attribute's value, its length if that is all the caller wants, or that it does not fit.
+/// Answers with the value of an attribute, with its length if the caller asks for that, or with `ERANGE` if it does not fit.
 fn send(reply: ReplyXattr, value: &[u8], room: u32) {
     let len = u32::try_from(value.len()).unwrap_or(u32::MAX);
     match room {
@@ -294,6 +317,10 @@ fn send(reply: ReplyXattr, value: &[u8], room: u32) {
         _ => reply.data(value),
     }
 }
+
+/// Numbers of `lseek`. The kernel answers the other ones itself.
+const SEEK_DATA: i32 = 3;
+const SEEK_HOLE: i32 = 4;
 
 /// Bytes of the largest request.
 const REQUEST_MAX: u32 = 1 << 20;

@@ -1,11 +1,11 @@
-//! How many threads listen at once: as few as will do.
+//! Limits how many threads wait on `/dev/fuse`. Each idle listener costs a core wake-up per request.
 //!
-//! The kernel wakes the thread that has waited longest, so with many of them each request wakes another one, as a rule on a
-//! core that sleeps, and the request takes three times as long as with a single thread (`docs/decisions`, "FUSE: one
-//! listener more than needed"). With one thread, two readers wait for each other. So a thread that found its request waiting calls
-//! another one back, and a thread that again and again had to wait for its request, while another one listens as well,
-//! stays away for a while. Where answers take long, the last one that listens calls another one before it begins; and
-//! who stays away comes back by itself soon, so that nobody depends on being called.
+//! The kernel wakes the thread that has waited longest. With many listeners each request wakes another one, mostly on a sleeping
+//! core, and takes three times as long as with a single thread (`docs/decisions`, "FUSE: one listener more than needed"). With
+//! one thread, two readers wait for each other. So a thread that found its request waiting calls another thread back, and a
+//! thread that had to wait for its request many times in a row, while another one listens, stays away for a while. Where
+//! answers take long, the last listener calls another thread before it begins. A thread that stays away comes back by itself
+//! after a tenth of a second, in case no other thread calls it.
 
 use std::{
     cell::Cell,
@@ -16,26 +16,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Who listens, and who stays away.
+/// The threads that listen, and those that stay away.
 #[derive(Debug)]
 pub(super) struct Listeners {
     /// Threads that wait for a request in the kernel, or are on their way there.
     listening: AtomicUsize,
     away: AtomicUsize,
-    /// For how long at most.
+    /// How long a thread stays away at most.
     most: Duration,
-    /// An answer that took longer took long.
+    /// An answer that took longer than this counts as slow.
     long: Duration,
-    /// Whether the last answer took long: then the next one may, too.
+    /// Whether the last answer was slow: the next one may be slow too.
     slow: AtomicBool,
     called: Mutex<()>,
     call: Condvar,
 }
 
-/// What a thread remembers of its own requests.
+/// The memory of a thread about its own requests.
 #[derive(Clone, Copy)]
 struct Own {
-    /// When the one it works on came, or the last one.
+    /// When its current request came, or the last one.
     begun: Option<Instant>,
     /// When it answered last.
     ended: Option<Instant>,
@@ -60,7 +60,7 @@ impl Listeners {
         }
     }
 
-    /// A request has come.
+    /// Called when a request has come.
     pub(super) fn begin(&self, now: Instant) {
         let others = self.listening.fetch_sub(1, Relaxed).saturating_sub(1);
         let own = OWN.get();
@@ -73,12 +73,12 @@ impl Listeners {
         }
     }
 
-    /// It is answered.
+    /// Called when the request is answered.
     pub(super) fn end(&self) {
         let mut own = OWN.get();
         let now = Instant::now();
         let is_slow = own.begun.is_some_and(|begun| now.saturating_duration_since(begun) > self.long);
-        // Who reads it is not written to without need.
+        // Store only on change, to keep the cache line shared.
         if self.slow.load(Relaxed) != is_slow {
             self.slow.store(is_slow, Relaxed);
         }
@@ -96,11 +96,11 @@ impl Listeners {
     }
 }
 
-/// A request that is there so soon was there before.
+/// A request that comes so soon after the last answer was waiting already.
 const AT_ONCE: Duration = Duration::from_micros(4);
 /// How many times in a row a thread waits before it stays away.
 const OFTEN: u32 = 8;
-/// For how long, unless it is called.
+/// How long a thread stays away, unless another one calls it.
 const AWAY: Duration = Duration::from_millis(100);
 /// Chunks of a megabyte take longer, names and small files a tenth.
 const LONG: Duration = Duration::from_millis(1);
@@ -137,9 +137,9 @@ mod tests {
     }
 
     #[test]
-    fn who_answers_slowly_calls_another_one_first() {
+    fn a_slow_thread_calls_another_one_first() {
         let turns = one_away(Duration::ZERO);
-        // A call that nobody waits for yet is not heard.
+        // A call is lost if the other thread does not wait yet.
         for _ in 1..OFTEN {
             answer(&turns);
             thread::sleep(Duration::from_millis(1));
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn who_answers_at_once_calls_nobody() {
+    fn a_quick_thread_calls_no_other() {
         let turns = one_away(Duration::from_secs(3600));
         for _ in 1..OFTEN {
             answer(&turns);

@@ -1,4 +1,4 @@
-//! What was counted, as text for Prometheus.
+//! Counters, as text for Prometheus.
 
 use std::{
     fmt::{self, Write as _},
@@ -23,12 +23,13 @@ pub(super) enum Op {
     Getxattr,
     Listxattr,
     Statfs,
+    Lseek,
     Access,
-    /// Whatever would change something.
+    /// Every request that would change something.
     Write,
 }
 
-const OPS: [(Op, &str); 16] = [
+const OPS: [(Op, &str); 17] = [
     (Op::Lookup, "lookup"),
     (Op::Forget, "forget"),
     (Op::Getattr, "getattr"),
@@ -43,6 +44,7 @@ const OPS: [(Op, &str); 16] = [
     (Op::Getxattr, "getxattr"),
     (Op::Listxattr, "listxattr"),
     (Op::Statfs, "statfs"),
+    (Op::Lseek, "lseek"),
     (Op::Access, "access"),
     (Op::Write, "write"),
 ];
@@ -51,7 +53,7 @@ const OPS: [(Op, &str); 16] = [
 const CLASSES: [u64; 16] =
     [5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 50_000, 200_000, 1_000_000, 5_000_000, 30_000_000];
 
-/// What a mount has counted since it began.
+/// Counters of a mount since its start. Displays as text for Prometheus; the methods give single numbers to a program.
 #[derive(Default)]
 pub struct Metrics {
     ops: [Counts; OPS.len()],
@@ -66,7 +68,7 @@ pub struct Metrics {
 
 #[derive(Default)]
 struct Counts {
-    /// One for each latency class, and one for what took longer.
+    /// One for each latency class, and one for slower requests.
     classes: [AtomicU64; CLASSES.len() + 1],
     nanos: AtomicU64,
     errors: AtomicU64,
@@ -103,7 +105,7 @@ impl Metrics {
         self.interrupted.load(Relaxed)
     }
 
-    /// Requests given up because they took longer than any may.
+    /// Requests given up because they took longer than the deadline.
     #[must_use]
     pub fn timed_out(&self) -> u64 {
         self.timed_out.load(Relaxed)
@@ -115,7 +117,7 @@ impl Metrics {
         self.passed_through.load(Relaxed)
     }
 
-    /// Pieces of files that were unpacked before anybody asked for them.
+    /// Pieces of files that were unpacked before a program asked for them.
     #[must_use]
     pub fn unpacked_ahead(&self) -> u64 {
         self.unpacked_ahead.load(Relaxed)
@@ -130,7 +132,7 @@ impl Metrics {
         self.count(op, took, failed);
     }
 
-    /// Counts something that was never in flight.
+    /// Counts a request that was never in flight.
     pub(super) fn count(&self, op: Op, took: Duration, failed: bool) {
         let Some(counts) = self.ops.get(op as usize) else { return };
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
@@ -190,7 +192,7 @@ impl fmt::Display for Metrics {
             ("read_bytes_total", "counter", "Bytes of files handed to the kernel", &self.bytes),
             ("panics_total", "counter", "Panics turned into errors", &self.panics),
             ("interrupted_total", "counter", "Requests given up, their caller being interrupted", &self.interrupted),
-            ("timed_out_total", "counter", "Requests given up, having taken longer than any may", &self.timed_out),
+            ("timed_out_total", "counter", "Requests given up after the deadline", &self.timed_out),
             ("passthrough_total", "counter", "Files given to the kernel to read itself", &self.passed_through),
             (
                 "unpacked_ahead_total",

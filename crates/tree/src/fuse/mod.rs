@@ -1,25 +1,25 @@
 //! Any tree as a mounted file system, over FUSE.
 //!
-//! | file          | what it is about                                                       |
+//! | file          | subject                                                                |
 //! |---------------|------------------------------------------------------------------------|
-//! | `options`     | what can be chosen                                                     |
+//! | `options`     | options of a mount                                                     |
 //! | `attach`      | the device and the mount table: mounting, detaching, `fusermount3`     |
 //! | `mount`       | one mount, from the first answer to the last                           |
 //! | `filesystem`  | the requests of the kernel, one method each                            |
-//! | `server`      | what the answers are, from the tree                                    |
-//! | `convert`     | numbers, attributes and errors as the kernel wants them                |
+//! | `server`      | answers requests from the tree                                         |
+//! | `convert`     | numbers, attributes and errors in the form of the kernel               |
 //! | `pending`     | requests in progress; gives up those whose caller was interrupted      |
-//! | `readahead`   | content that is unpacked before anybody asks for it                    |
-//! | `overflow`    | threads for reads that would take the last one that listens            |
+//! | `readahead`   | pieces unpacked before a program asks for them                         |
+//! | `overflow`    | threads for reads that would occupy the last listener                  |
 //! | `listeners`   | how many threads listen                                                |
 //! | `passthrough` | open files that the kernel reads without us                            |
-//! | `metrics`     | what was counted, as text for Prometheus                               |
+//! | `metrics`     | counters, as text for Prometheus                                       |
 //!
 //! The library underneath is `fuser`, without libfuse. None of its types is visible outside this module.
 //!
-//! Nothing can be changed through a mount: the kernel refuses most attempts itself, since it is mounted read-only, and what
-//! comes through is answered with `EROFS`. A panic in a tree is an `EIO` for the one who asked, and a number in
-//! [`Metrics`]; the mount goes on.
+//! Nothing can be changed through a mount: the kernel refuses most attempts itself, since it is mounted read-only, and a request that
+//! comes through is answered with `EROFS`. A panic in a tree is an `EIO` for the caller, and a number in [`Metrics`]; the
+//! mount goes on.
 
 mod attach;
 mod buffers;
@@ -37,6 +37,7 @@ mod server;
 
 pub use self::{
     attach::{Unmounted, unmount},
+    convert::errno_of,
     metrics::Metrics,
     mount::Mount,
     options::{Content, Devices, MountOptions, Passthrough, Report, SetId, Users},

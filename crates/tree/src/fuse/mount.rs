@@ -21,18 +21,21 @@ use super::{
 };
 use crate::{Error, Tree};
 
-/// A tree that is mounted. It is taken off when this is dropped, lazily if somebody uses it.
+/// A mounted tree. Keep it as long as the mount shall last: dropping it unmounts, lazily if a program still uses the mount.
+///
+/// Use it to give a [`Tree`] to programs that know only paths. To read a tree in this process, call the tree.
 pub struct Mount {
     path: PathBuf,
     device: Device,
     metrics: Arc<Metrics>,
+    slots: Arc<Slots>,
     served: Arc<Served>,
 }
 
 /// How serving went, once it has ended.
 #[derive(Default)]
 struct Served {
-    /// What was mounted where, as soon as that is known.
+    /// The place of the mount, once it is known.
     place: OnceLock<(PathBuf, Device)>,
     state: Mutex<Option<Ended>>,
     ended: Condvar,
@@ -83,7 +86,7 @@ impl Mount {
         // Set once, here.
         let _ = served.place.set((path.clone(), device));
         attach::read_ahead(device, options.read_ahead);
-        Ok(Self { path, device, metrics, served })
+        Ok(Self { path, device, metrics, slots, served })
     }
 
     /// Where it is mounted.
@@ -92,14 +95,14 @@ impl Mount {
         &self.path
     }
 
-    /// What it has counted, still counting.
+    /// Its counters, still counting.
     #[must_use]
     pub const fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 
-    /// Takes it out of the mount table. Those who have files open are served until they close them; [`wait`](Self::wait)
-    /// returns when nobody is left.
+    /// Takes it out of the mount table. Programs with open files are served until they close them; [`wait`](Self::wait) returns
+    /// after the last one.
     ///
     /// # Errors
     ///
@@ -115,13 +118,17 @@ impl Mount {
         attach::unmount_device(&self.path, self.device)
     }
 
-    /// Ends all answers: whoever still waits for one gets an error. Whether the kernel allowed it; if not, the same
-    /// happens when the process ends.
+    /// Ends all answers: every program that still waits for one gets an error, and reads in progress are cancelled. Returns
+    /// whether the kernel allowed it; if not, the same happens when the process ends.
     pub fn abort(&self) -> bool {
-        self.served.state().is_none() && attach::abort(self.device)
+        let is_aborted = self.served.state().is_none() && attach::abort(self.device);
+        if is_aborted {
+            self.slots.cancel_all();
+        }
+        is_aborted
     }
 
-    /// Waits until the last user of the mount is gone, or somebody else has taken it off.
+    /// Waits until the last program has closed its files and the mount is off, whichever process took it off.
     ///
     /// # Errors
     ///
@@ -150,7 +157,7 @@ fn start(
     let mut config = Config::default();
     config.n_threads = Some(options.threads());
     config.clone_fd = attach::can_have_more_descriptors();
-    // Who may ask has been settled with the kernel.
+    // The kernel already knows which users it lets in.
     let (overflow, ahead) = (Arc::clone(&server.overflow), Arc::clone(&server.ahead));
     let session = Session::from_fd(Requests(Arc::new(server)), descriptor, SessionACL::All, config)?;
     let (watching, counting, deadline) = (Arc::clone(slots), Arc::clone(metrics), options.deadline);
@@ -175,7 +182,7 @@ fn start(
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // Whoever cares has asked before. Nobody is waited for: somebody may use it for long, and see it elsewhere.
+        // A caller that wants the error calls `unmount` first. There is no waiting here: a program may use the mount for long.
         let _ = self.unmount();
     }
 }

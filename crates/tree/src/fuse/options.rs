@@ -1,4 +1,4 @@
-//! What can be chosen about a mount.
+//! Options of a mount.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -6,11 +6,11 @@ use std::{fmt, sync::Arc, time::Duration};
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "callers set single fields over the default")]
 pub struct MountOptions {
-    /// What stands in the first column of the mount table. Default `dunnage`.
+    /// The text in the first column of the mount table. Default `dunnage`.
     pub name: String,
     /// Threads that answer requests; 0, the default, for four times as many as the machine has cores, from 8 to 32.
     pub threads: usize,
-    /// Who may look. Default: the mounting user alone.
+    /// The users that may look. Default: the mounting user alone.
     pub users: Users,
     /// Whether set-user-id and set-group-id bits count. Default: no.
     pub set_id: SetId,
@@ -25,9 +25,10 @@ pub struct MountOptions {
     pub passthrough: Passthrough,
     /// How far the kernel reads ahead, in bytes, where we may tell it. Default 1 MiB.
     pub read_ahead: u32,
-    /// How long a request may take; its caller then gets an error, whatever the tree waits for. Default 120 s.
+    /// How long a request may take. After that its caller gets `ETIMEDOUT`, and the tree is asked to stop: the deadline and the
+    /// flag of the [`ReadRequest`](dunnage_digest::ReadRequest) say so. Default 120 s.
     pub deadline: Duration,
-    /// Who is told of what failed, other than by the answer.
+    /// Where failures are reported whose caller gets no more than `EIO`. Default: nowhere.
     pub report: Report,
 }
 
@@ -65,11 +66,11 @@ impl MountOptions {
     }
 }
 
-/// Who may look into a mount.
+/// The users that may look into a mount.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "closed: a yes or no")]
 pub enum Users {
-    /// The user who mounted it, and nobody else, not even root.
+    /// The mounting user alone, without root.
     #[default]
     Mounter,
     /// Everybody, as far as the permissions in the tree allow.
@@ -80,10 +81,10 @@ pub enum Users {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "closed: a yes or no")]
 pub enum SetId {
-    /// They do nothing.
+    /// The bits have no effect.
     #[default]
     Ignore,
-    /// They count. Only root may ask for it.
+    /// The bits have their effect. Only root may ask for it.
     Honour,
 }
 
@@ -91,10 +92,10 @@ pub enum SetId {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "closed: a yes or no")]
 pub enum Devices {
-    /// They are only there to be seen.
+    /// They are listed and cannot be opened.
     #[default]
     Ignore,
-    /// They are the devices of this machine. Only root may ask for it.
+    /// They open the devices of this machine. Only root may ask for it.
     Honour,
 }
 
@@ -102,10 +103,10 @@ pub enum Devices {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "closed: a yes or no")]
 pub enum Content {
-    /// It stays as it is: what was read once is kept.
+    /// It never changes: the kernel keeps content that was read once.
     #[default]
     Fixed,
-    /// It may change: files are looked at again when they are opened.
+    /// It may change: the kernel asks again when a file is opened.
     Live,
 }
 
@@ -113,7 +114,7 @@ pub enum Content {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "closed: these are the cases")]
 pub enum Passthrough {
-    /// Those of trees that can change. What is fixed is better kept: then opening a file needs no request at all.
+    /// Those of trees that can change. The kernel keeps the content of fixed trees, so that opening a file needs no request.
     #[default]
     Live,
     /// Those of all trees.
@@ -122,14 +123,15 @@ pub enum Passthrough {
     Never,
 }
 
-/// Who is told of what failed.
+/// Receives a line of text for each failure whose caller gets no more than `EIO`. Use it for a log: the caller of a read learns
+/// neither the cause nor the place.
 #[derive(Clone, Default)]
 pub struct Report(Option<Told>);
 
 type Told = Arc<dyn Fn(&str) + Send + Sync>;
 
 impl Report {
-    /// Tells `to`, from whichever thread it happens in.
+    /// Calls `to` in the thread that meets the failure.
     pub fn new(to: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(to)))
     }
@@ -143,6 +145,6 @@ impl Report {
 
 impl fmt::Debug for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Report" } else { "Report(nobody)" })
+        f.write_str(if self.0.is_some() { "Report" } else { "Report(none)" })
     }
 }

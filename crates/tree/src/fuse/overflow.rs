@@ -1,9 +1,9 @@
-//! Threads for work that would take the last thread that listens to the kernel.
+//! Threads for work that would occupy the last listener.
 //!
-//! A request can wait for a disk or a network, and as many can wait at once as there are callers. One thread always has to be
-//! free for what does not wait: what is in memory, and the last request of a file that is closed, without which the kernel
-//! lets no process die. So the request that would take it goes to one of these. They come when they are needed and go when
-//! they are not. What is unpacked [ahead](super::readahead) of readers is done here too.
+//! A request can wait for a disk or a network, and as many requests can wait at once as there are callers. One listener always
+//! has to be free for requests that need not wait: those answered from memory, and the last request of a closed file, without
+//! which the kernel lets no process die. So a request that would occupy the last listener goes to an overflow thread. These
+//! threads start on demand and end after some idle seconds. They also unpack pieces [ahead](super::readahead) of readers.
 
 use std::{
     collections::VecDeque,
@@ -68,7 +68,7 @@ impl Overflow {
                 state = self.state();
                 continue;
             }
-            if state.ended {
+            if state.ended || state.idle >= MOST_IDLE {
                 break;
             }
             state.idle = state.idle.saturating_add(1);
@@ -83,7 +83,7 @@ impl Overflow {
         state.threads = state.threads.saturating_sub(1);
     }
 
-    /// Sends the threads home when they have nothing left to do.
+    /// Lets the threads end once the queue is empty.
     pub(super) fn end(&self) {
         self.state().ended = true;
         self.changed.notify_all();
@@ -96,7 +96,43 @@ impl fmt::Debug for Overflow {
     }
 }
 
-/// Threads at most; what comes beyond waits its turn, and can be interrupted there.
+/// Threads at most. Further requests wait in the queue, where their callers can be interrupted.
 const MOST: usize = 64;
+/// Idle threads at most: after a burst of reads that were interrupted, the others end at once.
+const MOST_IDLE: usize = 16;
 /// How long a thread waits for more to do.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc::channel, time::Instant};
+
+    use super::*;
+
+    #[test]
+    fn after_a_burst_few_threads_are_left() {
+        let overflow = Arc::new(Overflow::default());
+        let (release, released) = channel::<()>();
+        let released = Arc::new(Mutex::new(released));
+        for _ in 0..200 {
+            let released = Arc::clone(&released);
+            // All jobs wait until the sender is gone.
+            overflow.run(Box::new(move || {
+                let _ended = released.lock().unwrap().recv();
+            }));
+        }
+        assert_eq!(overflow.state().threads, MOST);
+        drop(release);
+        let start = Instant::now();
+        while overflow.state().threads > MOST_IDLE {
+            assert!(start.elapsed() < Duration::from_secs(20), "{overflow:?}");
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert!(overflow.state().jobs.is_empty());
+        overflow.end();
+        while overflow.state().threads > 0 {
+            assert!(start.elapsed() < Duration::from_secs(20), "{overflow:?}");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! Open files, where opening needs an answer: trees that can change, and files that the kernel reads without us.
 //!
 //! The kernel insists that all open descriptors of a file agree: either all read through us or none does, and those that
-//! do not have to name the same backing. So what the first one got, the others get until the last one is closed.
+//! do not have to name the same backing. So all get the backing of the first one until the last one is closed.
 
 use std::{
     collections::HashMap,
@@ -36,17 +36,17 @@ impl OpenFiles {
         self.usable.store(true, Relaxed);
     }
 
-    /// The file of the host for a node that nobody has open, if the kernel may read it itself. Asks the tree, which can take
-    /// long, so it is asked before the open is answered and while nobody else is kept from opening.
+    /// The host file of a node that no program has open, if the kernel may read it itself. The tree can take long to answer, so
+    /// this runs before the open is answered, and without the lock: other opens go on.
     pub(super) fn of_host(&self, tree: &dyn Tree, node: NodeId) -> Option<OwnedFd> {
         if !self.usable.load(Relaxed) || self.open().contains_key(&node) {
             return None;
         }
-        // Whatever is wrong with the file comes up again when it is read.
+        // Errors are ignored here: the read of the file reports them.
         tree.host_file(node).ok()?
     }
 
-    /// Answers an open; whether the kernel reads the file itself. If somebody else has opened it meanwhile, theirs counts.
+    /// Answers an open. Returns whether the kernel reads the file itself. If another open of the node came first, its backing counts.
     pub(super) fn answer(&self, node: NodeId, file: Option<OwnedFd>, flags: FopenFlags, reply: ReplyOpen) -> bool {
         let mut open = self.open();
         let file = open
@@ -68,8 +68,8 @@ impl OpenFiles {
         match reply.open_backing(file) {
             Ok(backing) => Some(backing),
             Err(error) => {
-                // It takes a privilege, which we have or have not. A file on another stacked file system is refused too,
-                // but the next one may lie elsewhere.
+                // Without the privilege every attempt fails. A file on another stacked file system is refused too, but the
+                // next one may lie elsewhere.
                 if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) {
                     self.usable.store(false, Relaxed);
                 }

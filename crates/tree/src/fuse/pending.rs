@@ -1,10 +1,11 @@
 //! Requests in progress; those whose caller was interrupted are given up.
 //!
-//! The library answers the kernel's own word about interrupts with "not implemented", and from then on a caller would wait
-//! for its answer whatever signal it gets, in a sleep that nothing ends. So each thread keeps the reply of the request it
-//! works on in a slot. One more thread looks into the slots a few times a second, and where a request takes long and a
-//! signal is waiting for its caller, it takes the reply and answers `EINTR`; where one takes longer than any may, it answers
-//! `ETIMEDOUT`. The one who worked on it finds its slot empty and goes on to the next request.
+//! The library answers `FUSE_INTERRUPT` with "not implemented". From then on the kernel sends none, and a caller would sleep
+//! until its answer comes, whatever signal it gets. So each thread keeps the reply of its request in a slot. The watcher
+//! thread looks into the slots ten times a second. If a request takes long and a signal is pending for its caller, the watcher
+//! takes the reply, answers `EINTR`, and raises the [`Cancel`] of the request, so that the source stops and the working thread
+//! is free again. If a request takes longer than the deadline, the watcher does the same with `ETIMEDOUT`. The working thread
+//! finds its slot empty and goes on to the next request.
 
 use std::{
     cell::OnceCell,
@@ -17,10 +18,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use dunnage_digest::Cancel;
 use fuser::{
-    Errno, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs,
-    ReplyXattr,
+    Errno, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen,
+    ReplyStatfs, ReplyXattr,
 };
+
+use rustix::process::{Pid, test_kill_process};
 
 use super::metrics::Metrics;
 
@@ -33,12 +37,13 @@ pub(super) enum Owed {
     DirectoryPlus(ReplyDirectoryPlus),
     Empty(ReplyEmpty),
     Entry(ReplyEntry),
+    Lseek(ReplyLseek),
     Open(ReplyOpen),
     Statfs(ReplyStatfs),
     Xattr(ReplyXattr),
 }
 
-/// What all replies have in common.
+/// A reply of any sort, as slots keep it.
 pub(super) trait Reply: Sized {
     fn into_owed(self) -> Owed;
     fn from_owed(owed: Owed) -> Option<Self>;
@@ -83,6 +88,7 @@ replies! {
     DirectoryPlus(ReplyDirectoryPlus),
     Empty(ReplyEmpty),
     Entry(ReplyEntry),
+    Lseek(ReplyLseek),
     Open(ReplyOpen),
     Statfs(ReplyStatfs),
     Xattr(ReplyXattr),
@@ -97,7 +103,17 @@ struct Request {
     since: Instant,
     /// The thread that waits, as the kernel numbers it.
     caller: u32,
+    /// Stops the work on the request.
+    cancel: Option<Cancel>,
     owed: Owed,
+}
+
+impl Request {
+    fn cancel(&self) {
+        if let Some(cancel) = &self.cancel {
+            cancel.cancel();
+        }
+    }
 }
 
 impl Slot {
@@ -131,8 +147,28 @@ impl Slot {
             waited if waited > PATIENCE && is_interrupted(request.caller) => Errno::EINTR,
             _ => return (true, None),
         };
-        (true, slot.take().map(|request| (request.owed, errno)))
+        let given_up = slot.take().map(|request| {
+            request.cancel();
+            (request.owed, errno)
+        });
+        (true, given_up)
     }
+
+    /// Stops the work on the request, if there is one. Its reply is then the error of the work.
+    fn cancel(&self) {
+        if let Some(request) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            request.cancel();
+        }
+    }
+}
+
+/// A request as its caller made it.
+pub(super) struct Asked {
+    /// The thread that waits, as the kernel numbers it.
+    pub(super) caller: u32,
+    pub(super) since: Instant,
+    /// Stops the work on the request.
+    pub(super) cancel: Option<Cancel>,
 }
 
 /// The slots of all threads of a mount.
@@ -152,21 +188,24 @@ thread_local! {
 
 impl Slots {
     /// Keeps the reply of a request that this thread works on.
-    pub(super) fn begin<R: Reply>(&self, caller: u32, since: Instant, reply: R) -> Arc<Slot> {
+    pub(super) fn begin<R: Reply>(&self, asked: Asked, reply: R) -> Arc<Slot> {
         let slot = MINE.with(|mine| Arc::clone(mine.get_or_init(|| self.add())));
-        self.fill(&slot, caller, since, reply);
+        self.fill(&slot, asked, reply);
         slot
     }
 
     /// Keeps the reply of a request that another thread will work on, until [`remove`](Self::remove).
-    pub(super) fn begin_elsewhere<R: Reply>(&self, caller: u32, since: Instant, reply: R) -> Arc<Slot> {
+    pub(super) fn begin_elsewhere<R: Reply>(&self, asked: Asked, reply: R) -> Arc<Slot> {
         let slot = self.add();
-        self.fill(&slot, caller, since, reply);
+        self.fill(&slot, asked, reply);
         slot
     }
 
-    fn fill<R: Reply>(&self, slot: &Slot, caller: u32, since: Instant, reply: R) {
-        slot.put(Request { since, caller, owed: reply.into_owed() });
+    fn fill<R: Reply>(&self, slot: &Slot, Asked { caller, since, cancel }: Asked, reply: R) {
+        slot.put(Request { since, caller, cancel, owed: reply.into_owed() });
+        if self.ended.load(SeqCst) {
+            slot.cancel();
+        }
         if self.sleeps.load(SeqCst) && self.sleeps.swap(false, SeqCst) {
             self.wake();
         }
@@ -195,7 +234,7 @@ impl Slots {
         while !self.ended.load(SeqCst) {
             if idle > IDLE_ROUNDS {
                 self.sleeps.store(true, SeqCst);
-                // Who began before it was said has been seen in this round, who begins after it wakes us.
+                // A request that started before `sleeps` was set is seen by this round; one that starts later wakes us.
                 if !self.round(metrics, deadline) && !self.ended.load(SeqCst) {
                     thread::park();
                 }
@@ -208,7 +247,7 @@ impl Slots {
         }
     }
 
-    /// Looks into all slots once; whether there was anything.
+    /// Looks into all slots once. Returns whether any request is in progress.
     fn round(&self, metrics: &Metrics, deadline: Duration) -> bool {
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut busy = false;
@@ -227,36 +266,53 @@ impl Slots {
         busy
     }
 
+    /// Stops the work on all requests in progress, because the kernel takes no answers any more.
+    pub(super) fn cancel_all(&self) {
+        for slot in &*self.all.lock().unwrap_or_else(PoisonError::into_inner) {
+            slot.cancel();
+        }
+    }
+
     pub(super) fn end(&self) {
         self.ended.store(true, SeqCst);
+        self.cancel_all();
         self.wake();
     }
 }
 
-/// Whether a signal waits for the thread that ends it, or asks it to end.
+/// Whether a signal is pending for the thread that ends it, or asks it to end.
 fn is_interrupted(thread: u32) -> bool {
     if thread == 0 {
-        // It lives where we cannot see it.
+        // The thread lives in a process namespace that this process cannot see.
         return false;
     }
-    let Ok(status) = fs::read_to_string(format!("/proc/{thread}/status")) else { return false };
+    let Ok(status) = fs::read_to_string(format!("/proc/{thread}/status")) else {
+        // The reader of a read ahead may be gone before the read is answered.
+        return is_gone(thread);
+    };
     let set = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         line.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or_default()
     };
     let waiting = (set("SigPnd:") | set("ShdPnd:")) & !set("SigBlk:") & !set("SigIgn:");
-    // What else a program catches, timers above all, is no reason to fail its reads; nor is being stopped for a while.
+    // A program that catches other signals, of timers above all, or is stopped for a while, expects its reads to go on.
     waiting & ((!set("SigCgt:") & !HARMLESS) | ENDING) != 0
 }
 
-/// Signals that end nobody if they are not caught: CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG and WINCH, 17 to 23 and 28.
+/// Whether there is no such thread any more. The status of a thread can be unreadable for other reasons.
+fn is_gone(thread: u32) -> bool {
+    let thread = i32::try_from(thread).ok().and_then(Pid::from_raw);
+    thread.is_some_and(|thread| test_kill_process(thread) == Err(rustix::io::Errno::SRCH))
+}
+
+/// Signals that do not end a process that does not catch them: CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG and WINCH, 17 to 23 and 28.
 const HARMLESS: u64 = 0x087f_0000;
 /// Signals that ask for an end even if they are caught: HUP, INT, QUIT and TERM, 1 to 3 and 15.
 const ENDING: u64 = 0x4007;
 
-/// How long a request may take before anybody asks for its caller.
+/// How long a request takes before the watcher looks at the signals of its caller.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// How often the slots are looked into.
+/// Time between two looks into the slots.
 const INTERVAL: Duration = Duration::from_millis(100);
-/// After how many rounds without a request the watcher sleeps until there is one.
+/// Rounds without a request after which the watcher sleeps until there is one.
 const IDLE_ROUNDS: u32 = 20;

@@ -1,8 +1,8 @@
-//! Content that is unpacked before anybody asks for it.
+//! Pieces of files that are unpacked before a program asks for them.
 //!
-//! Some formats unpack a file in pieces of a few megabytes, each on one core, and the kernel reads ahead by less than a piece. So
-//! who reads a large file from front to back would wait for each piece while other cores have nothing to do. Instead the pieces
-//! behind what is read are unpacked by as many more threads as there are cores, and wait in the cache of their tree.
+//! Some formats unpack a file in pieces of a few megabytes, each on one core, and the kernel reads ahead by less than a piece.
+//! A program that reads a large file from front to back would wait for each piece while other cores are idle. So as many
+//! threads as there are cores unpack the pieces after the one that is read, and the tree keeps them in its cache.
 
 use std::{
     collections::VecDeque,
@@ -10,13 +10,17 @@ use std::{
     thread,
 };
 
+use dunnage_digest::Cancel;
+
 use crate::NodeId;
 
-/// Who reads what from front to back, and what is to be unpacked for them.
+/// Files that are read from front to back, and the pieces to unpack next.
 #[derive(Debug)]
 pub(super) struct ReadAhead {
     /// Threads at most.
     most: usize,
+    /// Raised at the end of the mount.
+    cancel: Cancel,
     state: Mutex<State>,
 }
 
@@ -30,13 +34,13 @@ struct State {
     ended: bool,
 }
 
-/// A file that somebody reads from front to back.
+/// A file that a program reads from front to back.
 #[derive(Debug)]
 struct Stream {
     node: NodeId,
     /// Where the last read ended.
     read: u64,
-    /// Where the last piece begins that somebody has been told to unpack.
+    /// Where the last piece begins that was put on the list.
     wanted: u64,
 }
 
@@ -45,20 +49,25 @@ impl ReadAhead {
         Self::of(thread::available_parallelism().map_or(1, usize::from))
     }
 
-    const fn of(most: usize) -> Self {
+    fn of(most: usize) -> Self {
         let state = State { streams: VecDeque::new(), wanted: VecDeque::new(), working: 0, ended: false };
-        Self { most, state: Mutex::new(state) }
+        Self { most, cancel: Cancel::new(), state: Mutex::new(state) }
+    }
+
+    /// Raised at the end of the mount, for the work that is in progress then.
+    pub(super) const fn cancel(&self) -> &Cancel {
+        &self.cancel
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Somebody reads `len` bytes of `node` at `at`. Whether one more thread should ask for [`next`](Self::next), until there
-    /// is none. `piece_end` says where the piece ends that a byte lies in.
+    /// Notes a read of `len` bytes of `node` at `at`. Returns whether one more thread should ask for [`next`](Self::next) until
+    /// there is none. `piece_end` returns where the piece of a byte ends.
     pub(super) fn note(&self, node: NodeId, at: u64, len: u64, piece_end: impl Fn(u64) -> Option<u64>) -> bool {
         let end = at.saturating_add(len);
-        // Reads here and there are small, since the kernel reads ahead for whoever goes on where it was.
+        // Random reads are small; the kernel reads ahead only for a program that goes on where its last read ended.
         if len < LEAST {
             return false;
         }
@@ -73,7 +82,7 @@ impl ReadAhead {
             return false;
         };
         stream.read = stream.read.max(end);
-        // Pieces smaller than a read are what the kernel reads ahead itself, on several cores.
+        // The kernel reads pieces smaller than a read ahead by itself, on several cores.
         while next < stream.read.saturating_add(WINDOW)
             && let Some(after) = piece_end(next).filter(|&after| after.saturating_sub(next) > len)
         {
@@ -86,7 +95,7 @@ impl ReadAhead {
             }
             next = after;
         }
-        // The one that was read last goes last.
+        // Streams are in the order of their last reads.
         state.streams.push_back(stream);
         let is_needed = !state.ended && state.wanted.len() > state.working && state.working < self.most;
         if is_needed {
@@ -95,11 +104,11 @@ impl ReadAhead {
         is_needed
     }
 
-    /// A place that is wanted; if there is none, one thread less is there to ask for it.
+    /// The next place to unpack. If there is none, the thread that asks does not come again.
     pub(super) fn next(&self) -> Option<(NodeId, u64)> {
         let mut state = self.state();
         while let Some((node, at)) = state.wanted.pop_front().filter(|_| !state.ended) {
-            // Who has come there by now does it without help; once is enough.
+            // A read that has reached the piece by now unpacks it itself.
             if state.streams.iter().any(|stream| stream.node == node && stream.read <= at) {
                 return Some((node, at));
             }
@@ -108,17 +117,18 @@ impl ReadAhead {
         None
     }
 
-    /// Nothing is wanted any more.
+    /// Ends the work, that in progress included.
     pub(super) fn end(&self) {
         self.state().ended = true;
+        self.cancel.cancel();
     }
 }
 
-/// Bytes of the smallest read that counts: what the kernel asks for when it begins to read ahead.
+/// Bytes of the smallest read that counts: the kernel asks for as many when it begins to read ahead.
 const LEAST: u64 = 128 << 10;
 /// How far a read may be from where the last one ended: several are on their way at once.
 const SLACK: u64 = 2 << 20;
-/// How far behind what is read a piece may begin.
+/// How far after the last read a piece may begin.
 const WINDOW: u64 = 8 << 20;
 /// Places that wait at most, while the threads wait for a network, say. The oldest are the first to be of no use.
 const WANTED: usize = 256;
@@ -141,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_behind_a_row_of_reads_are_wanted_once() {
+    fn pieces_after_a_row_of_reads_are_wanted_once() {
         let ahead = ReadAhead::of(2);
         let read = |at: u64| ahead.note(NodeId::new(7), at * MIB, MIB, in_fours);
         // One read is no row.
@@ -197,7 +207,7 @@ mod tests {
         assert_eq!(got, [(1, 4), (1, 8), (2, 4), (2, 8), (3, 4), (3, 8)]);
         assert_eq!(ahead.next(), None);
         assert_eq!(ahead.state().working, 0);
-        // What is read faster than it can be unpacked ahead is left out, and so is who has not been heard of for long.
+        // Pieces that were read before their turn are left out, and so are files that were not read for long.
         assert!(read(1, 4));
         read(1, 6);
         read(1, 8);
@@ -217,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn places_that_nobody_comes_to_do_not_pile_up() {
+    fn places_that_are_never_unpacked_do_not_pile_up() {
         let ahead = ReadAhead::of(1);
         for node in 0..1000 {
             for at in 0..2 {

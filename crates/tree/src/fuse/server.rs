@@ -1,33 +1,33 @@
-//! What the answers are, from the tree.
+//! Answers requests from the tree.
 
 use std::{
     ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
-use dunnage_digest::{Purpose, ReadRequest};
+use dunnage_digest::{Cancel, Purpose, ReadRequest};
 use fuser::{AccessFlags, Errno, FileAttr, INodeNo, Request};
 
 use super::{
     MountOptions,
     buffers::Buffers,
-    convert::{Numbers, attributes, errno, nameless},
+    convert::{Numbers, attributes, content_errno, errno, nameless},
     listeners::Listeners,
     metrics::{Metrics, Op},
     options::{Content, Report},
     overflow::Overflow,
     passthrough::OpenFiles,
-    pending::{Reply, Slot, Slots},
+    pending::{Asked, Reply, Slot, Slots},
     readahead::ReadAhead,
 };
-use crate::{Attr, DirEntry, Error, Kind, Tree};
+use crate::{Attr, DirEntry, Error, Kind, Tree, Usage};
 
-/// A tree, asked by the kernel.
+/// Answers the requests of the kernel for one mount.
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) tree: Arc<dyn Tree>,
@@ -40,13 +40,15 @@ pub(super) struct Server {
     pub(super) skips_opendir: bool,
     pub(super) metrics: Arc<Metrics>,
     pub(super) slots: Arc<Slots>,
-    /// Threads that listen to the kernel, and how many of them work at the moment.
+    /// Threads that listen to the kernel, and those that work at the moment.
     listeners: usize,
     working: AtomicUsize,
     pub(super) overflow: Arc<Overflow>,
     pub(super) ahead: Arc<ReadAhead>,
     turns: Listeners,
     pub(super) buffers: Buffers,
+    /// How much a tree holds that cannot change.
+    usage: OnceLock<Option<Usage>>,
 }
 
 /// An entry of a directory as it goes out.
@@ -76,6 +78,7 @@ impl Server {
             ahead: Arc::new(ReadAhead::new()),
             turns: Listeners::new(options.threads()),
             buffers: Buffers::default(),
+            usage: OnceLock::new(),
         }
     }
 
@@ -83,8 +86,8 @@ impl Server {
         self.options.content == Content::Live
     }
 
-    /// Works on a request and sends what came of it, unless its caller has given up by then. In this thread, unless the work
-    /// can take long and no other one would be left to listen.
+    /// Works on a request and sends the result, unless the caller has given up by then. Works in this thread, unless the work
+    /// can take long and no other thread would be left to listen.
     pub(super) fn serve<R: Reply + Send + 'static, T>(
         self: &Arc<Self>,
         op: Op,
@@ -93,17 +96,31 @@ impl Server {
         work: impl FnOnce(&Self, &Slot) -> Result<T, Errno> + Send + 'static,
         send: impl FnOnce(&Self, R, T) + Send + 'static,
     ) {
+        self.serve_until(op, request, None, reply, work, send);
+    }
+
+    /// Does the same for work that stops when `cancel` is raised. The watcher raises it when the caller gives up.
+    pub(super) fn serve_until<R: Reply + Send + 'static, T>(
+        self: &Arc<Self>,
+        op: Op,
+        request: &Request,
+        cancel: Option<Cancel>,
+        reply: R,
+        work: impl FnOnce(&Self, &Slot) -> Result<T, Errno> + Send + 'static,
+        send: impl FnOnce(&Self, R, T) + Send + 'static,
+    ) {
         let since = self.begin();
+        let asked = Asked { caller: request.pid(), since, cancel };
         let working = self.working.fetch_add(1, Relaxed).saturating_add(1);
         if working < self.listeners || !self.can_take_long(op) {
-            let slot = self.slots.begin(request.pid(), since, reply);
+            let slot = self.slots.begin(asked, reply);
             self.finish(op, since, &slot, work, send);
             self.working.fetch_sub(1, Relaxed);
             self.turns.end();
             return;
         }
         self.working.fetch_sub(1, Relaxed);
-        let slot = self.slots.begin_elsewhere(request.pid(), since, reply);
+        let slot = self.slots.begin_elsewhere(asked, reply);
         let own = Arc::clone(self);
         self.overflow.run(Box::new(move || {
             if slot.is_owed() {
@@ -116,10 +133,10 @@ impl Server {
         self.turns.end();
     }
 
-    /// Whether the tree may have to wait for something: for content always, for the rest only where it can change, since what
-    /// cannot is in memory.
+    /// Whether the tree may have to wait: always for content, and for everything else only if the tree can change. The names
+    /// and attributes of a fixed tree are in memory.
     fn can_take_long(&self, op: Op) -> bool {
-        op == Op::Read || self.is_live()
+        matches!(op, Op::Read | Op::Lseek) || self.is_live()
     }
 
     /// A request has come, at the time that is returned.
@@ -149,7 +166,7 @@ impl Server {
         self.metrics.end(op, since.elapsed(), failed);
     }
 
-    /// A panic is an error like any other.
+    /// Turns a panic into an error.
     pub(super) fn guard<T>(&self, work: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
         catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
             self.metrics.panicked();
@@ -164,9 +181,8 @@ impl Server {
         &self.options.report
     }
 
-    /// The error for the caller; the whole of it for whoever wants to know.
-    fn failed(&self, error: &Error) -> Errno {
-        let errno = errno(error);
+    /// Reports the whole error if the caller gets no more than `EIO`.
+    fn failed(&self, error: &Error, errno: Errno) -> Errno {
         if errno.code() == Errno::EIO.code() {
             self.report().tell(|| crate::error::chain(error));
         }
@@ -174,7 +190,18 @@ impl Server {
     }
 
     pub(super) fn ask<T>(&self, outcome: Result<T, Error>) -> Result<T, Errno> {
-        outcome.map_err(|error| self.failed(&error))
+        outcome.map_err(|error| self.failed(&error, errno(&error)))
+    }
+
+    /// The same for a call that reads content.
+    fn ask_content<T>(&self, outcome: Result<T, Error>) -> Result<T, Errno> {
+        outcome.map_err(|error| {
+            let errno = content_errno(&error);
+            if errno.code() == Errno::ETIMEDOUT.code() {
+                self.metrics.time_out();
+            }
+            self.failed(&error, errno)
+        })
     }
 
     pub(super) fn attr(&self, ino: INodeNo) -> Result<Attr, Errno> {
@@ -195,7 +222,7 @@ impl Server {
         Ok(self.ask(self.tree.read_link(self.numbers.node(ino)))?.into_owned())
     }
 
-    /// Before a read: has the content behind it unpacked, if somebody reads the file from front to back.
+    /// Called before a read: has the pieces after it unpacked, if a program reads the file from front to back.
     pub(super) fn unpack_ahead(self: &Arc<Self>, ino: INodeNo, at: u64, len: u32) {
         let node = self.numbers.node(ino);
         let piece_end = |at| self.tree.piece_end(node, at).ok().flatten();
@@ -206,7 +233,8 @@ impl Server {
         let own = Arc::clone(self);
         self.overflow.run(Box::new(move || {
             while let Some((node, at)) = own.ahead.next() {
-                let request = ReadRequest { purpose: Purpose::Ahead, ..ReadRequest::default() };
+                let (purpose, deadline) = (Purpose::Ahead, own.deadline());
+                let request = ReadRequest { purpose, deadline, cancel: Some(own.ahead.cancel()) };
                 // Errors are ignored here: the read that reaches this piece reports them.
                 let unpack = || own.tree.prepare(node, at, &request).map_err(|_| Errno::EIO);
                 if own.guard(unpack).is_ok() {
@@ -216,21 +244,60 @@ impl Server {
         }));
     }
 
+    /// When a request that comes now has taken too long.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        Instant::now().checked_add(self.options.deadline)
+    }
+
     /// Reads into the start of `buffer`, at most `len` bytes.
-    pub(super) fn read(&self, ino: INodeNo, at: u64, len: u32, buffer: &mut Vec<u8>) -> Result<usize, Errno> {
+    pub(super) fn read(
+        &self,
+        ino: INodeNo,
+        at: u64,
+        len: u32,
+        buffer: &mut Vec<u8>,
+        request: &ReadRequest<'_>,
+    ) -> Result<usize, Errno> {
         let len = usize::try_from(len).unwrap_or(usize::MAX).min(READ_MAX);
         if buffer.len() < len {
             buffer.resize(len, 0);
         }
-        let read =
-            self.ask(self.tree.read_at(self.numbers.node(ino), at, buffer.get_mut(..len).unwrap_or_default()))?;
+        let to = buffer.get_mut(..len).unwrap_or_default();
+        let read = self.ask_content(self.tree.read_at_for(self.numbers.node(ino), at, to, request))?;
         self.metrics.read(read);
         Ok(read.min(len))
     }
 
+    /// The next data or the next hole of a file at or after `at`, as `SEEK_DATA` and `SEEK_HOLE` ask for them. The end of the
+    /// file counts as a hole.
+    pub(super) fn seek(&self, ino: INodeNo, at: u64, seek: Seek) -> Result<u64, Errno> {
+        let node = self.numbers.node(ino);
+        let size = self.attr(ino)?.size;
+        if at >= size {
+            return Err(Errno::ENXIO);
+        }
+        let mut at = at;
+        loop {
+            let next = self.ask_content(self.tree.data_from(node, at))?;
+            match (seek, next) {
+                (Seek::Data, Some(data)) => return Ok(data.start.max(at)),
+                (Seek::Data, None) => return Err(Errno::ENXIO),
+                (Seek::Hole, Some(data)) if data.start <= at && data.end > at && data.end < size => at = data.end,
+                (Seek::Hole, Some(data)) if data.start <= at => return Ok(size),
+                (Seek::Hole, _) => return Ok(at),
+            }
+        }
+    }
+
+    /// How much the tree holds. A tree that cannot change is asked once.
+    pub(super) fn usage(&self) -> Usage {
+        let usage = if self.is_live() { self.tree.usage() } else { *self.usage.get_or_init(|| self.tree.usage()) };
+        usage.unwrap_or_default()
+    }
+
     /// Lists `ino` from the offset that the kernel got last, until `visit` breaks.
     ///
-    /// Offsets are those of the tree, behind the two names that it does not list.
+    /// Offsets are those of the tree, shifted by the two names that it does not list.
     pub(super) fn list(
         &self,
         ino: INodeNo,
@@ -260,7 +327,7 @@ impl Server {
         }))
     }
 
-    /// Attributes for a listing, and how long they hold: not at all if they could not be had.
+    /// Attributes for a listing, and how long they hold: no time at all if the tree could not tell them.
     pub(super) fn listed(&self, entry: &Listed<'_>) -> (FileAttr, Duration) {
         if matches!(entry.name, b"." | b"..") {
             return (nameless(entry.ino, entry.kind), Duration::ZERO);
@@ -308,10 +375,17 @@ impl Server {
     }
 }
 
+/// The two questions about holes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seek {
+    Data,
+    Hole,
+}
+
 /// Names that every directory has and no tree lists.
 const OWN: u64 = 2;
 
-/// Number of a directory that nobody asked for: listings name the one above, and a tree does not know it.
+/// Inode number of a parent directory in a listing: the kernel does not use it, and a tree does not know it.
 const UNKNOWN: INodeNo = INodeNo(0xffff_ffff);
 
 /// Longest name that the kernel takes from a listing.

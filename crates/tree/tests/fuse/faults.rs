@@ -1,4 +1,4 @@
-//! What goes wrong stays where it went wrong.
+//! A fault in one read, reader or mount does not touch the others.
 
 use std::{
     fs::{self, File},
@@ -21,9 +21,9 @@ use crate::{
 };
 
 #[test]
-fn a_panic_is_an_error_for_the_one_who_asked() {
+fn a_panic_is_an_error_for_its_caller() {
     let tree = Arc::new(Made { files: 10, size: 100, reads: Reads::Panic });
-    let Some(mounted) = mount("a_panic_is_an_error_for_the_one_who_asked", tree, &MountOptions::default()) else {
+    let Some(mounted) = mount("a_panic_is_an_error_for_its_caller", tree, &MountOptions::default()) else {
         return;
     };
     for number in 0..10 {
@@ -127,10 +127,10 @@ fn nothing_takes_longer_than_it_may() {
 }
 
 #[test]
-fn who_is_stopped_for_a_while_reads_on() {
+fn a_reader_that_is_stopped_for_a_while_reads_on() {
     let tree = Arc::new(Made { files: 2, size: 100, reads: Reads::Blocked(Gate::default()) });
     let Reads::Blocked(gate) = &tree.reads else { panic!("it is not blocked") };
-    let name = "who_is_stopped_for_a_while_reads_on";
+    let name = "a_reader_that_is_stopped_for_a_while_reads_on";
     let Some(mounted) = mount(name, Arc::clone(&tree) as _, &MountOptions::default()) else { return };
     let mut child = reader(&mounted.path("000001"));
     gate.wait_for_readers();
@@ -215,7 +215,7 @@ fn a_busy_mount_goes_out_of_sight_and_serves_to_the_end() {
     let mut content = Vec::new();
     file.read_to_end(&mut content).unwrap();
     assert_eq!(content, [7; 3 << 20]);
-    // What somebody mounts there meanwhile is theirs.
+    // A mount that another process makes there meanwhile stays.
     let other = Archive::default().file("other", b"x").tree();
     let second = Mount::new(Arc::new(other), mounted.root(), &MountOptions::default()).unwrap();
     assert_eq!(mounted.mount.unmount().unwrap(), Unmounted::Already);
@@ -226,10 +226,10 @@ fn a_busy_mount_goes_out_of_sight_and_serves_to_the_end() {
 }
 
 #[test]
-fn an_aborted_mount_answers_nobody() {
+fn an_aborted_mount_gives_no_answers() {
     let tree = Arc::new(Made { files: 4, size: 1 << 20, reads: Reads::Blocked(Gate::default()) });
     let Reads::Blocked(gate) = &tree.reads else { panic!("it is not blocked") };
-    let Some(mounted) = mount("an_aborted_mount_answers_nobody", Arc::clone(&tree) as _, &MountOptions::default())
+    let Some(mounted) = mount("an_aborted_mount_gives_no_answers", Arc::clone(&tree) as _, &MountOptions::default())
     else {
         return;
     };
@@ -240,13 +240,13 @@ fn an_aborted_mount_answers_nobody() {
             ends_within(child, Duration::from_secs(1));
         }
         assert!(fs::read_dir(mounted.root()).is_err());
-        // It answers nobody, but it is still in the table.
+        // It gives no answers, but it is still in the table.
         gate.open();
         mounted.mount.wait().unwrap();
         assert_ne!(mounted.mount.unmount().unwrap(), Unmounted::Already);
         assert_eq!(fs::read_dir(mounted.root()).unwrap().count(), 0);
     } else {
-        crate::support::skip("an_aborted_mount_answers_nobody", "no way to the connections of the kernel");
+        crate::support::skip("an_aborted_mount_gives_no_answers", "no way to the connections of the kernel");
     }
     gate.open();
     for child in &mut readers {

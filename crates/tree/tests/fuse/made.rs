@@ -2,13 +2,16 @@
 
 use std::{
     borrow::Cow,
-    ops::ControlFlow,
+    ops::{ControlFlow, Range},
     os::fd::OwnedFd,
-    sync::{Condvar, Mutex, MutexGuard},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
-use dunnage_digest::{Purpose, ReadRequest};
+use dunnage_digest::{ErrorKind, Offset, Purpose, ReadRequest, SourceError};
 use dunnage_tree::{Attr, DirEntry, DirVisitor, Error, Kind, NodeId, Tree, XattrVisitor};
 
 /// What reading a file does.
@@ -20,6 +23,10 @@ pub(crate) enum Reads {
     After(Duration),
     /// Nothing, until the gate is opened.
     Blocked(Gate),
+    /// Nothing, until the request ends. Counts the reads that wait.
+    Never(Arc<AtomicUsize>),
+    /// An error, of the kind whose place in the list of kinds is the number of the file.
+    Failing,
     /// A panic.
     Panic,
 }
@@ -49,12 +56,12 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    /// Waits until somebody has come to the gate.
+    /// Waits until a reader has come to the gate.
     pub(crate) fn wait_for_readers(&self) {
         let (state, timeout) =
             self.changed.wait_timeout_while(self.lock(), Duration::from_secs(10), |state| state.1 == 0).unwrap();
         drop(state);
-        assert!(!timeout.timed_out(), "nobody reads");
+        assert!(!timeout.timed_out(), "no reader comes");
     }
 }
 
@@ -122,11 +129,27 @@ impl Tree for Made {
         Ok(())
     }
 
-    fn read_at_for(&self, _: NodeId, at: u64, buf: &mut [u8], _: &ReadRequest<'_>) -> Result<usize, Error> {
+    fn read_at_for(&self, node: NodeId, at: u64, buf: &mut [u8], request: &ReadRequest<'_>) -> Result<usize, Error> {
+        let failed = |source| Error::Read { what: "content of a file", at: Offset::new(at), source };
         match &self.reads {
             Reads::Zeros => {}
             Reads::After(time) => std::thread::sleep(*time),
             Reads::Blocked(gate) => gate.pass(),
+            Reads::Never(waiting) => {
+                waiting.fetch_add(1, SeqCst);
+                let ended = loop {
+                    match request.check() {
+                        Ok(()) => std::thread::sleep(Duration::from_millis(10)),
+                        Err(error) => break error,
+                    }
+                };
+                waiting.fetch_sub(1, SeqCst);
+                return Err(failed(ended));
+            }
+            Reads::Failing => {
+                let kind = ErrorKind::ALL[node.get() as usize];
+                return Err(failed(SourceError::new(kind, "this tree fails").into()));
+            }
             Reads::Panic => panic!("this tree panics"),
         }
         let len = buf.len().min(self.size.saturating_sub(at) as usize);
@@ -177,8 +200,29 @@ impl Tree for Pieces {
     }
 }
 
-/// The same files, but what is asked of the tree before any is read does not come back while the gate is shut: looking up
-/// `000003`, opening `000004`, listing.
+/// The same files, whose holes are known: everything outside of `data`.
+#[derive(Debug)]
+pub(crate) struct Sparse {
+    pub(crate) made: Made,
+    pub(crate) data: Vec<Range<u64>>,
+}
+
+impl Tree for Sparse {
+    as_made!(root() -> NodeId);
+    as_made!(attr(node: NodeId) -> Result<Attr, Error>);
+    as_made!(lookup(dir: NodeId, name: &[u8]) -> Result<Option<NodeId>, Error>);
+    as_made!(read_dir(dir: NodeId, from: u64, visit: DirVisitor<'_>) -> Result<(), Error>);
+    as_made!(read_link(node: NodeId) -> Result<Cow<'_, [u8]>, Error>);
+    as_made!(xattrs(node: NodeId, visit: XattrVisitor<'_>) -> Result<(), Error>);
+    as_made!(read_at_for(node: NodeId, at: u64, buf: &mut [u8], request: &ReadRequest<'_>) -> Result<usize, Error>);
+
+    fn data_from(&self, _: NodeId, at: u64) -> Result<Option<Range<u64>>, Error> {
+        let next = self.data.iter().find(|data| data.end > at);
+        Ok(next.map(|data| data.start.max(at)..data.end))
+    }
+}
+
+/// The same files, but while the gate is shut the tree answers no lookup of `000003`, no opening of `000004`, and no listing.
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) made: Made,

@@ -19,5 +19,6 @@ mod made;
 mod overlayfs;
 mod passthrough;
 mod reading;
+mod slow;
 mod support;
 mod writing;

@@ -88,7 +88,7 @@ fn whiteouts_are_shown_as_devices_and_attributes() {
         std::ops::ControlFlow::Continue(())
     })
     .unwrap();
-    assert_eq!(replaces, 2, "a directory beside its own whiteout hides what is below");
+    assert_eq!(replaces, 2, "a directory beside its own whiteout hides the directory below");
     let mut found = Vec::new();
     tree.xattrs(find("/opaque").unwrap(), &mut |name, value| {
         found.push((String::from_utf8_lossy(name).into_owned(), value.to_vec()));

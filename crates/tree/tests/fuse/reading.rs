@@ -1,4 +1,4 @@
-//! What is seen is what the tree says.
+//! Programs see through a mount the files, attributes and names of the tree.
 
 use std::{
     collections::HashSet,
@@ -104,8 +104,11 @@ fn numbers_links_and_times_hold() {
     assert_eq!(stat("").mode() & 0o7777, 0o711);
     let odd = mounted.root().join("odd").join(OsStr::from_bytes(b"\xff\xfe \n"));
     assert_eq!(fs::read(odd).unwrap(), b"a name that is not text");
-    let space = rustix::fs::statvfs(mounted.root()).unwrap();
-    assert_eq!((space.f_bsize, space.f_namemax, space.f_blocks), (4096, 255, 0));
+    let (space, usage) = (rustix::fs::statvfs(mounted.root()).unwrap(), everything().tree().usage().unwrap());
+    assert_eq!((space.f_bsize, space.f_namemax), (4096, 255));
+    assert_eq!((space.f_blocks, space.f_bfree, space.f_bavail), (usage.bytes.div_ceil(4096), 0, 0));
+    assert_eq!((space.f_files, space.f_ffree), (usage.nodes, 0));
+    assert!(usage.bytes > 3_000_000 && usage.nodes > 10);
 }
 
 #[test]
@@ -195,7 +198,7 @@ fn a_hundred_thousand_names_come_once_each() {
     let Some(mounted) = mount("a_hundred_thousand_names_come_once_each", tree, &MountOptions::default()) else {
         return;
     };
-    // Two who list in turns, each in many pages, and one who starts over in the middle.
+    // Two threads list in turns, each in many pages, and one starts over in the middle.
     let (mut one, mut two) = (fs::read_dir(mounted.root()).unwrap(), fs::read_dir(mounted.root()).unwrap());
     let (mut first, mut second) = (HashSet::new(), HashSet::new());
     loop {
@@ -314,7 +317,7 @@ fn pieces_are_unpacked_ahead_of_who_reads_from_front_to_back() {
         file.read_exact_at(&mut [0; 4096], at * PIECE + 12_345).unwrap();
     }
     assert_eq!(prepared(), []);
-    // From front to back: each once, a panic among them, and what is read is right.
+    // From front to back: each piece once, a panic among them, and the content is right.
     let mut file = File::open(mounted.path("000001")).unwrap();
     let mut content = Vec::new();
     assert_eq!(file.read_to_end(&mut content).unwrap() as u64, 10 * PIECE + 5);
