@@ -1,6 +1,7 @@
 //! Benches: ours and the reference in turn, in one run, several rounds.
 
 mod estargz;
+mod latency;
 mod mount;
 mod statefile;
 mod table;
@@ -18,7 +19,7 @@ use crate::{measure::Cost, peers::Report};
 /// What `bench` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Which bench: `estargz`, which is taken if none is named, or `mount`, which takes root.
+    /// Which bench: `estargz`, `latency`, `mount` (which takes root) or `statefile`; all of them if none is named.
     name: Option<String>,
     /// Measure the reference implementation too.
     #[arg(long)]
@@ -42,14 +43,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let table = match options.name.as_deref() {
         None => {
             let mut table = estargz::run(options)?;
+            table.append(latency::run(options)?);
             table.append(mount::run(options)?);
             table.append(statefile::run(options)?);
             table
         }
         Some("estargz") => estargz::run(options)?,
+        Some("latency") => latency::run(options)?,
         Some("mount") => mount::run(options)?,
         Some("statefile") => statefile::run(options)?,
-        Some(name) => bail!("no bench is called `{name}`: there are `estargz`, `mount` and `statefile`"),
+        Some(name) => bail!("no bench is called `{name}`: there are `estargz`, `latency`, `mount` and `statefile`"),
     };
     table.print();
     if let Some(path) = &options.json {
