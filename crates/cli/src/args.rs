@@ -1,18 +1,20 @@
 //! What people type: the whole grammar of the command, from which help, completions and man pages are made.
 
+mod examples;
+mod parse;
 mod state;
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{ArgGroup, Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use dunnage_digest::Digest;
 use dunnage_oci::Platform;
 
 pub(crate) use self::state::{
-    Dialect, KeyFrom, State, StateCat, StateCompression, StateConvert, StateIn, StatePack, StateRekey, StateShow,
-    StateVerify,
+    Dialect, KeyFrom, State, StateCat, StateCompression, StateConvert, StateIn, StatePack, StateRekey,
 };
+pub(crate) use self::{examples::examples, parse::parse};
 
 /// Build, check, read, extract and compare container layers and file trees.
 ///
@@ -36,53 +38,69 @@ pub(crate) struct Args {
     pub(crate) command: Command,
 }
 
-const EXIT_CODES: &str = "\
+/// The whole grammar, with examples.
+pub(crate) fn grammar() -> clap::Command {
+    examples::with_examples(Args::command(), "")
+}
+
+/// The exit codes, for help and man pages.
+pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  damage or a difference was found, the source is of a sort that is not read, or a path is not in it
+  1  damage or a difference was found, the source is of a kind that is not read, or a path is not in it
   2  the call is wrong
   3  reading or writing failed
   4  a remote party failed
-  5  a key is missing, or a remote party refused who we are
+  5  a key is missing, or a remote party refused our credentials
   6  a limit was exceeded; the message names the flag that raises it";
 
-/// What every command takes.
+/// The options of every command.
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Everywhere")]
 pub(crate) struct Global {
     /// Print JSON, each object with a `schema`; errors too
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Threads to use; 0 for as many as the machine has. No output depends on it
-    #[arg(long, global = true, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    pub(crate) threads: usize,
+    /// Threads to use, at most 1024; 0 for as many as the machine has. No output depends on it
+    #[arg(long, global = true, value_name = "N", default_value_t = 0, hide_default_value = true,
+        value_parser = clap::value_parser!(u16).range(0..=1024))]
+    pub(crate) threads: u16,
     /// How to show progress, on standard error
     #[arg(long, global = true, value_enum, value_name = "HOW", default_value_t)]
     pub(crate) progress: ProgressMode,
     /// Print no progress and no notes
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
-    /// Most bytes of a layer's table of contents [default: 512M, compressed 150M]
-    #[arg(long, global = true, value_name = "BYTES", value_parser = parse_size)]
-    pub(crate) max_toc_bytes: Option<u64>,
-    /// Most entries of one source [default: 1048576, of a layer 8388608]
-    #[arg(long, global = true, value_name = "N", value_parser = parse_size)]
-    pub(crate) max_entries: Option<u64>,
-    /// Most bytes of all files of one source [default: 64G]
-    #[arg(long, global = true, value_name = "BYTES", value_parser = parse_size)]
-    pub(crate) max_unpacked: Option<u64>,
-    /// What the manifest says that a layer's table of contents hashes to, as `sha256:...`; anything else is refused
-    #[arg(long, global = true, value_name = "DIGEST", value_parser = parse_digest)]
+}
+
+/// How a source is opened: for the verbs that open one. Each option is refused where the source cannot use it.
+#[derive(Clone, Debug, Default, ClapArgs)]
+#[command(next_help_heading = "Reading the source")]
+pub(crate) struct SourceOptions {
+    /// Take the source for this kind, instead of finding out: directory, checkpoint, tar, layer, image or state
+    #[arg(long = "as", value_name = "KIND", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) kind: Option<String>,
+    /// Of an image for many platforms, the one to take; convert, inspect and verify take many [default: all of them]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Vec<Platform>,
+    /// The digest that the manifest names for the table of contents of a layer, as `sha256:...`; any other is refused
+    #[arg(long, value_name = "DIGEST", value_parser = parse_digest)]
     pub(crate) toc_digest: Option<Digest>,
     /// The table of contents of a layer that has it stored elsewhere
-    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) toc: Option<PathBuf>,
-    /// Of an image for many platforms, the one to take; convert, inspect and verify take many [default: all of them]
-    #[arg(long, global = true, value_name = "OS/ARCH[/VARIANT]")]
-    pub(crate) platform: Vec<Platform>,
     /// Also hand out content that the source has no digest for
-    #[arg(long, global = true)]
+    #[arg(long)]
     pub(crate) unverified: bool,
+    /// Most bytes of a layer's table of contents [default: 512M, compressed 150M]
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub(crate) max_toc_bytes: Option<u64>,
+    /// Most entries of one source [default: 1048576, of a layer 8388608]
+    #[arg(long, value_name = "N", value_parser = parse_size)]
+    pub(crate) max_entries: Option<u64>,
+    /// Most bytes of all files of one source [default: 64G]
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub(crate) max_unpacked: Option<u64>,
 }
 
 /// How progress is shown.
@@ -190,6 +208,8 @@ pub(crate) struct Inspect {
         value_parser = clap::value_parser!(i32).range(0..=22)
     )]
     pub(crate) measure: Option<Option<i32>>,
+    #[command(flatten)]
+    pub(crate) from: SourceOptions,
 }
 
 /// `dunnage ls`.
@@ -207,6 +227,8 @@ pub(crate) struct Ls {
     /// Go into directories; names are then paths
     #[arg(short = 'R', long)]
     pub(crate) recursive: bool,
+    #[command(flatten)]
+    pub(crate) from: SourceOptions,
 }
 
 /// `dunnage cat`.
@@ -218,6 +240,8 @@ pub(crate) struct Cat {
     /// Which files; symlinks are followed within the source
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) from: SourceOptions,
 }
 
 /// `dunnage extract`.
@@ -247,6 +271,8 @@ pub(crate) struct Extract {
     /// What names that begin with `.wh.` mean
     #[arg(long, value_enum, value_name = "HOW", default_value_t)]
     pub(crate) whiteouts: Whiteouts,
+    #[command(flatten)]
+    pub(crate) from: SourceOptions,
 }
 
 /// What `.wh.` names mean.
@@ -280,6 +306,8 @@ pub(crate) struct Diff {
     /// Stop after so many differences
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max: Option<u64>,
+    #[command(flatten)]
+    pub(crate) from: SourceOptions,
 }
 
 /// `dunnage mount`.
@@ -328,6 +356,8 @@ pub(crate) struct Mount {
     /// How a process in the background is told what it is.
     #[arg(long, hide = true)]
     pub(crate) is_daemon: bool,
+    #[command(flatten)]
+    pub(crate) from: SourceOptions,
 }
 
 /// What `.wh.` names mean in a mount.
@@ -358,10 +388,13 @@ pub(crate) struct Verify {
     /// Where the key of a state file comes from
     #[command(flatten)]
     pub(crate) key: KeyFrom,
+    #[command(flatten)]
+    pub(crate) from: SourceOptions,
 }
 
 /// `dunnage convert`.
 #[derive(Debug, ClapArgs)]
+#[command(group = ArgGroup::new("first").args(["prioritize", "prioritize_from", "record"]).multiple(true))]
 pub(crate) struct Convert {
     /// What to convert
     #[arg(value_hint = ValueHint::AnyPath)]
@@ -402,8 +435,8 @@ pub(crate) struct Convert {
     /// A record of the files that a container read, as JSON lines: what to put in front of an image's layers
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) record: Option<PathBuf>,
-    /// Go on if a file to put in front is not there
-    #[arg(long)]
+    /// Go on if a file to put first is not there
+    #[arg(long, requires = "first")]
     pub(crate) allow_missing: bool,
     /// Keep the tar bit for bit, so that unpacking the layer gives it back
     #[arg(long, conflicts_with_all = ["prioritize", "prioritize_from", "record", "duplicates"])]
@@ -420,6 +453,8 @@ pub(crate) struct Convert {
     /// Fail if DEST exists, or has an image of that tag
     #[arg(long)]
     pub(crate) no_clobber: bool,
+    #[command(flatten)]
+    pub(crate) from: SourceOptions,
 }
 
 /// What a conversion makes.
@@ -494,8 +529,6 @@ fn parse_digest(text: &str) -> Result<Digest, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

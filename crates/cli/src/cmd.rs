@@ -19,16 +19,16 @@ use crate::{args::Command, context::Context, exit::Exit};
 /// Runs a command; the code to end with if nothing failed.
 pub(crate) fn run(context: &Context, command: Command) -> Result<Exit> {
     match command {
-        Command::Inspect(args) => inspect::run(context, &args),
-        Command::Ls(args) => ls::run(context, &args),
-        Command::Cat(args) => cat::run(context, &args),
-        Command::Extract(args) => extract::run(context, &args),
-        Command::Diff(args) => diff::run(context, &args),
-        Command::Verify(args) => verify::run(context, &args),
-        Command::Convert(args) => convert::run(context, args),
+        Command::Inspect(args) => inspect::run(&context.reading(&args.from), &args),
+        Command::Ls(args) => ls::run(&context.reading(&args.from), &args),
+        Command::Cat(args) => cat::run(&context.reading(&args.from), &args),
+        Command::Extract(args) => extract::run(&context.reading(&args.from), &args),
+        Command::Diff(args) => diff::run(&context.reading(&args.from), &args),
+        Command::Verify(args) => verify::run(&context.reading(&args.from), &args),
+        Command::Convert(args) => convert::run(&context.reading(&args.from), &args),
         Command::State(what) => state::run(context, what),
         #[cfg(feature = "fuse")]
-        Command::Mount(args) => mount::run(context, &args),
+        Command::Mount(args) => mount::run(&context.reading(&args.from), &args),
         #[cfg(feature = "fuse")]
         Command::Umount { dir, once_closed } => mount::unmount(context, &dir, once_closed.as_deref()),
         Command::Completions { shell } => docs::completions(shell),

@@ -1,4 +1,4 @@
-//! What holds for the whole run, whatever the command.
+//! The settings of a run.
 
 use std::{
     fs::File,
@@ -7,17 +7,17 @@ use std::{
     sync::Arc,
 };
 
-use dunnage_digest::{Digest, ErrorKind};
+use dunnage_digest::Digest;
 use dunnage_estargz::{Decoders, ExternalTocDecompressor, OpenOptions, Trust};
 use dunnage_oci::Platform;
 use dunnage_tree::pieces::PieceCache;
 
 use crate::{
-    args::{Global, ProgressMode},
-    exit::Failure,
+    args::{Global, ProgressMode, SourceOptions},
+    options::Given,
 };
 
-/// What holds for the whole run.
+/// The settings of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
     pub(crate) json: bool,
@@ -28,7 +28,7 @@ pub(crate) struct Context {
     /// Ceilings for layers; those for archives and trees are inside.
     pub(crate) limits: dunnage_estargz::Limits,
     pub(crate) trust: Trust,
-    /// What the TOC of a layer has to hash to.
+    /// The digest that the TOC of a layer must have.
     pub(crate) toc_digest: Option<Digest>,
     /// The TOC of a layer that has it stored elsewhere.
     pub(crate) toc: Option<PathBuf>,
@@ -38,35 +38,54 @@ pub(crate) struct Context {
     pub(crate) decoders: Decoders,
     /// Which images to take of several; all if empty.
     pub(crate) platforms: Vec<Platform>,
+    /// The kind that the source is taken for, instead of finding out.
+    pub(crate) kind: Option<String>,
+    /// The options of the command line.
+    pub(crate) given: Given,
 }
 
 impl Context {
-    pub(crate) fn new(global: &Global) -> Self {
-        let mut limits = dunnage_estargz::Limits::default();
-        if let Some(bytes) = global.max_toc_bytes {
-            limits.toc = bytes;
-            limits.toc_compressed = bytes;
-        }
-        if let Some(entries) = global.max_entries {
-            limits.entries = entries;
-            limits.tar.entries = entries;
-        }
-        if let Some(bytes) = global.max_unpacked {
-            limits.tar.unpacked = bytes;
-        }
+    pub(crate) fn new(global: &Global, given: Given) -> Self {
         Self {
             json: global.json,
             quiet: global.quiet,
-            threads: global.threads,
+            threads: usize::from(global.threads),
             progress: if global.quiet { ProgressMode::None } else { global.progress },
-            limits,
-            trust: if global.unverified { Trust::Unverified } else { Trust::Verified },
-            toc_digest: global.toc_digest,
-            toc: global.toc.clone(),
+            limits: dunnage_estargz::Limits::default(),
+            trust: Trust::Verified,
+            toc_digest: None,
+            toc: None,
             cache: PieceCache::with_bytes(CACHE),
             decoders: Decoders::default(),
-            platforms: global.platform.clone(),
+            platforms: Vec::new(),
+            kind: None,
+            given,
         }
+    }
+
+    /// The same for a verb that opens sources with these options.
+    pub(crate) fn reading(&self, options: &SourceOptions) -> Self {
+        let mut context = self.clone();
+        let limits = &mut context.limits;
+        if let Some(bytes) = options.max_toc_bytes {
+            limits.toc = bytes;
+            limits.toc_compressed = bytes;
+        }
+        if let Some(entries) = options.max_entries {
+            limits.entries = entries;
+            limits.tar.entries = entries;
+        }
+        if let Some(bytes) = options.max_unpacked {
+            limits.tar.unpacked = bytes;
+        }
+        if options.unverified {
+            context.trust = Trust::Unverified;
+        }
+        context.toc_digest = options.toc_digest;
+        context.toc.clone_from(&options.toc);
+        context.platforms.clone_from(&options.platform);
+        context.kind.clone_from(&options.kind);
+        context
     }
 
     /// Ceilings for archives and trees.
@@ -95,10 +114,10 @@ impl Context {
         options
     }
 
-    /// Tells something worth knowing that is no error, on stderr.
+    /// Prints a note, which is no error, to standard error.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet {
-            // There is nobody left to tell if this fails.
+            // A note that standard error cannot take is lost: there is no other place for it.
             let _ = writeln!(io::stderr().lock(), "dunnage: {text}");
         }
     }
@@ -106,8 +125,3 @@ impl Context {
 
 /// Bytes of decoded content that are kept, over all layers together.
 const CACHE: u64 = 128 << 20;
-
-/// The error for a call that cannot work, whatever the input.
-pub(crate) fn usage(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
-    Failure::new(ErrorKind::Misuse, message).hint(hint).into()
-}

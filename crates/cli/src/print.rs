@@ -1,10 +1,11 @@
-//! What is shown: text for people, JSON with a schema for programs.
+//! Output for people and programs: text, JSON with a schema, and where both go.
 
 mod mode;
 mod name;
 mod time;
 
 use std::{
+    error::Error,
     fmt,
     fs::File,
     io::{self, BufWriter, IsTerminal, Write},
@@ -18,25 +19,69 @@ pub(crate) use self::{
     name::{JsonName, printable},
     time::utc,
 };
-use crate::context::Context;
 
-/// The value of `schema` in each JSON object: what it is, and the version of its shape.
-pub(crate) fn schema(what: &str) -> String {
-    format!("dunnage.{what}/1")
+/// The value of `schema` in each JSON object: its name, and the version of its shape.
+pub(crate) fn schema(name: &str) -> String {
+    format!("dunnage.{name}/1")
 }
 
-/// Where results go.
+/// Standard output or standard error could not be written to.
+#[derive(Debug)]
+pub(crate) struct OutputError {
+    name: &'static str,
+    is_product: bool,
+    source: io::Error,
+}
+
+impl OutputError {
+    /// `is_product` says that the output was asked for as data, not for looking at.
+    pub(crate) const fn new(name: &'static str, is_product: bool, source: io::Error) -> Self {
+        Self { name, is_product, source }
+    }
+
+    /// The error of standard output as a product.
+    pub(crate) const fn of_product(source: io::Error) -> Self {
+        Self::new(STDOUT, true, source)
+    }
+
+    /// Whether the reader is gone, and lost nothing that it asked for as data.
+    pub(crate) fn is_closed_while_looking(&self) -> bool {
+        !self.is_product && self.source.kind() == io::ErrorKind::BrokenPipe
+    }
+}
+
+impl fmt::Display for OutputError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot write to {}", self.name)
+    }
+}
+
+impl Error for OutputError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+impl From<OutputError> for io::Error {
+    fn from(error: OutputError) -> Self {
+        Self::new(error.source.kind(), error)
+    }
+}
+
+const STDOUT: &str = "standard output";
+
+/// Where results go that people or scripts look at.
 pub(crate) struct Out {
     name: &'static str,
     to: BufWriter<File>,
-    /// Whether people look at it directly.
+    /// Whether it is a terminal.
     pub(crate) is_terminal: bool,
 }
 
 impl Out {
     pub(crate) fn stdout() -> io::Result<Self> {
         let to = BufWriter::with_capacity(64 << 10, stdout_file()?);
-        Ok(Self { name: "standard output", to, is_terminal: io::stdout().is_terminal() })
+        Ok(Self { name: STDOUT, to, is_terminal: io::stdout().is_terminal() })
     }
 
     /// Standard output, or standard error if the former carries data.
@@ -49,34 +94,57 @@ impl Out {
     }
 
     /// One JSON object on a line of its own.
-    pub(crate) fn json<T: Serialize>(&mut self, value: &T) -> io::Result<()> {
+    pub(crate) fn json<T: Serialize + ?Sized>(&mut self, value: &T) -> io::Result<()> {
         serde_json::to_writer(&mut *self, value)?;
         self.write_all(b"\n")
     }
 
-    /// The JSON form if that was asked for, else the text.
-    pub(crate) fn either<T: Serialize + fmt::Display>(&mut self, context: &Context, value: &T) -> io::Result<()> {
-        if context.json { self.json(value) } else { write!(self, "{value}") }
+    /// The JSON form if `json`, else the text.
+    pub(crate) fn either<T: Serialize + fmt::Display>(&mut self, json: bool, value: &T) -> io::Result<()> {
+        if json { self.json(value) } else { write!(self, "{value}") }
     }
 
-    /// Has to be called at the end: what fails while a value is dropped is seen by nobody.
+    /// Writes what is still in memory. Without it, an error at the end would go unnoticed.
     pub(crate) fn finish(mut self) -> io::Result<()> {
         Write::flush(&mut self)
     }
 
-    /// The error with the name of what could not be written.
-    fn named(&self, error: io::Error) -> io::Error {
-        io::Error::new(error.kind(), format!("cannot write to {}: {error}", self.name))
+    /// The error with the name of the output.
+    fn named(name: &'static str, error: io::Error) -> io::Error {
+        OutputError::new(name, false, error).into()
     }
 }
 
 impl Write for Out {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.to.write(buf).map_err(|error| self.named(error))
+        self.to.write(buf).map_err(|error| Self::named(self.name, error))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.to.flush().map_err(|error| self.named(error))
+        self.to.flush().map_err(|error| Self::named(self.name, error))
+    }
+}
+
+/// Standard output for data that is the product of the run. Errors name it.
+#[derive(Debug)]
+pub(crate) struct Product(File);
+
+impl Product {
+    pub(crate) fn stdout() -> io::Result<Self> {
+        stdout_file().map(Self)
+    }
+}
+
+impl Write for Product {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.write(buf).map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted => error,
+            _ => OutputError::of_product(error).into(),
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(|error| OutputError::of_product(error).into())
     }
 }
 

@@ -1,110 +1,120 @@
-//! Where bytes come from, and what they turn out to be.
+//! Where bytes come from, and what kind of source they are.
 //!
-//! | SOURCE                     | is                                                                        |
-//! |----------------------------|---------------------------------------------------------------------------|
-//! | a directory                | [`directory`]                                                             |
-//! | a file                     | a state file if it begins like one, a layer if it ends like one, else an archive |
-//! | `-`, redirected from a file| the same, read by position like any file                                  |
-//! | `oci:DIR[:TAG]`            | [`image`]                                                                 |
-//! | `-`, a pipe                | kept in a temporary file first, unless the command reads from front to back anyway |
+//! Each kind is a file here and a row in [`KINDS`], in the order of detection: `oci:` and the like first, then the content
+//! of directories and files. A file is a state file if it begins like one, a layer if it ends like one, else a tar.
+//! Standard input that is redirected from a file is read by position like any file. A pipe is kept in a temporary file,
+//! unless the verb reads from front to back anyway.
 //!
-//! Each format is a [`Source`], and commands know no other.
+//! A [`Source`] answers the questions of verbs; verbs never ask for its kind.
 
 mod archive;
+mod checkpoint;
+mod contents;
 mod directory;
 mod image;
+mod input;
 mod layer;
 mod state;
 
 use std::{
     fs::File,
-    io::{self, Read, Seek, Write},
-    os::fd::AsFd,
+    io::{self, Read, Seek},
+    os::{fd::AsFd, unix::ffi::OsStrExt},
     path::Path,
     sync::Arc,
 };
 
 use anyhow::{Context as _, Result};
-use dunnage_digest::{Cursor, ErrorKind};
+use dunnage_digest::{ErrorKind, Progress};
 use dunnage_estargz::Packing;
-use dunnage_tree::{ExportOptions, Tree};
+use dunnage_tree::{Spool, Tree};
 
-use self::{archive::Archive, directory::Directory, state::StateFile};
+use self::archive::Archive;
 pub(crate) use self::{
-    image::{ImageRef, ImageSource, platform_name},
-    layer::Layer,
-    state::begins_like_one,
+    checkpoint::state_file as checkpoint_state,
+    image::{ImageRef, platform_name},
+    input::Input,
+    state::{StateHow, begins_like_one as begins_like_state, show_state, verify_state},
 };
-use crate::{context::Context, exit::Failure, progress::Progress, sink::without_path};
+use crate::{
+    args,
+    context::Context,
+    failure::{Failure, usage},
+    options::{self, Uses},
+    page::Page,
+    report::Document,
+};
 
-/// Something that commands can work on.
-pub(crate) trait Source {
-    /// What it is, in words.
-    fn format(&self) -> &'static str;
+/// A kind of source: how it is recognised, and which options it can use that other kinds cannot.
+pub(crate) struct Kind {
+    /// Its name for `--as`.
+    pub(crate) name: &'static str,
+    /// Beginnings of a SOURCE that name this kind: `oci:`. It is then no path.
+    pub(crate) prefixes: &'static [&'static str],
+    pub(crate) uses: Uses,
+    /// Opens a candidate of this kind; `None` if it is of another.
+    pub(crate) open: fn(&Context, &Candidate<'_>) -> Result<Option<Box<dyn Source>>>,
+}
 
-    /// The bytes of the whole, if they are in one place and can be read twice.
-    fn blob(&self) -> Option<&File>;
+/// All kinds, in the order of detection.
+pub(crate) static KINDS: &[&Kind] =
+    &[&image::KIND, &checkpoint::KIND, &directory::KIND, &state::KIND, &layer::KIND, &archive::KIND];
 
-    /// The files in it.
-    fn tree(&self) -> Result<Box<dyn Tree + '_>>;
+/// Something that may be a source.
+pub(crate) enum Candidate<'p> {
+    /// A SOURCE that begins with the prefix of a kind.
+    Named(&'p Path),
+    Directory(&'p Path),
+    /// A file that can be read by position.
+    File(&'p File),
+}
 
-    /// The files in it, for as long as anybody wants them.
-    fn into_tree(self: Box<Self>) -> Result<Arc<dyn Tree>>;
+/// An answer to "what is it?".
+#[derive(Clone, Copy)]
+pub(crate) struct About {
+    pub(crate) kind: &'static Kind,
+    /// Its format in words.
+    pub(crate) format: &'static str,
+    /// Whether its files can change while they are read.
+    pub(crate) is_live: bool,
+    /// Whether whiteouts have been applied to its files.
+    pub(crate) is_stacked: bool,
+    /// Whether it is read best from front to back: unpacking it needs no copy.
+    pub(crate) is_sequential: bool,
+}
 
-    /// Whether the files in it can change while they are looked at.
-    fn is_live(&self) -> bool {
-        false
-    }
-
-    /// The files in it as a tar stream. What is read of the source is counted.
-    fn tar<'s>(&'s self, progress: &'s Progress) -> Result<Box<dyn Read + 's>>;
-
-    /// The files and how a tar of them is written, if there is no tar yet. [`note_left_out`](Self::note_left_out) takes the
-    /// paths that are not in it.
-    fn exported(&self) -> Option<(&dyn Tree, &ExportOptions)> {
-        None
-    }
-
-    /// Remembers paths for [`left_out`](Self::left_out).
-    fn note_left_out(&self, paths: &[Vec<u8>]) {
-        let _ = paths;
-    }
-
-    /// Bytes that will be counted while the tar stream is read, if that is known.
-    fn tar_total(&self) -> Option<u64>;
-
-    /// Whether it is a tar and no more, compressed or not: best read from front to back.
-    fn is_archive(&self) -> bool {
-        false
-    }
-
-    /// Whether the blob is nothing but a tar.
-    fn is_plain_tar(&self) -> bool {
-        false
-    }
-
-    /// What a tar stream cannot hold, known once it was read.
-    fn left_out(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    /// The layer, if it is one.
-    fn layer(&self) -> Option<&Layer> {
-        None
-    }
-
-    /// The state file, if it is one.
-    fn state(&self) -> Option<&File> {
-        None
-    }
-
-    /// The image, if it is one.
-    fn image(&self) -> Option<&ImageSource> {
-        None
+impl About {
+    /// A source whose files do not change, and can be read in any order.
+    const fn new(kind: &'static Kind, format: &'static str) -> Self {
+        Self { kind, format, is_live: false, is_stacked: false, is_sequential: false }
     }
 }
 
-/// How a command reads.
+/// Something that verbs can work on. It answers for its kind, so that all verbs say the same of it.
+pub(crate) trait Source {
+    /// What it is.
+    fn about(&self) -> About;
+
+    /// The files in it.
+    fn tree(&self) -> Result<Arc<dyn Tree>>;
+
+    /// The page of `inspect`. `document` is the layout, if one was asked for as well.
+    fn inspect(&self, context: &Context, args: &args::Inspect, document: Option<&Document>) -> Result<Page>;
+
+    /// Which bytes hold what. Only kinds that use `--layout` and `--report` have it.
+    fn document(&self, _context: &Context, _args: &args::Inspect) -> Result<Document> {
+        let format = self.about().format;
+        Err(usage(format!("there is no layout of: {format}"), "leave --layout and --report out"))
+    }
+
+    /// Checks all that it carries, and reads what it carries no digests for.
+    fn verify(&self, context: &Context, args: &args::Verify) -> Result<Page>;
+
+    /// The bytes that a conversion reads. A source that describes itself twice is checked first.
+    fn input(&self, context: &Context) -> Result<Input<'_>>;
+}
+
+/// How a verb reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     /// Here and there: a pipe has to be kept.
@@ -115,18 +125,37 @@ pub(crate) enum Access {
     OnceUnlessLayer,
 }
 
-/// Opens `path`, or standard input for `-`.
+/// Opens `path`, or standard input for `-`, and refuses options that it cannot use.
 pub(crate) fn open(context: &Context, path: &Path, access: Access) -> Result<Box<dyn Source>> {
-    let name = name_of(path);
+    let source = open_unchecked(context, path, access)?;
+    check_options(context, &[(path, source.as_ref())])?;
+    Ok(source)
+}
+
+/// The same without a look at the options.
+pub(crate) fn open_unchecked(context: &Context, path: &Path, access: Access) -> Result<Box<dyn Source>> {
     // Only a layer that can be read here and there can be compared with a digest.
     let access = if context.toc_digest.is_some() { Access::Random } else { access };
-    let source = open_any(context, path, access).with_context(|| format!("cannot open {name}"))?;
-    if context.toc_digest.is_some() && source.layer().is_none() {
-        let format = source.format();
-        let message = format!("{name}: expected a layer with the given TOC digest, got {format}");
-        return Err(Failure::new(ErrorKind::Integrity, message).hint("leave --toc-digest out, or name a layer").into());
+    open_any(context, path, access).with_context(|| format!("cannot open {}", name_of(path)))
+}
+
+/// Refuses options that none of the sources can use.
+pub(crate) fn check_options(context: &Context, sources: &[(&Path, &dyn Source)]) -> Result<()> {
+    let uses: Vec<&Uses> = sources.iter().map(|(_, source)| &source.about().kind.uses).collect();
+    options::check(&context.given, KINDS.iter().map(|kind| &kind.uses), &uses, || {
+        let is: Vec<String> =
+            sources.iter().map(|(path, source)| format!("{} is: {}", name_of(path), source.about().format)).collect();
+        is.join(", and ")
+    })
+}
+
+/// Refuses options that an image cannot use, for verbs that take images by name.
+pub(crate) fn check_image_options(context: &Context, path: &Path) -> Result<()> {
+    if let Some(kind) = wanted(context)?.filter(|kind| kind.name != image::KIND.name) {
+        return Err(usage(format!("--as {}, and {} is: OCI image", kind.name, name_of(path)), "leave --as out"));
     }
-    Ok(source)
+    let uses = KINDS.iter().map(|kind| &kind.uses);
+    options::check(&context.given, uses, &[&image::KIND.uses], || format!("{} is: OCI image", name_of(path)))
 }
 
 /// How a source is called in messages.
@@ -143,80 +172,68 @@ pub(crate) fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
+/// The kind that `path` names by its prefix.
+fn named(path: &Path) -> Option<&'static Kind> {
+    let text = path.as_os_str().as_bytes();
+    let has = |kind: &&&Kind| kind.prefixes.iter().any(|prefix| text.starts_with(prefix.as_bytes()));
+    KINDS.iter().find(has).copied()
+}
+
+/// The kind of `--as`.
+fn wanted(context: &Context) -> Result<Option<&'static Kind>> {
+    let Some(name) = &context.kind else { return Ok(None) };
+    if let Some(kind) = KINDS.iter().find(|kind| kind.name == name) {
+        return Ok(Some(kind));
+    }
+    let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+    Err(usage(format!("--as `{name}`: there is no such kind"), format!("the kinds are {}", names.join(", "))))
+}
+
 fn open_any(context: &Context, path: &Path, access: Access) -> Result<Box<dyn Source>> {
-    if let Some(reference) = ImageRef::parse(path)? {
-        return Ok(Box::new(ImageSource::open(context, &reference)?));
+    let wanted = wanted(context)?;
+    if let Some(kind) = named(path) {
+        if let Some(wanted) = wanted.filter(|wanted| wanted.name != kind.name) {
+            let message = format!("--as {} contradicts the name, which says {}", wanted.name, kind.name);
+            return Err(usage(message, "leave --as out"));
+        }
+        return detect(context, Some(kind), &Candidate::Named(path));
     }
     if !is_stdin(path) && std::fs::metadata(path)?.is_dir() {
-        return Ok(Box::new(Directory::open(context, path)?));
+        return detect(context, wanted, &Candidate::Directory(path));
     }
+    let is_tar = wanted.is_some_and(|kind| kind.name == archive::KIND.name);
     let mut file =
         if is_stdin(path) { File::from(io::stdin().as_fd().try_clone_to_owned()?) } else { File::open(path)? };
     // A file that is redirected is read by position, unless somebody has begun to read it.
     if file.metadata()?.is_file() && file.stream_position()? == 0 {
-        return detect(context, file);
+        return detect(context, wanted, &Candidate::File(&file));
     }
-    let keep = match access {
-        Access::Random => true,
-        Access::Once => false,
-        Access::OnceUnlessLayer => {
-            let (packing, whole) = Packing::peek(file)?;
-            if packing != Packing::Gzip {
-                return Ok(Box::new(Archive::stream(context, packing, Box::new(whole))));
-            }
-            // What it is shows at its end.
-            return detect(context, keep(whole, u64::MAX)?);
-        }
+    let kept = |mut whole: &mut dyn Read| {
+        let file = Spool::keep(&mut whole, u64::MAX, Progress::none())?.into_file();
+        detect(context, wanted, &Candidate::File(&file))
     };
-    if keep {
-        return detect(context, self::keep(file, u64::MAX)?);
+    if access == Access::Random || (wanted.is_some() && !is_tar) {
+        return kept(&mut file);
     }
-    let (packing, whole) = Packing::peek(file)?;
+    let (packing, mut whole) = Packing::peek(file)?;
+    // Whether it is a layer shows at its end.
+    if access == Access::OnceUnlessLayer && packing == Packing::Gzip && !is_tar {
+        return kept(&mut whole);
+    }
     Ok(Box::new(Archive::stream(context, packing, Box::new(whole))))
 }
 
-/// Asks each format in turn.
-fn detect(context: &Context, file: File) -> Result<Box<dyn Source>> {
-    let file = match StateFile::detect(file)? {
-        Ok(state) => return Ok(Box::new(state)),
-        Err(file) => file,
-    };
-    let file = match Layer::detect(context, file)? {
-        Ok(layer) => return Ok(Box::new(layer)),
-        Err(file) => file,
-    };
-    Ok(Box::new(Archive::detect(context, file)?))
-}
-
-/// Copies what can be read once into a temporary file without a name, at most `limit` bytes of it.
-pub(crate) fn keep<R: Read>(mut from: R, limit: u64) -> Result<File> {
-    let mut file = tempfile::tempfile().map_err(without_path).context("cannot make a temporary file")?;
-    let mut block = vec![0; 1 << 20];
-    let mut kept = 0_u64;
-    loop {
-        let len = match from.read(&mut block) {
-            Ok(0) => break,
-            Ok(len) => len,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error.into()),
-        };
-        kept = kept.saturating_add(len as u64);
-        if kept > limit {
-            return Err(dunnage_tree::Error::Limit { what: "unpacked bytes", limit, asked: kept }.into());
+/// Asks the kind that is wanted, or each in turn.
+fn detect(context: &Context, wanted: Option<&'static Kind>, candidate: &Candidate<'_>) -> Result<Box<dyn Source>> {
+    let kinds = wanted.as_ref().map_or(KINDS, std::slice::from_ref);
+    for kind in kinds {
+        if let Some(source) = (kind.open)(context, candidate)? {
+            return Ok(source);
         }
-        file.write_all(block.get(..len).unwrap_or_default()).context("cannot write a temporary file")?;
     }
-    file.rewind()?;
-    Ok(file)
-}
-
-/// The bytes of a blob, counted.
-pub(crate) fn stored<'p>(blob: &'p File, progress: &'p Progress) -> io::Result<Box<dyn Read + 'p>> {
-    Ok(Box::new(progress.watch(Cursor::new(blob)?)))
-}
-
-/// The bytes of a blob without its compression, all of them, counted as they are stored.
-pub(crate) fn unpacked<'p>(blob: &'p File, progress: &'p Progress) -> io::Result<Box<dyn Read + 'p>> {
-    let (packing, whole) = Packing::peek(progress.watch(Cursor::new(blob)?))?;
-    packing.decompressed(whole)
+    let message = match wanted {
+        Some(kind) => format!("--as {}: it is none", kind.name),
+        None => "it is of no kind that is known".to_owned(),
+    };
+    Err(Failure::new(ErrorKind::Malformed, message).into())
 }

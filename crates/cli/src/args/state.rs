@@ -192,6 +192,31 @@ pub(crate) enum StateCompression {
     None,
 }
 
+impl Dialect {
+    /// The dialect as the library calls it.
+    pub(crate) const fn known(self) -> dunnage_statefile::Dialect {
+        use dunnage_statefile::Dialect as Known;
+        match self {
+            Self::L => Known::L,
+            Self::A => Known::A,
+            Self::B => Known::B,
+            Self::C => Known::C,
+            Self::D => Known::D,
+        }
+    }
+}
+
+impl StateCompression {
+    /// The compression as the library calls it.
+    pub(crate) const fn known(self) -> dunnage_statefile::Compression {
+        use dunnage_statefile::Compression as Known;
+        match self {
+            Self::FlateBestSpeed => Known::FlateBestSpeed,
+            Self::None => Known::None,
+        }
+    }
+}
+
 fn parse_pair(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or_else(|| format!("expected KEY=VALUE, got `{text}`"))?;
     Ok((key.to_owned(), value.to_owned()))

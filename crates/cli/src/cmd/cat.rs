@@ -9,8 +9,9 @@ use dunnage_tree::{Follow, Kind, Tree, resolve};
 use crate::{
     args::Cat,
     context::Context,
-    exit::{Exit, Failure},
-    print::{printable, stdout_file},
+    exit::Exit,
+    failure::Failure,
+    print::{Product, printable},
     source::{self, Access, name_of},
 };
 
@@ -21,7 +22,7 @@ pub(super) fn run(context: &Context, args: &Cat) -> Result<Exit> {
     let nodes = args.paths.iter().map(|path| {
         let path = path.as_bytes();
         let failed = || format!("{}: cannot read `{}`", name_of(&args.source), printable(path));
-        let node = resolve(&tree, path, Follow::Always).with_context(failed)?;
+        let node = resolve(tree.as_ref(), path, Follow::Always).with_context(failed)?;
         match tree.attr(node).with_context(failed)?.kind {
             Kind::File => Ok((path, node)),
             Kind::Directory => {
@@ -32,14 +33,14 @@ pub(super) fn run(context: &Context, args: &Cat) -> Result<Exit> {
         }
     });
     let nodes: Vec<_> = nodes.collect::<Result<_>>()?;
-    let mut out = stdout_file()?;
+    let mut out = Product::stdout()?;
     let mut block = vec![0; 1 << 20];
     for (path, node) in nodes {
         let failed = || format!("{}: cannot read `{}`", name_of(&args.source), printable(path));
         let mut at = 0_u64;
         loop {
             let len = tree.read_at(node, at, &mut block).with_context(failed)?;
-            out.write_all(block.get(..len).unwrap_or_default()).context("cannot write to standard output")?;
+            out.write_all(block.get(..len).unwrap_or_default())?;
             if len < block.len() {
                 break;
             }

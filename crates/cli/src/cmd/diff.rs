@@ -9,8 +9,10 @@ use serde::Serialize;
 
 use crate::{
     args::Diff,
-    context::{Context, usage},
+    context::Context,
     exit::Exit,
+    failure::usage,
+    page,
     print::{JsonName, Out, schema},
     source::{self, Access, is_stdin, name_of},
 };
@@ -19,11 +21,12 @@ pub(super) fn run(context: &Context, args: &Diff) -> Result<Exit> {
     if is_stdin(&args.a) && is_stdin(&args.b) {
         return Err(usage("standard input cannot be both sources", "name a file for one of them"));
     }
-    let source_a = source::open(context, &args.a, Access::Random)?;
-    let source_b = source::open(context, &args.b, Access::Random)?;
+    let source_a = source::open_unchecked(context, &args.a, Access::Random)?;
+    let source_b = source::open_unchecked(context, &args.b, Access::Random)?;
+    source::check_options(context, &[(&args.a, source_a.as_ref()), (&args.b, source_b.as_ref())])?;
     let a = source_a.tree().with_context(|| format!("cannot read {}", name_of(&args.a)))?;
     let b = source_b.tree().with_context(|| format!("cannot read {}", name_of(&args.b)))?;
-    let root_counts = describes_root(&a)? && describes_root(&b)?;
+    let root_counts = describes_root(a.as_ref())? && describes_root(b.as_ref())?;
     let options = CompareOptions {
         mtime: match (args.ignore_mtime, args.exact_mtime) {
             (true, _) => CompareMtime::Ignore,
@@ -37,7 +40,7 @@ pub(super) fn run(context: &Context, args: &Diff) -> Result<Exit> {
     let mut out = Out::stdout()?;
     let (mut found, mut failed) = (0_u64, None);
     let most = args.max.unwrap_or(u64::MAX);
-    let compared = compare_with(&a, &b, &options, Progress::none(), &mut |difference| {
+    let compared = compare_with(a.as_ref(), b.as_ref(), &options, Progress::none(), &mut |difference| {
         if difference.path.is_empty() && !root_counts {
             return ControlFlow::Continue(());
         }
@@ -49,17 +52,13 @@ pub(super) fn run(context: &Context, args: &Diff) -> Result<Exit> {
         }
         if found < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
-    if let Some(error) = failed {
-        return Err(error.into());
-    }
-    let compared = compared.with_context(|| format!("cannot compare {} and {}", name_of(&args.a), name_of(&args.b)));
-    // What was found until then is worth having.
-    out.finish()?;
-    compared?;
-    Ok(if found == 0 { Exit::DONE } else { Exit::FOUND })
+    // Differences that were found before a failure are printed all the same.
+    let printed = failed.map_or(Ok(()), Err).and_then(|()| out.finish()).map_err(anyhow::Error::from);
+    compared.with_context(|| format!("cannot compare {} and {}", name_of(&args.a), name_of(&args.b)))?;
+    page::end(if found == 0 { Exit::DONE } else { Exit::FOUND }, printed)
 }
 
-/// Archives and layers need no entry for their root; what they then say about it is made up.
+/// Archives and layers need no entry for their root. Without one, its attributes are made up.
 fn describes_root(tree: &dyn Tree) -> Result<bool> {
     Ok(tree.attr(tree.root())?.mtime.is_some())
 }

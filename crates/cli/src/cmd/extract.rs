@@ -12,8 +12,9 @@ use serde::Serialize;
 
 use crate::{
     args::{Extract, Whiteouts},
-    context::{Context, usage},
+    context::Context,
     exit::Exit,
+    failure::usage,
     print::{Out, bytes, counted, rate, schema},
     progress::Progress,
     source::{self, Access, name_of},
@@ -27,17 +28,18 @@ pub(super) fn run(context: &Context, args: &Extract) -> Result<Exit> {
     let source = source::open(context, &args.source, Access::OnceUnlessLayer)?;
     let start = Instant::now();
     let failed = || format!("cannot extract {}", name_of(&args.source));
-    // An archive is applied as it comes, without a copy of it; a layer is read through its table of contents, each chunk
+    // An archive is applied entry by entry, without a copy of it; a layer is read through its table of contents, each chunk
     // checked.
-    let done = if source.is_archive() {
-        let progress = Progress::start(context, "extract", source.tar_total());
-        let mut tar = source.tar(&progress).with_context(failed)?;
+    let done = if source.about().is_sequential {
+        let mut input = source.input(context).with_context(failed)?;
+        let progress = Progress::start(context, "extract", input.total());
+        let mut tar = input.tar(&progress).with_context(failed)?;
         extract_tar(&mut tar, &args.dest, &options(context, args), Run::none()).with_context(failed)?
     } else {
         let progress = Progress::start(context, "extract", None);
         let report = |bytes| progress.set(bytes);
         let tree = source.tree().with_context(failed)?;
-        extract(&tree, &args.dest, &options(context, args), Run::to(&report)).with_context(failed)?
+        extract(tree.as_ref(), &args.dest, &options(context, args), Run::to(&report)).with_context(failed)?
     };
     let seconds = start.elapsed().as_secs_f64();
     for dropped in done.dropped.iter().take(SHOWN) {
@@ -50,10 +52,10 @@ pub(super) fn run(context: &Context, args: &Extract) -> Result<Exit> {
     if done.trailing > 0 {
         let stray = counted(done.trailing, "byte", "bytes");
         context
-            .note(&format!("{stray} behind the end of the archive left out: other programs may see more files there"));
+            .note(&format!("{stray} after the end of the archive left out: other programs may see more files there"));
     }
     let mut out = Out::stdout()?;
-    out.either(context, &Report::new(args, &done, seconds))?;
+    out.either(context.json, &Report::new(args, &done, seconds))?;
     out.finish()?;
     Ok(Exit::DONE)
 }

@@ -23,7 +23,7 @@ pub(super) fn run(context: &Context, args: &Ls) -> Result<Exit> {
     let failed = || format!("cannot list {}", name_of(&args.source));
     let tree = source.tree().with_context(failed)?;
     let path = args.path.as_bytes();
-    let start = start(&tree, path, args).with_context(failed)?;
+    let start = start(tree.as_ref(), path, args).with_context(failed)?;
     let mut out = Out::stdout()?;
     let style = match (context.json, args.long) {
         (true, _) => Style::Json,
@@ -33,19 +33,19 @@ pub(super) fn run(context: &Context, args: &Ls) -> Result<Exit> {
     let mut list = List { out: &mut out, style, rows: Vec::new(), widths: Widths::default() };
     let attr = tree.attr(start).with_context(failed)?;
     if attr.kind == Kind::Directory {
-        let mut walk = Walk::from(&tree, start).limits(context.tree_limits().clone());
+        let mut walk = Walk::from(tree.as_ref(), start).limits(context.tree_limits().clone());
         while let Some(visit) = walk.advance().with_context(failed)? {
             if visit.path.is_empty() {
                 continue;
             }
-            let row = Row::new(&tree, visit.path, visit.node, visit.attr, style).with_context(failed)?;
+            let row = Row::new(tree.as_ref(), visit.path, visit.node, visit.attr, style).with_context(failed)?;
             if !args.recursive {
                 walk.skip_children();
             }
             list.add(row)?;
         }
     } else {
-        let row = Row::new(&tree, path, start, attr, style).with_context(failed)?;
+        let row = Row::new(tree.as_ref(), path, start, attr, style).with_context(failed)?;
         list.add(row)?;
     }
     list.write()?;

@@ -18,16 +18,18 @@ use serde::Serialize;
 use self::{guard::Guard, metrics::Listener, signals::Signals};
 use crate::{
     args::{Mount, MountWhiteouts},
-    context::{Context, usage},
+    context::Context,
     exit::Exit,
+    failure::usage,
     print::{Out, schema},
-    source::{self, Access, Source, name_of, title},
+    source::{self, About, Access, Source, name_of, title},
 };
 
 pub(super) fn run(context: &Context, args: &Mount) -> Result<Exit> {
     if args.daemon {
         return daemon::start();
     }
+    needs_privilege(context)?;
     // Bound before anything is mounted, so that an address in use leaves nothing behind.
     let listener = args.metrics.map(Listener::bind).transpose()?;
     let mut for_mount = context.clone();
@@ -35,8 +37,8 @@ pub(super) fn run(context: &Context, args: &Mount) -> Result<Exit> {
         for_mount.cache = PieceCache::with_bytes(bytes);
     }
     let source = source::open(&for_mount, &args.source, Access::Random)?;
-    let options = options(context, args, &*source);
-    let tree = with_whiteouts(args, source)?;
+    let options = options(context, args, source.about());
+    let tree = with_whiteouts(args, source.as_ref())?;
     // What comes from here on waits until there is a mount to take off.
     let signals = Signals::block()?;
     let failed = || format!("cannot mount {}", name_of(&args.source));
@@ -58,7 +60,7 @@ pub(super) fn run(context: &Context, args: &Mount) -> Result<Exit> {
         metrics: metrics.map(|address| format!("http://{address}/metrics")),
         pid: std::process::id(),
     };
-    told(out.either(context, &ready).and_then(|()| out.finish()))?;
+    told(out.either(context.json, &ready).and_then(|()| out.finish()))?;
     if args.is_daemon {
         daemon::let_go()?;
     }
@@ -75,7 +77,19 @@ pub(super) fn run(context: &Context, args: &Mount) -> Result<Exit> {
     Ok(Exit::DONE)
 }
 
-/// A reader that went away has nothing to do with those who look into the mount.
+/// Refuses options that the kernel, or `fusermount3`, would ignore without privilege.
+fn needs_privilege(context: &Context) -> Result<()> {
+    let is_root = rustix::process::geteuid().is_root();
+    match ["suid", "dev", "read-ahead"].iter().find(|option| !is_root && context.given.has(option)) {
+        Some(option) => {
+            let message = format!("--{option} needs privilege, and without it would have no effect");
+            Err(usage(message, format!("leave --{option} out, or mount as root")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Ignores that the reader of standard output is gone: the mount has other users.
 fn told(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -103,7 +117,7 @@ pub(super) fn unmount(context: &Context, dir: &Path, once_closed: Option<&str>) 
     Ok(Exit::DONE)
 }
 
-fn options(context: &Context, args: &Mount, source: &dyn Source) -> MountOptions {
+fn options(context: &Context, args: &Mount, about: About) -> MountOptions {
     let noted = context.clone();
     MountOptions {
         name: title(&args.source),
@@ -111,7 +125,7 @@ fn options(context: &Context, args: &Mount, source: &dyn Source) -> MountOptions
         users: if args.allow_other { Users::Everybody } else { Users::Mounter },
         set_id: if args.suid { SetId::Honour } else { SetId::Ignore },
         devices: if args.dev { Devices::Honour } else { Devices::Ignore },
-        content: if source.is_live() { Content::Live } else { Content::Fixed },
+        content: if about.is_live { Content::Live } else { Content::Fixed },
         lifetime: args.lifetime.map(Duration::from_secs),
         passthrough: if args.no_passthrough { Passthrough::Never } else { Passthrough::Live },
         deadline: args.deadline.map_or(MountOptions::default().deadline, Duration::from_secs),
@@ -120,25 +134,25 @@ fn options(context: &Context, args: &Mount, source: &dyn Source) -> MountOptions
     }
 }
 
-fn with_whiteouts(args: &Mount, source: Box<dyn Source>) -> Result<Arc<dyn Tree>> {
-    let is_image = source.image().is_some();
-    let how = args.whiteouts.unwrap_or(if is_image { MountWhiteouts::Apply } else { MountWhiteouts::Keep });
-    if is_image && how != MountWhiteouts::Apply {
+fn with_whiteouts(args: &Mount, source: &dyn Source) -> Result<Arc<dyn Tree>> {
+    let (about, name) = (source.about(), name_of(&args.source));
+    let how = args.whiteouts.unwrap_or(if about.is_stacked { MountWhiteouts::Apply } else { MountWhiteouts::Keep });
+    if about.is_stacked && how != MountWhiteouts::Apply {
         return Err(usage(
-            "the layers of an image are stacked, so their whiteouts are applied",
+            format!("only --whiteouts apply is for images, whose layers are stacked, and {name} is: {}", about.format),
             "mount its layers one by one to see them",
         ));
     }
-    if source.is_live() && how == MountWhiteouts::Apply {
+    if about.is_live && how == MountWhiteouts::Apply {
         return Err(usage(
-            "whiteouts are applied once, and a directory can change while it is mounted",
+            format!("--whiteouts apply is for sources that cannot change, and {name} is: {}", about.format),
             "make a tar or a layer of it first, with `dunnage convert`",
         ));
     }
     let failed = || format!("cannot read {}", name_of(&args.source));
-    let tree = source.into_tree().with_context(failed)?;
+    let tree = source.tree().with_context(failed)?;
     Ok(match how {
-        MountWhiteouts::Apply if is_image => tree,
+        MountWhiteouts::Apply if about.is_stacked => tree,
         MountWhiteouts::Keep => tree,
         MountWhiteouts::Apply => Arc::new(Overlay::new(vec![tree])),
         MountWhiteouts::Overlay => Arc::new(OverlayfsLayer::new(tree, OpaqueMark::Trusted)),

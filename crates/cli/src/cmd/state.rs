@@ -1,12 +1,8 @@
-//! `dunnage state`: gVisor's state files, one file for each thing that is done with them.
+//! `dunnage state`: gVisor's state files, one file for each verb that does more than ask.
 
 mod cat;
-mod facts;
-mod key;
 mod pack;
 mod rewrite;
-mod show;
-mod verify;
 
 use std::{
     fs::File,
@@ -16,22 +12,28 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use dunnage_digest::Cancel;
-use dunnage_statefile::ReadOptions;
+use dunnage_digest::{ErrorKind, Progress};
+use dunnage_tree::Spool;
 
 use crate::{
-    args::{Dialect, State, StateCompression, StateIn},
-    context::{Context, usage},
+    args::State,
+    context::Context,
     exit::Exit,
-    source::{is_stdin, keep, name_of},
+    failure::Failure,
+    source::{self, Access, StateHow, begins_like_state, checkpoint_state, is_stdin, name_of},
 };
-
-pub(crate) use self::{facts::Facts, show::inspect, verify::verify};
 
 pub(super) fn run(context: &Context, what: State) -> Result<Exit> {
     match what {
-        State::Show(args) => show::run(context, &args),
-        State::Verify(args) => verify::run(context, &args),
+        State::Show(args) => {
+            let file = open_seekable(context, &args.file)?;
+            source::show_state(&args.file, &file, &StateHow::of(context, &args.how, None)?)?.print(context)
+        }
+        State::Verify(args) => {
+            let file = open_seekable(context, &args.file)?;
+            let how = StateHow::of(context, &args.how, args.expect_bytes)?;
+            source::verify_state(context, &args.file, &file, &how)?.print(context)
+        }
         State::Cat(args) => cat::run(context, &args),
         State::Pack(args) => pack::run(context, &args),
         State::Convert(args) => rewrite::convert(context, &args),
@@ -39,63 +41,49 @@ pub(super) fn run(context: &Context, what: State) -> Result<Exit> {
     }
 }
 
-/// How a state file is to be read.
-fn read_options(context: &Context, how: &StateIn, payload_len: Option<u64>) -> ReadOptions {
-    ReadOptions {
-        dialect: how.from.map(Dialect::known),
-        threads: context.threads,
-        payload_len,
-        cancel: Cancel::new(),
-        ..ReadOptions::default()
-    }
-}
-
-/// The file to be read, `-` for standard input; a pipe is kept in a temporary file first.
-fn open_seekable(path: &Path) -> Result<File> {
-    let file = open(path)?;
+/// The state file to be read, `-` for standard input; a pipe is kept in a temporary file first.
+fn open_seekable(context: &Context, path: &Path) -> Result<File> {
+    let mut file = open_state(context, path)?;
     let failed = || format!("cannot read {}", name_of(path));
-    if is_seekable(&file).with_context(failed)? { Ok(file) } else { keep(file, u64::MAX).with_context(failed) }
+    if is_seekable(&file).with_context(failed)? {
+        return Ok(file);
+    }
+    Ok(Spool::keep(&mut file, u64::MAX, Progress::none()).with_context(failed)?.into_file())
 }
 
-/// The file to be read, `-` for standard input.
+/// The state file that `path` leads to: itself, or that of a checkpoint. Anything else is told by its kind.
+fn open_state(context: &Context, path: &Path) -> Result<File> {
+    let is_dir = !is_stdin(path) && path.is_dir();
+    if is_dir && let Some(state) = checkpoint_state(path) {
+        return open(&state);
+    }
+    let file = if is_dir { None } else { Some(open(path)?) };
+    if let Some(file) = file {
+        let failed = || format!("cannot read {}", name_of(path));
+        if !is_seekable(&file).with_context(failed)? || begins_like_state(&file).with_context(failed)? {
+            return Ok(file);
+        }
+        // If it is of no kind, the reader of state files says what is wrong with it.
+        let Ok(other) = source::open_unchecked(context, path, Access::Random) else { return Ok(file) };
+        return Err(no_state(path, other.about().format));
+    }
+    Err(no_state(path, source::open_unchecked(context, path, Access::Random)?.about().format))
+}
+
+fn no_state(path: &Path, format: &str) -> anyhow::Error {
+    Failure::new(ErrorKind::Malformed, format!("{} is no gVisor state file, it is: {format}", name_of(path))).into()
+}
+
+/// A file to be read, `-` for standard input.
 fn open(path: &Path) -> Result<File> {
     let failed = || format!("cannot open {}", name_of(path));
-    let file = if is_stdin(path) {
-        File::from(io::stdin().as_fd().try_clone_to_owned().with_context(failed)?)
-    } else {
-        File::open(path).with_context(failed)?
-    };
-    if file.metadata().with_context(failed)?.is_dir() {
-        let message = format!("{} is a directory", name_of(path));
-        return Err(usage(message, "name the state file in it: checkpoint.img"));
+    if is_stdin(path) {
+        return Ok(File::from(io::stdin().as_fd().try_clone_to_owned().with_context(failed)?));
     }
-    Ok(file)
+    File::open(path).with_context(failed)
 }
 
 /// Whether it can be read by position, and nobody has begun to read it.
 fn is_seekable(mut file: &File) -> io::Result<bool> {
     Ok(file.metadata()?.is_file() && file.stream_position()? == 0)
-}
-
-impl Dialect {
-    const fn known(self) -> dunnage_statefile::Dialect {
-        use dunnage_statefile::Dialect as Known;
-        match self {
-            Self::L => Known::L,
-            Self::A => Known::A,
-            Self::B => Known::B,
-            Self::C => Known::C,
-            Self::D => Known::D,
-        }
-    }
-}
-
-impl StateCompression {
-    const fn known(self) -> dunnage_statefile::Compression {
-        use dunnage_statefile::Compression as Known;
-        match self {
-            Self::FlateBestSpeed => Known::FlateBestSpeed,
-            Self::None => Known::None,
-        }
-    }
 }

@@ -7,15 +7,25 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use dunnage_digest::{Cursor, ErrorKind, ReadAt};
+use dunnage_digest::{Cursor, ErrorKind};
 use dunnage_estargz::Packing;
 use dunnage_tree::{
-    Limits, Tree,
+    Limits, Spool, Tree,
     tar::{self, Header, TarTree},
 };
 
-use super::{Source, keep};
-use crate::{context::Context, exit::Failure, progress::Progress};
+use super::{About, Candidate, Input, Kind, Source, contents};
+use crate::{
+    args, context::Context, failure::Failure, options::Uses, page::Page, progress::Progress, report::Document,
+};
+
+/// Tars, plain or compressed.
+pub(super) static KIND: Kind = Kind {
+    name: "tar",
+    prefixes: &[],
+    uses: Uses { name: "tars", options: &["max-entries", "max-unpacked", "digest"] },
+    open: Archive::detect,
+};
 
 /// A tar, plain or compressed.
 pub(super) struct Archive {
@@ -26,28 +36,26 @@ pub(super) struct Archive {
 
 enum From {
     File(File),
-    /// Taken by the one who reads it.
+    /// `None` once it was read.
     Stream(Mutex<Option<Box<dyn Read>>>),
 }
 
 impl Archive {
-    /// The archive in `file`, if it begins like one.
-    pub(super) fn detect(context: &Context, file: File) -> Result<Self> {
-        let (packing, _) = Packing::peek(Cursor::new(&file)?)?;
+    /// The last kind that is asked: a file that is no tar is of no kind.
+    fn detect(context: &Context, candidate: &Candidate<'_>) -> Result<Option<Box<dyn Source>>> {
+        let Candidate::File(file) = candidate else { return Ok(None) };
+        let (packing, _) = Packing::peek(Cursor::new(*file)?)?;
         let limits = context.tree_limits().clone();
-        let mut first = tar::Reader::new(packing.decompressed(Cursor::new(&file)?)?, limits.clone());
-        let begins = first.next_header(&mut Header::default());
-        drop(first);
-        match begins {
+        let mut first = tar::Reader::new(packing.decompressed(Cursor::new(*file)?)?, limits.clone());
+        match first.next_header(&mut Header::default()) {
             Err(error) if error.kind() == ErrorKind::Malformed => Err(Failure::new(
                 ErrorKind::Malformed,
                 "it is no directory, no eStargz layer and no tar archive (plain, gzip or zstd)",
             )
             .caused_by(error)
-            .hint("check that it is the right file, and whole")
             .into()),
             Err(error) => Err(error.into()),
-            Ok(_) => Ok(Self { packing, from: From::File(file), limits }),
+            Ok(_) => Ok(Some(Box::new(Self { packing, from: From::File(file.try_clone()?), limits }))),
         }
     }
 
@@ -56,67 +64,54 @@ impl Archive {
         Self { packing, from: From::Stream(Mutex::new(Some(stream))), limits: context.tree_limits().clone() }
     }
 
-    /// The tar without its compression, in a temporary file.
-    fn unpacked(&self) -> Result<File> {
-        let nothing = Progress::none();
-        keep(self.tar(&nothing)?, self.limits.unpacked).context("cannot unpack the archive")
-    }
-}
-
-impl Source for Archive {
-    fn format(&self) -> &'static str {
-        match self.packing {
-            Packing::Plain => "tar",
-            Packing::Gzip => "tar, gzip",
-            Packing::Zstd => "tar, zstd",
-        }
-    }
-
-    fn blob(&self) -> Option<&File> {
+    const fn file(&self) -> Option<&File> {
         match &self.from {
             From::File(file) => Some(file),
             From::Stream(_) => None,
         }
     }
 
-    fn tree(&self) -> Result<Box<dyn Tree + '_>> {
-        if let (Packing::Plain, From::File(file)) = (self.packing, &self.from) {
-            return Ok(Box::new(TarTree::open(file, &self.limits)?));
-        }
-        Ok(Box::new(TarTree::open(self.unpacked()?, &self.limits)?))
-    }
-
-    fn into_tree(self: Box<Self>) -> Result<Arc<dyn Tree>> {
-        let Self { packing, from, limits } = *self;
-        match (packing, from) {
-            (Packing::Plain, From::File(file)) => Ok(Arc::new(TarTree::open(file, &limits)?)),
-            (packing, from) => {
-                let archive = Self { packing, from, limits };
-                Ok(Arc::new(TarTree::open(archive.unpacked()?, &archive.limits)?))
-            }
-        }
-    }
-
-    fn tar<'s>(&'s self, progress: &'s Progress) -> Result<Box<dyn Read + 's>> {
-        let packed: Box<dyn Read + 's> = match &self.from {
-            From::File(file) => Box::new(Cursor::new(file)?),
+    fn bytes(&self) -> Input<'_> {
+        match &self.from {
+            From::File(file) => Input::Tar(self.packing, file),
             From::Stream(stream) => {
                 let stream = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
-                stream.context("the stream was read already")?
+                Input::Stream(self.packing, stream.map(|stream| stream as Box<dyn Read + '_>))
             }
+        }
+    }
+}
+
+impl Source for Archive {
+    fn about(&self) -> About {
+        let format = match self.packing {
+            Packing::Plain => "tar",
+            Packing::Gzip => "tar, gzip",
+            Packing::Zstd => "tar, zstd",
         };
-        Ok(self.packing.decompressed(progress.watch(packed))?)
+        About { is_sequential: true, ..About::new(&KIND, format) }
     }
 
-    fn tar_total(&self) -> Option<u64> {
-        ReadAt::size(self.blob()?).ok()
+    fn tree(&self) -> Result<Arc<dyn Tree>> {
+        if let (Packing::Plain, Some(file)) = (self.packing, self.file()) {
+            return Ok(Arc::new(TarTree::open(file.try_clone()?, &self.limits)?));
+        }
+        let (mut input, nothing) = (self.bytes(), Progress::none());
+        let mut tar = input.tar(&nothing)?;
+        let plain = Spool::keep(&mut tar, self.limits.unpacked, dunnage_digest::Progress::none());
+        Ok(Arc::new(TarTree::open(plain.context("cannot unpack the archive")?.into_file(), &self.limits)?))
     }
 
-    fn is_archive(&self) -> bool {
-        true
+    fn inspect(&self, context: &Context, args: &args::Inspect, _: Option<&Document>) -> Result<Page> {
+        let digests = self.file().filter(|_| args.digest).map(|file| contents::digests(context, file)).transpose()?;
+        contents::page(context, args, self, contents::Extra { file: self.file(), digests, layer: None })
     }
 
-    fn is_plain_tar(&self) -> bool {
-        self.packing == Packing::Plain && self.blob().is_some()
+    fn verify(&self, context: &Context, args: &args::Verify) -> Result<Page> {
+        contents::read_all(context, args, self)
+    }
+
+    fn input(&self, _: &Context) -> Result<Input<'_>> {
+        Ok(self.bytes())
     }
 }

@@ -1,90 +1,57 @@
 //! A directory of the host.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{path::Path, sync::Arc};
 
 use anyhow::Result;
-use dunnage_tree::{DirTree, ExportOptions, TarExport, Tree};
+use dunnage_tree::{DirTree, ExportOptions, Tree};
 
-use super::Source;
-use crate::{context::Context, print::printable, progress::Progress};
+use super::{About, Candidate, Input, Kind, Source, contents};
+use crate::{args, context::Context, options::Uses, page::Page, report::Document};
+
+/// Directories of the host.
+pub(super) static KIND: Kind = Kind {
+    name: "directory",
+    prefixes: &[],
+    uses: Uses { name: "directories", options: &["max-entries", "max-unpacked", "no-passthrough"] },
+    open: |_, candidate| {
+        let Candidate::Directory(path) = candidate else { return Ok(None) };
+        Ok(Some(Box::new(Directory::open(path)?)))
+    },
+};
 
 /// A directory of the host.
 #[derive(Debug)]
-pub(super) struct Directory {
-    tree: DirTree,
-    options: ExportOptions,
-    sockets: Mutex<Vec<String>>,
-}
+pub(super) struct Directory(Arc<DirTree>);
 
 impl Directory {
-    pub(super) fn open(context: &Context, path: &Path) -> Result<Self> {
-        let options = ExportOptions { limits: context.tree_limits().clone(), ..ExportOptions::default() };
-        Ok(Self { tree: DirTree::open(path)?, options, sockets: Mutex::default() })
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        Ok(Self(Arc::new(DirTree::open(path)?)))
     }
 }
 
 impl Source for Directory {
-    fn format(&self) -> &'static str {
-        "directory"
+    fn about(&self) -> About {
+        About { is_live: true, ..About::new(&KIND, "directory") }
     }
 
-    fn blob(&self) -> Option<&File> {
-        None
+    fn tree(&self) -> Result<Arc<dyn Tree>> {
+        Ok(Arc::clone(&self.0) as Arc<dyn Tree>)
     }
 
-    fn tree(&self) -> Result<Box<dyn Tree + '_>> {
-        Ok(Box::new(&self.tree))
+    fn inspect(&self, context: &Context, args: &args::Inspect, _: Option<&Document>) -> Result<Page> {
+        contents::page(context, args, self, contents::Extra::default())
     }
 
-    fn into_tree(self: Box<Self>) -> Result<Arc<dyn Tree>> {
-        Ok(Arc::new(self.tree))
+    fn verify(&self, context: &Context, args: &args::Verify) -> Result<Page> {
+        contents::read_all(context, args, self)
     }
 
-    fn is_live(&self) -> bool {
-        true
-    }
-
-    fn tar<'s>(&'s self, progress: &'s Progress) -> Result<Box<dyn Read + 's>> {
-        let export = TarExport::new(&self.tree, self.options.clone());
-        Ok(Box::new(progress.watch(Exported { export, sockets: &self.sockets })))
-    }
-
-    fn exported(&self) -> Option<(&dyn Tree, &ExportOptions)> {
-        Some((&self.tree, &self.options))
-    }
-
-    fn note_left_out(&self, paths: &[Vec<u8>]) {
-        let names = paths.iter().map(|name| printable(name).into_owned()).collect();
-        *self.sockets.lock().unwrap_or_else(PoisonError::into_inner) = names;
-    }
-
-    fn tar_total(&self) -> Option<u64> {
-        None
-    }
-
-    fn left_out(&self) -> Vec<String> {
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn input(&self, context: &Context) -> Result<Input<'_>> {
+        Ok(Input::of_tree(self.0.as_ref(), export_options(context)))
     }
 }
 
-/// The tar stream; remembers the sockets once it has ended.
-struct Exported<'s> {
-    export: TarExport<'s, DirTree>,
-    sockets: &'s Mutex<Vec<String>>,
-}
-
-impl Read for Exported<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let len = self.export.read(buf)?;
-        if len == 0 && !buf.is_empty() {
-            let names = self.export.skipped().iter().map(|name| printable(name).into_owned()).collect();
-            *self.sockets.lock().unwrap_or_else(PoisonError::into_inner) = names;
-        }
-        Ok(len)
-    }
+/// How files become a tar.
+pub(super) fn export_options(context: &Context) -> ExportOptions {
+    ExportOptions { limits: context.tree_limits().clone(), ..ExportOptions::default() }
 }

@@ -1,29 +1,52 @@
 //! An image in an OCI image layout: its layers stacked, whiteouts applied.
 //!
 //! `oci:DIR` is the only image in DIR, `oci:DIR:TAG` the one with that tag. Both directories and tags may have colons in
-//! them. Therefore: if all that stands behind `oci:` exists, it is DIR. Otherwise DIR ends at the last colon where something
-//! exists that is called so, and if nothing is, at the first colon.
+//! them. Therefore: if all of the text after `oci:` is the name of something that exists, it is DIR. Otherwise DIR ends at
+//! the last colon before which the text is such a name, and if there is none, at the first colon.
+//!
+//! A directory with the files of a layout is an image as well, without a prefix.
+
+mod inspect;
+mod verify;
 
 use std::{
     ffi::OsStr,
-    fs::File,
-    io::Read,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use dunnage_estargz::OpenOptions;
 use dunnage_oci::{Contents, Image, Layout, Limits, Platform};
-use dunnage_tree::{ExportOptions, Overlay, TarExport, Tree};
+use dunnage_tree::{ExportOptions, Overlay, Tree};
 
-use super::Source;
-use crate::{
-    context::{Context, usage},
-    progress::Progress,
+use super::{About, Candidate, Input, Kind, Source, directory::export_options, name_of};
+use crate::{args, context::Context, failure::usage, options::Uses, page::Page, report::Document};
+
+/// Images in layouts.
+pub(super) static KIND: Kind = Kind {
+    name: "image",
+    prefixes: &["oci:"],
+    uses: Uses {
+        name: "images",
+        options: &[
+            "platform",
+            "max-toc-bytes",
+            "max-entries",
+            "max-unpacked",
+            "unverified",
+            "layout",
+            "report",
+            "measure",
+            "deep",
+            "cache",
+        ],
+    },
+    open: ImageSource::detect,
 };
 
-/// Where an image is, as people say it.
+/// The name of an image: its layout, and its tag there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ImageRef {
     pub(crate) dir: PathBuf,
@@ -31,7 +54,7 @@ pub(crate) struct ImageRef {
 }
 
 impl ImageRef {
-    /// What `path` says; nothing if it is a path and no more.
+    /// The image that `path` names; `None` for a path without a prefix.
     pub(crate) fn parse(path: &Path) -> Result<Option<Self>> {
         let Some(rest) = path.as_os_str().as_bytes().strip_prefix(b"oci:") else { return Ok(None) };
         let as_path = |bytes: &[u8]| Path::new(OsStr::from_bytes(bytes)).to_owned();
@@ -48,7 +71,7 @@ impl ImageRef {
         let tag = rest.get(at.saturating_add(1)..).unwrap_or_default();
         let Some(tag) = std::str::from_utf8(tag).ok().filter(|tag| !tag.is_empty()) else {
             return Err(usage(
-                format!("`{}` has no tag behind its colon", path.display()),
+                format!("`{}` has no tag after its colon", path.display()),
                 "say oci:DIR:TAG or oci:DIR",
             ));
         };
@@ -57,29 +80,37 @@ impl ImageRef {
 }
 
 /// An image, or those for several platforms.
-pub(crate) struct ImageSource {
-    pub(crate) layout: Layout,
-    pub(crate) tag: Option<String>,
-    pub(crate) contents: Contents,
-    open: dunnage_estargz::OpenOptions,
+struct ImageSource {
+    layout: Layout,
+    tag: Option<String>,
+    contents: Contents,
+    open: OpenOptions,
     export: ExportOptions,
-    tree: OnceLock<Overlay>,
+    tree: OnceLock<Arc<Overlay>>,
 }
 
 impl ImageSource {
-    pub(super) fn open(context: &Context, reference: &ImageRef) -> Result<Self> {
+    fn detect(context: &Context, candidate: &Candidate<'_>) -> Result<Option<Box<dyn Source>>> {
+        let reference = match candidate {
+            Candidate::Named(path) => ImageRef::parse(path)?,
+            Candidate::Directory(path) if is_layout(path) => Some(ImageRef { dir: (*path).to_owned(), tag: None }),
+            Candidate::Directory(_) | Candidate::File(..) => None,
+        };
+        let Some(reference) = reference else { return Ok(None) };
         let layout = Layout::open(&reference.dir, &Limits::default())?;
         let contents = layout.contents(reference.tag.as_deref(), &context.platforms)?;
-        let export = ExportOptions { limits: context.tree_limits().clone(), ..ExportOptions::default() };
-        let (open, tag) = (context.open_options(), reference.tag.clone());
-        Ok(Self { layout, tag, contents, open, export, tree: OnceLock::new() })
+        let (open, export) = (context.open_options(), export_options(context));
+        Ok(Some(Box::new(Self { layout, tag: reference.tag, contents, open, export, tree: OnceLock::new() })))
     }
 
     /// The image, if it is clear which.
     fn only(&self) -> Result<&Image> {
         match self.contents.images.as_slice() {
             [image] => Ok(image),
-            [] => Err(usage("there is no image in it, only something that is about one", "name the image")),
+            [] => {
+                let kind = self.contents.entry.media_type().escape_debug();
+                Err(usage(format!("the tag names no image, only an artifact of type `{kind}`"), "name the image"))
+            }
             several => {
                 let platforms: Vec<String> = several.iter().map(|image| image.platform.to_string()).collect();
                 let message = format!("there are images for {} platforms: {}", several.len(), platforms.join(", "));
@@ -88,51 +119,54 @@ impl ImageSource {
         }
     }
 
-    fn files(&self) -> Result<&Overlay> {
+    fn files(&self) -> Result<&Arc<Overlay>> {
         if let Some(tree) = self.tree.get() {
             return Ok(tree);
         }
         let tree = self.layout.tree(self.only()?, &self.open)?;
-        Ok(self.tree.get_or_init(|| tree))
+        Ok(self.tree.get_or_init(|| Arc::new(tree)))
     }
+}
 
-    /// How to open its layers.
-    pub(crate) const fn open_options(&self) -> &dunnage_estargz::OpenOptions {
-        &self.open
-    }
+/// Whether a directory is an image layout: it has both files that every layout has.
+fn is_layout(dir: &Path) -> bool {
+    ["oci-layout", "index.json"].iter().all(|name| dir.join(name).is_file())
 }
 
 impl Source for ImageSource {
-    fn format(&self) -> &'static str {
-        "OCI image"
+    fn about(&self) -> About {
+        About { is_stacked: true, ..About::new(&KIND, "OCI image") }
     }
 
-    fn blob(&self) -> Option<&File> {
-        None
+    fn tree(&self) -> Result<Arc<dyn Tree>> {
+        Ok(Arc::clone(self.files()?) as Arc<dyn Tree>)
     }
 
-    fn tree(&self) -> Result<Box<dyn Tree + '_>> {
-        Ok(Box::new(self.files()?))
+    fn inspect(&self, _: &Context, args: &args::Inspect, _: Option<&Document>) -> Result<Page> {
+        self.page(args).with_context(|| format!("cannot read {}", name_of(&args.source)))
     }
 
-    fn into_tree(self: Box<Self>) -> Result<Arc<dyn Tree>> {
-        Ok(Arc::new(self.layout.tree(self.only()?, &self.open)?))
+    fn document(&self, context: &Context, args: &args::Inspect) -> Result<Document> {
+        self.report(context, args).with_context(|| format!("cannot read {}", name_of(&args.source)))
     }
 
-    fn tar<'s>(&'s self, progress: &'s Progress) -> Result<Box<dyn Read + 's>> {
-        Ok(Box::new(progress.watch(TarExport::new(self.files()?, self.export.clone()))))
+    fn verify(&self, context: &Context, args: &args::Verify) -> Result<Page> {
+        if context.given.has("unverified") {
+            let message = format!(
+                "--unverified hands out files, and verify hands out none: {} is: OCI image",
+                name_of(&args.source)
+            );
+            return Err(usage(message, "leave --unverified out"));
+        }
+        self.check(context, args).with_context(|| format!("{} is not sound", name_of(&args.source)))
     }
 
-    fn tar_total(&self) -> Option<u64> {
-        None
-    }
-
-    fn image(&self) -> Option<&ImageSource> {
-        Some(self)
+    fn input(&self, _: &Context) -> Result<Input<'_>> {
+        Ok(Input::of_tree(self.files()?.as_ref(), self.export.clone()))
     }
 }
 
-/// What an image is for, in a result; `unknown` for what is for nothing.
+/// The platform as results show it; `unknown` if there is none.
 pub(crate) fn platform_name(platform: Option<&Platform>) -> String {
     platform.map_or_else(|| "unknown".to_owned(), ToString::to_string)
 }

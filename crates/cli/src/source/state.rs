@@ -1,25 +1,47 @@
 //! A state file of gVisor: one payload, and no files that a command could list.
 
-use std::{fs::File, io::Read, sync::Arc};
+mod facts;
+mod key;
+mod show;
+mod verify;
+
+use std::{fs::File, sync::Arc};
 
 use anyhow::Result;
-use dunnage_digest::{ErrorKind, Offset, ReadAt};
-use dunnage_statefile::MAGIC;
+use dunnage_digest::{Cancel, ErrorKind, Offset, ReadAt};
+use dunnage_statefile::{MAGIC, ReadOptions};
 use dunnage_tree::Tree;
 
-use super::Source;
-use crate::{exit::Failure, progress::Progress};
+pub(super) use self::facts::Facts;
+pub(super) use self::verify::{Report as StateReport, check as check_state};
+pub(crate) use self::{show::show_state, verify::verify_state};
+use super::{About, Candidate, Input, Kind, Source};
+use crate::{
+    args::{self, Dialect, KeyFrom, StateIn},
+    context::Context,
+    failure::Failure,
+    options::Uses,
+    page::Page,
+    report::Document,
+};
+
+/// State files.
+pub(super) static KIND: Kind = Kind {
+    name: "state",
+    prefixes: &[],
+    uses: Uses { name: "state files", options: &["key-file", "key-fd"] },
+    open: |_, candidate| match candidate {
+        Candidate::File(file) if begins_like_one(file)? => Ok(Some(Box::new(StateFile(file.try_clone()?)))),
+        _ => Ok(None),
+    },
+};
+
+/// The format of state files in words.
+pub(super) const FORMAT: &str = "gVisor state file";
 
 /// A state file.
 #[derive(Debug)]
-pub(super) struct StateFile(File);
-
-impl StateFile {
-    /// The state file in `file` if it begins like one; the file again otherwise.
-    pub(super) fn detect(file: File) -> Result<Result<Self, File>> {
-        Ok(if begins_like_one(&file)? { Ok(Self(file)) } else { Err(file) })
-    }
-}
+struct StateFile(File);
 
 /// Whether the first bytes are those of a state file.
 pub(crate) fn begins_like_one(file: &File) -> std::io::Result<bool> {
@@ -31,6 +53,36 @@ pub(crate) fn begins_like_one(file: &File) -> std::io::Result<bool> {
     Ok(magic == MAGIC)
 }
 
+/// The parts of a call that say how a state file is read.
+#[derive(Debug, Default)]
+pub(crate) struct StateHow {
+    pub(crate) key: Option<dunnage_statefile::Key>,
+    pub(crate) options: ReadOptions,
+}
+
+impl StateHow {
+    /// The key is read here.
+    pub(crate) fn of(context: &Context, how: &StateIn, payload_len: Option<u64>) -> Result<Self> {
+        Ok(Self { key: how.key.read(context)?, options: read_options(context, how, payload_len) })
+    }
+
+    /// For a verb that takes a key and no more.
+    pub(super) fn of_key(context: &Context, key: &KeyFrom) -> Result<Self> {
+        Self::of(context, &StateIn { key: key.clone(), from: None }, None)
+    }
+}
+
+/// How a state file is read.
+fn read_options(context: &Context, how: &StateIn, payload_len: Option<u64>) -> ReadOptions {
+    ReadOptions {
+        dialect: how.from.map(Dialect::known),
+        threads: context.threads,
+        payload_len,
+        cancel: Cancel::new(),
+        ..ReadOptions::default()
+    }
+}
+
 fn no_files() -> anyhow::Error {
     Failure::new(ErrorKind::Unsupported, "a gVisor state file has a payload, and no files")
         .hint("`dunnage state` shows, checks and rewrites it; `dunnage state cat` writes its payload")
@@ -38,31 +90,23 @@ fn no_files() -> anyhow::Error {
 }
 
 impl Source for StateFile {
-    fn format(&self) -> &'static str {
-        "gVisor state file"
+    fn about(&self) -> About {
+        About::new(&KIND, FORMAT)
     }
 
-    fn blob(&self) -> Option<&File> {
-        Some(&self.0)
-    }
-
-    fn tree(&self) -> Result<Box<dyn Tree + '_>> {
+    fn tree(&self) -> Result<Arc<dyn Tree>> {
         Err(no_files())
     }
 
-    fn into_tree(self: Box<Self>) -> Result<Arc<dyn Tree>> {
+    fn inspect(&self, _: &Context, args: &args::Inspect, _: Option<&Document>) -> Result<Page> {
+        show_state(&args.source, &self.0, &StateHow::default())
+    }
+
+    fn verify(&self, context: &Context, args: &args::Verify) -> Result<Page> {
+        verify_state(context, &args.source, &self.0, &StateHow::of_key(context, &args.key)?)
+    }
+
+    fn input(&self, _: &Context) -> Result<Input<'_>> {
         Err(no_files())
-    }
-
-    fn tar<'s>(&'s self, _: &'s Progress) -> Result<Box<dyn Read + 's>> {
-        Err(no_files())
-    }
-
-    fn tar_total(&self) -> Option<u64> {
-        None
-    }
-
-    fn state(&self) -> Option<&File> {
-        Some(&self.0)
     }
 }

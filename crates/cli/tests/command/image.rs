@@ -2,52 +2,28 @@
 
 use std::fs;
 
-use dunnage_digest::{Algorithm, Digest};
+use dunnage_inputs::layout::{self, Layout, media};
 use serde_json::{Value, json};
 
 use crate::run::Here;
 
-const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-const TAR: &str = "application/vnd.oci.image.layer.v1.tar";
-const REF: &str = "org.opencontainers.image.ref.name";
-
-fn put(here: &Here, layout: &str, media_type: &str, bytes: &[u8]) -> Value {
-    let digest = Digest::of(Algorithm::Sha256, bytes);
-    let dir = here.path(layout).join("blobs/sha256");
-    fs::create_dir_all(&dir).unwrap();
-    fs::write(dir.join(digest.to_hex()), bytes).unwrap();
-    json!({"mediaType": media_type, "digest": digest.to_string(), "size": bytes.len()})
-}
+use media::{GZIP, TAR};
 
 /// An image for `architecture`: `tree`, and over it a layer that removes `etc` and adds `new`.
-fn image(here: &Here, layout: &str, architecture: &str) -> Value {
+fn image(here: &Here, layout: &Layout, architecture: &str) -> Value {
     here.tar("over.tar", &[(b".wh.etc", ""), (b"new", architecture)]);
-    let layers = [("tree.tar", "tree.tar.gz", GZIP), ("over.tar", "over.tar", TAR)];
-    let diff_ids: Vec<String> =
-        layers.iter().map(|(plain, ..)| Digest::of(Algorithm::Sha256, &here.read(plain)).to_string()).collect();
-    let layers: Vec<Value> = layers.iter().map(|(_, blob, kind)| put(here, layout, kind, &here.read(blob))).collect();
-    let config =
-        json!({"os": "linux", "architecture": architecture, "rootfs": {"type": "layers", "diff_ids": diff_ids}});
-    let config = put(here, layout, "application/vnd.oci.image.config.v1+json", config.to_string().as_bytes());
-    let manifest = json!({"schemaVersion": 2, "config": config, "layers": layers});
-    let kind = "application/vnd.oci.image.manifest.v1+json";
-    let mut image = put(here, layout, kind, manifest.to_string().as_bytes());
-    image["platform"] = json!({"os": "linux", "architecture": architecture});
-    image
+    let layers = [(GZIP, "tree.tar"), (TAR, "over.tar")].map(|(kind, tar)| layout.layer(kind, &here.read(tar)));
+    layout::platform(layout.image(architecture, &layers), &format!("linux/{architecture}"))
 }
 
 /// The layout `in`: `one` is an image for amd64, `many` one for amd64 and arm64.
 pub(crate) fn with_images() -> Here {
     let here = Here::with_all_forms();
-    let images = ["amd64", "arm64"].map(|architecture| image(&here, "in", architecture));
-    let kind = "application/vnd.oci.image.index.v1+json";
-    let many = json!({"schemaVersion": 2, "mediaType": kind, "manifests": images});
-    let mut many = put(&here, "in", kind, many.to_string().as_bytes());
-    let [mut one, _] = images;
-    one["annotations"] = json!({REF: "one"});
-    many["annotations"] = json!({REF: "many"});
-    here.write("in/oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#);
-    here.write("in/index.json", json!({"schemaVersion": 2, "manifests": [one, many]}).to_string().as_bytes());
+    let mut layout = Layout::create(&here.path("in"));
+    let images = ["amd64", "arm64"].map(|architecture| image(&here, &layout, architecture));
+    let many = layout.index(media::INDEX, &images);
+    layout.tag("one", &images[0]);
+    layout.tag("many", &many);
     here
 }
 
@@ -162,7 +138,7 @@ fn wrong_calls_and_wrong_images_say_what_to_do() {
     here.write("record", b"nonsense\n");
     for (args, code, says) in [
         ("ls oci:", 2, &["`oci:` names no directory"][..]),
-        ("ls oci:nowhere", 3, &["`nowhere`", "check the path"]),
+        ("ls oci:nowhere", 3, &["`nowhere`", "No such file"]),
         ("ls oci:tree", 1, &["no OCI image layout", "`index.json`"]),
         ("ls oci:in", 2, &["2 images", "`one`, `many`", "oci:DIR:TAG"]),
         ("ls oci:in:two", 1, &["no tag `two`", "`one`, `many`", "oci:DIR:TAG"]),
@@ -170,18 +146,26 @@ fn wrong_calls_and_wrong_images_say_what_to_do() {
         ("ls oci:in:many --platform linux/mips", 1, &["no image for linux/mips", "--platform"]),
         (
             "ls oci:in:one --toc-digest sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
-            1,
-            &["leave --toc-digest out"],
+            2,
+            &["--toc-digest is for layers", "`oci:in:one` is: OCI image", "leave --toc-digest out"],
         ),
         ("inspect oci:in:one --digest", 2, &["leave --digest out"]),
         ("convert tree.tar oci:to --to estargz", 2, &["an image is made of an image", "oci:DIR"]),
-        ("convert tree.tar x --to estargz --record record", 2, &["--record", "are for images"]),
-        ("convert oci:in:one oci:to --to estargz --toc-out x", 2, &["--toc-out is for a single layer"]),
+        (
+            "convert tree.tar x --to estargz --record record",
+            2,
+            &["--record is for images", "the destination is a file"],
+        ),
+        (
+            "convert oci:in:one oci:to --to estargz --toc-out x",
+            2,
+            &["--toc-out is for files", "the destination is an image"],
+        ),
         ("convert oci:in:one oci:to --to estargz --annotations", 2, &["--annotations"]),
         ("convert oci:in:one oci:to --to estargz --duplicates keep", 2, &["--duplicates"]),
         ("convert oci:in:one oci:to --to tar --external-toc", 2, &["leave --external-toc out"]),
         ("convert oci:in:one oci:to --to zstd-chunked --external-toc", 2, &["leave --external-toc out"]),
-        ("convert oci:in:one oci:to --to tar --prioritize big", 2, &["not in tars"]),
+        ("convert oci:in:one oci:to --to tar --prioritize big", 2, &["--prioritize is for estargz and zstd-chunked"]),
         ("convert oci:in:one oci:to --to estargz --record record", 1, &["line 1 of the record"]),
         ("convert oci:in:one oci:to:a+ --to estargz", 2, &["a tag is made of"]),
         ("convert oci:in:one oci:tree --to estargz", 1, &["`tree` is no OCI image layout: it is not empty"]),
@@ -189,7 +173,7 @@ fn wrong_calls_and_wrong_images_say_what_to_do() {
         let ran = here.run(args);
         ran.failed(code, says);
         let told: Value = serde_json::from_str(&here.run(&format!("{args} --json")).err).unwrap();
-        assert_eq!((&told["exit"], told["hint"].is_string()), (&code.into(), true), "{args}");
+        assert_eq!((&told["exit"], told["message"].is_string()), (&code.into(), true), "{args}");
     }
     assert!(here.run("ls oci:in:one --platform linux").code == 2);
 

@@ -1,6 +1,6 @@
 //! `inspect --layout` and `--report`: the text, the JSON and the page.
 //!
-//! What small layers look like is pinned in `tests/golden`. After a change that is meant, `DUNNAGE_REMAKE_GOLDEN=1 cargo
+//! `tests/golden` pins the looks of small layers. After a change that is meant, `DUNNAGE_REMAKE_GOLDEN=1 cargo
 //! test -p dunnage --test command layout` writes these files again; look at the difference before you keep it.
 
 use std::{env, fs, path::Path};
@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::run::Here;
 
-const STYLE: &str = include_str!("../../src/cmd/inspect/page.css");
-const SCRIPT: &str = include_str!("../../src/cmd/inspect/page.js");
+const STYLE: &str = include_str!("../../src/report/page.css");
+const SCRIPT: &str = include_str!("../../src/report/page.js");
 
 /// Copies a layer from the fixtures of the repository.
 fn fixture(here: &Here, name: &str) {
@@ -37,7 +37,7 @@ fn small_layers_look_as_they_did() {
     ] {
         fixture(&here, source);
         for form in forms {
-            // What is the same in all pages is pinned where it is kept.
+            // Style and script are the same in all pages.
             let got = report(&here, source, flags, form).replace(STYLE, "STYLE\n").replace(SCRIPT, "SCRIPT\n");
             assert!(*form != "html" || got.contains("STYLE\n") && got.contains("SCRIPT\n"), "{source}");
             let path = golden.join(format!("{source}.{form}"));
@@ -179,13 +179,13 @@ fn wrong_calls_write_nothing() {
     let here = Here::with_all_forms();
     let before = here.names();
     for (args, code, says) in [
-        ("inspect tree.tar --layout", 2, "--layout is for layers, and `tree.tar` is: tar"),
-        ("inspect tree --report r.html", 2, "--report is for layers, and `tree` is: directory"),
+        ("inspect tree.tar --layout", 2, "--layout is for images and layers, and `tree.tar` is: tar"),
+        ("inspect tree --report r.html", 2, "--report is for images and layers, and `tree` is: directory"),
         ("inspect layer.esgz --report r.pdf", 2, "expected a name that ends with .html, .json or .txt"),
         ("inspect missing --report r.html", 3, "cannot open `missing`"),
         ("inspect layer.esgz --report no/r.html", 3, "cannot create `no/r.html`"),
         ("inspect layer.esgz --layout --measure=10", 2, "level 10"),
-        ("inspect layer.esgz --report tree/r.html/", 3, "`tree/r.html/`"),
+        ("inspect layer.esgz --report tree/r.html/", 2, "`tree/r.html/` ends with a slash"),
     ] {
         let ran = here.run(args);
         ran.failed(code, &[says]);

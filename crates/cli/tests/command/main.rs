@@ -16,6 +16,7 @@ mod image;
 mod layout;
 #[cfg(feature = "fuse")]
 mod mount;
+mod options;
 mod read;
 mod run;
 mod state;

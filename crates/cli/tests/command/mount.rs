@@ -178,7 +178,7 @@ fn an_image_is_mounted_as_its_layers_stacked() {
     here.ok("extract oci:in:many out --platform linux/arm64");
     let differs = here.run("diff out at");
     assert!(differs.out.lines().all(|line| line.starts_with("/: ")), "{}", differs.out);
-    here.run("mount oci:in:one elsewhere --whiteouts keep").failed(2, &["the layers of an image are stacked"]);
+    here.run("mount oci:in:one elsewhere --whiteouts keep").failed(2, &["whose layers are stacked"]);
 }
 
 /// What somebody who is not root does, with a device that everybody may open, as is usual. Nobody else sees that one, and
@@ -325,7 +325,8 @@ fn whiteouts_are_shown_as_asked() {
     }
     let _cleared = Cleared(here.path("at"));
     // They would be those of the first look, with attributes of the last.
-    here.run("mount tree at --whiteouts apply --daemon").failed(2, &["a directory can change", "`dunnage convert`"]);
+    here.run("mount tree at --whiteouts apply --daemon")
+        .failed(2, &["for sources that cannot change", "`dunnage convert`"]);
 }
 
 /// Threads of this process that stay in a sleep which nothing ends. One that waits for a disk is there for a moment.

@@ -8,7 +8,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use dunnage_tree::tar::{self, EntryType, Header};
+use dunnage_inputs::tarball::{Entry, Format, tarball};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -72,8 +72,8 @@ impl Here {
         Ran::from(self.command(args).stdin(Stdio::null()).output().unwrap())
     }
 
-    /// Gives a directory the time of `tree`: the tars made of that have no entry for the root, so what is extracted from
-    /// them keeps the time at which it was made.
+    /// Gives a directory the time of `tree`: the tars made of that have no entry for the root, so a directory that is
+    /// extracted from them keeps the time at which it was made.
     pub(crate) fn date_root(&self, dir: &str) {
         let time = fs::metadata(self.path("tree")).unwrap().modified().unwrap();
         fs::File::open(self.path(dir)).unwrap().set_modified(time).unwrap();
@@ -86,7 +86,7 @@ impl Here {
         ran
     }
 
-    /// Runs it with `--json`, and it has to end well; the one object that was printed.
+    /// Runs it with `--json`, and it has to end well; the one object that it printed.
     pub(crate) fn json(&self, args: &str) -> Value {
         let ran = self.ok(&format!("{args} --json"));
         assert_eq!(ran.out.lines().count(), 1, "{}", ran.out);
@@ -126,16 +126,9 @@ impl Here {
 
     /// Makes the tar `name` of files with these names and contents.
     pub(crate) fn tar(&self, name: &str, files: &[(&[u8], &str)]) {
-        let mut archive = Vec::new();
-        for (name, content) in files {
-            let size = content.len() as u64;
-            let header = Header { name: name.to_vec(), entry: EntryType::File, size, mode: 0o644, ..Header::default() };
-            tar::encode_header(&header, &mut archive).unwrap();
-            archive.extend_from_slice(content.as_bytes());
-            archive.resize(archive.len() + tar::padding(size) as usize, 0);
-        }
-        archive.extend_from_slice(&tar::END);
-        self.write(name, &archive);
+        let entry = |(name, content): &(&[u8], &str)| Entry { name: name.to_vec(), ..Entry::file("", *content) };
+        let entries: Vec<Entry> = files.iter().map(entry).collect();
+        self.write(name, &tarball(Format::Gnu, &entries));
     }
 }
 

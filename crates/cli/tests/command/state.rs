@@ -69,7 +69,7 @@ fn what_a_file_is_can_be_seen() {
     assert_eq!((&page["key"], &page["authenticated"], &page["units"]), (&json!("given"), &json!(true), &json!(3)));
     let text = here.ok("state show keyed").out;
     assert!(text.contains("nothing that is said here was checked") && text.contains("--key-file FILE"), "{text}");
-    here.run("inspect plain --digest").failed(2, &["for layers"]);
+    here.run("inspect plain --digest").failed(2, &["--digest is for layers and tars", "is: gVisor state file"]);
     for command in ["ls plain", "extract plain out", "convert plain x --to tar"] {
         here.run(command).failed(1, &["a payload, and no files", "dunnage state"]);
     }
@@ -155,7 +155,7 @@ fn keys_come_from_files_and_descriptors_only() {
         ("state pack payload x --key-file payload", 2, "is no key"),
         ("state pack payload x --key-file nowhere", 3, "`nowhere`"),
         ("state verify keyed --key-fd 77", 3, "descriptor 77"),
-        ("verify tree --key-file key", 2, "a key is for state files"),
+        ("verify tree --key-file key", 2, "--key-file is for checkpoints and state files"),
     ] {
         here.run(args).failed(code, &[says]);
     }
@@ -196,7 +196,7 @@ fn a_checkpoint_is_listed_file_by_file() {
     assert!(text.contains("notes\\n: not part of a checkpoint") && text.contains("3 pages"), "{text}");
     // It stays a directory for everything else.
     assert!(here.ok("ls image").out.contains("pages.img"));
-    here.run("inspect image --layout").failed(2, &["for single files"]);
+    here.run("inspect image --layout").failed(2, &["--layout is for images and layers", "is: gVisor checkpoint"]);
 }
 
 #[test]

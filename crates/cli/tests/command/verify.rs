@@ -88,7 +88,7 @@ fn another_toc_than_the_manifest_says_is_refused_by_every_command() {
     {
         here.run(&format!("{command} {other}")).failed(1, &["layer.esgz", "expected sha256:0000", "got sha256:"]);
     }
-    here.run(&format!("verify tree.tar {other}")).failed(1, &["expected a layer", "got tar"]);
+    here.run(&format!("verify tree.tar {other}")).failed(2, &["--toc-digest is for layers, and `tree.tar` is: tar"]);
     assert!(!here.path("o").exists());
 }
 

@@ -12,12 +12,13 @@ use serde::Serialize;
 
 use super::layer::{prioritized, write_options};
 use crate::{
-    args::{Convert, Duplicates, Target},
-    context::{Context, usage},
+    args::{Convert, Target},
+    context::Context,
     exit::Exit,
+    failure::usage,
     print::{Out, bytes, counted, row, schema},
     progress::Progress,
-    source::{ImageRef, name_of, platform_name, title},
+    source::{ImageRef, check_image_options, name_of, platform_name, title},
 };
 
 pub(super) fn run(context: &Context, args: &Convert, to: &ImageRef) -> Result<Exit> {
@@ -25,6 +26,7 @@ pub(super) fn run(context: &Context, args: &Convert, to: &ImageRef) -> Result<Ex
         let message = format!("an image is made of an image, and {} is none", name_of(&args.source));
         return Err(usage(message, "name the source as oci:DIR[:TAG]"));
     };
+    check_image_options(context, &args.source)?;
     let options = options(context, args)?;
     let start = Instant::now();
     let failed = || format!("cannot convert {} into {}", name_of(&args.source), name_of(&args.dest));
@@ -32,12 +34,12 @@ pub(super) fn run(context: &Context, args: &Convert, to: &ImageRef) -> Result<Ex
     for manifest in &done.manifests {
         for name in &manifest.missed {
             let platform = platform_name(manifest.platform.as_ref());
-            context.note(&format!("{name}: not in any layer for {platform}, so not put in front"));
+            context.note(&format!("{name}: not in any layer for {platform}, so not put first"));
         }
     }
     if !context.quiet || context.json {
         let mut out = Out::stdout()?;
-        out.either(context, &Report::new(args, &done, start.elapsed().as_secs_f64()))?;
+        out.either(context.json, &Report::new(args, &done, start.elapsed().as_secs_f64()))?;
         out.finish()?;
     }
     Ok(Exit::DONE)
@@ -57,24 +59,12 @@ fn convert(
 }
 
 fn options(context: &Context, args: &Convert) -> Result<ImageOptions> {
-    for (is_there, option) in [
-        (args.toc_out.is_some(), "--toc-out"),
-        (args.annotations, "--annotations"),
-        (args.duplicates != Duplicates::Replace, "--duplicates"),
-        (context.toc.is_some(), "--toc"),
-        (context.toc_digest.is_some(), "--toc-digest"),
-    ] {
-        if is_there {
-            return Err(usage(format!("{option} is for a single layer"), format!("leave {option} out")));
-        }
-    }
     let target = match (args.to, args.external_toc) {
         (Target::Estargz, false) => ImageTarget::EStargz,
         (Target::Estargz, true) => ImageTarget::EStargzExternalToc,
         (Target::ZstdChunked, _) => ImageTarget::ZstdChunked,
         (Target::ZstdChunkedStorage, _) => ImageTarget::ZstdChunkedStorage,
-        (Target::Tar, false) => ImageTarget::Tar,
-        (Target::Tar, true) => return Err(usage("a tar has no table of contents", "leave --external-toc out")),
+        (Target::Tar, _) => ImageTarget::Tar,
     };
     let mut options = ImageOptions {
         target,
@@ -232,7 +222,7 @@ impl fmt::Display for Report {
         for manifest in &self.manifests {
             let platform = manifest.platform.as_deref().unwrap_or("unknown");
             if !manifest.is_image {
-                row(f, platform, format_args!("{}: no image, copied as it is", manifest.digest))?;
+                row(f, platform, format_args!("{}: no image, copied unchanged", manifest.digest))?;
                 continue;
             }
             row(f, platform, format_args!("{}: layers: {}", manifest.digest, manifest.outcomes()))?;

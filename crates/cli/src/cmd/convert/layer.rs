@@ -6,44 +6,40 @@ use std::{io::BufRead, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use dunnage_estargz::{
-    Build, Built, Codec, Compressor, Error, ExternalTocCompressor, GzipCompressor, Input, Level, Missing, NonUtf8,
-    Pass, StorageCompressor, Streams, WriteOptions, Writer, ZstdCompressor, ZstdLevel,
+    Build, Built, Codec, Compressor, Error, ExternalTocCompressor, GzipCompressor, Input as BuildInput, Level, Missing,
+    NonUtf8, Pass, StorageCompressor, Streams, WriteOptions, Writer, ZstdCompressor, ZstdLevel,
 };
 
 use super::report::Made;
 use crate::{
     args::{CodecName, Convert, Duplicates, NonUtf8Names, Target},
-    context::{Context, usage},
-    exit::Failure,
+    context::Context,
+    failure::{Failure, usage},
     progress::Progress,
     sink::Sink,
-    source::{Source, name_of},
+    source::{Input, name_of},
 };
 
-pub(super) fn make(context: &Context, args: &Convert, source: &dyn Source, sink: Sink) -> Result<(Sink, Made)> {
+pub(super) fn make(context: &Context, args: &Convert, input: &mut Input<'_>, sink: Sink) -> Result<(Sink, Made)> {
     let prioritized = prioritized(args)?;
     if !prioritized.is_empty() && args.duplicates != Duplicates::Replace {
-        let message = "files can be put in front only if repeated names are replaced";
+        let message = "files can be put first only if repeated names are replaced";
         return Err(usage(message, "leave --duplicates out"));
-    }
-    if !prioritized.is_empty() && args.to == Target::ZstdChunkedStorage {
-        let message = "in the form of containers/storage the tar is kept as it is, so no file can be put in front";
-        return Err(usage(message, "use --to zstd-chunked"));
     }
     let missing = if args.allow_missing { Missing::Report } else { Missing::Refuse };
     let build = Build { write: write_options(context, args)?, prioritized, missing };
     let name = sink.name().to_owned();
     let failed = || format!("cannot convert {} into {name}", name_of(&args.source));
-    let (sink, made) = run(context, args, source, &build, sink).with_context(failed)?;
+    let (sink, made) = run(context, args, input, &build, sink).with_context(failed)?;
     Ok((sink, made))
 }
 
-fn run(context: &Context, args: &Convert, source: &dyn Source, build: &Build, sink: Sink) -> Result<(Sink, Made)> {
-    let progress = Progress::start(context, "convert", source.tar_total());
+fn run(context: &Context, args: &Convert, input: &mut Input<'_>, build: &Build, sink: Sink) -> Result<(Sink, Made)> {
+    let progress = Progress::start(context, "convert", input.total());
     let lossless = args.lossless || args.to == Target::ZstdChunkedStorage;
     if lossless || args.duplicates == Duplicates::Keep {
         let mut writer = Writer::new(sink, &build.write)?;
-        let tar = source.tar(&progress)?;
+        let tar = input.tar(&progress)?;
         if lossless {
             writer.append_tar_lossless(tar)?
         } else {
@@ -52,15 +48,16 @@ fn run(context: &Context, args: &Convert, source: &dyn Source, build: &Build, si
         let (sink, summary) = writer.finish()?;
         return Ok((sink, Made::Layer { summary: Box::new(summary), missed: Vec::new() }));
     }
+    let none = dunnage_digest::Progress::none;
     let report = |bytes| progress.set(bytes);
     let watched = dunnage_digest::Progress::to(&report);
-    if let Some((tree, options)) = source.exported() {
-        let (sink, built) = build.run(Input::Tree(tree, options), sink, watched)?;
-        source.note_left_out(&built.left_out);
+    if let Input::Tree { tree, options, .. } = &*input {
+        let (sink, built) = build.run(BuildInput::Tree(*tree, options), sink, watched)?;
+        input.note_left_out(&built.left_out);
         return Ok(made((sink, built)));
     }
     if args.duplicates == Duplicates::Refuse {
-        let built = build.run(Input::Stream(&mut source.tar(&progress)?), sink, dunnage_digest::Progress::none());
+        let built = build.run(BuildInput::Stream(&mut input.tar(&progress)?), sink, none());
         return built.map(made).map_err(|error| match error {
             Error::Duplicate { .. } => {
                 Failure::new(error.kind(), "a name comes up again").caused_by(error).hint(REPLACE).into()
@@ -68,17 +65,16 @@ fn run(context: &Context, args: &Convert, source: &dyn Source, build: &Build, si
             error => error.into(),
         });
     }
-    if let Some(blob) = source.blob().filter(|_| source.is_plain_tar()) {
-        return Ok(made(build.run(Input::File(blob), sink, watched)?));
+    if let Some(file) = input.plain() {
+        return Ok(made(build.run(BuildInput::File(file), sink, watched)?));
     }
-    if source.blob().is_none() {
-        let mut tar = source.tar(&progress)?;
-        return Ok(made(build.run(Input::Stream(&mut tar), sink, dunnage_digest::Progress::none())?));
+    if !input.can_repeat() {
+        return Ok(made(build.run(BuildInput::Stream(&mut input.tar(&progress)?), sink, none())?));
     }
     let mut failed = None;
     let mut read = |pass: Pass<'_>| {
         progress.set(0);
-        match source.tar(&progress) {
+        match input.tar(&progress) {
             Ok(mut tar) => pass(&mut tar),
             Err(error) => {
                 failed = Some(error);
@@ -86,7 +82,7 @@ fn run(context: &Context, args: &Convert, source: &dyn Source, build: &Build, si
             }
         }
     };
-    let built = build.run(Input::Twice(&mut read), sink, dunnage_digest::Progress::none());
+    let built = build.run(BuildInput::Twice(&mut read), sink, none());
     match failed {
         Some(error) => Err(error),
         None => Ok(made(built?)),
@@ -121,10 +117,6 @@ pub(super) fn write_options(context: &Context, args: &Convert) -> Result<WriteOp
 fn compressor(args: &Convert) -> Result<Arc<dyn Compressor>> {
     let is_outside = args.toc_out.is_some() || args.external_toc;
     if matches!(args.to, Target::ZstdChunked | Target::ZstdChunkedStorage) {
-        if is_outside {
-            let hint = if args.external_toc { "leave --external-toc out" } else { "leave --toc-out out" };
-            return Err(usage("only eStargz can have its table of contents elsewhere", hint));
-        }
         let level = args.level.map(ZstdLevel::new).transpose()?.unwrap_or_default();
         return Ok(match args.to {
             Target::ZstdChunkedStorage => Arc::new(StorageCompressor::new(level)),

@@ -1,7 +1,7 @@
 //! Into a tar.
 //!
-//! What is a tar already is handed on as it is. A layer made by a lossless writer gives back the tar it was made of; one
-//! made by any other has no end marker, which is added, and a landmark, which is left out.
+//! A tar stays as it is. A layer made by a lossless writer gives back the tar it was made of. The tar of any other layer
+//! has no end marker, which is added, and a landmark, which is left out.
 
 use std::io::{BufWriter, Read, Write};
 
@@ -15,16 +15,17 @@ use crate::{
     context::Context,
     progress::Progress,
     sink::Sink,
-    source::{Source, name_of},
+    source::{Input, name_of},
 };
 
-pub(super) fn make(context: &Context, args: &Convert, source: &dyn Source, sink: Sink) -> Result<(Sink, Made)> {
+pub(super) fn make(context: &Context, args: &Convert, input: &mut Input<'_>, sink: Sink) -> Result<(Sink, Made)> {
     let name = sink.name().to_owned();
     let failed = || format!("cannot convert {} into {name}", name_of(&args.source));
-    let progress = Progress::start(context, "convert", source.tar_total());
+    let progress = Progress::start(context, "convert", input.total());
     let mut out = HashingWriter::new(BufWriter::with_capacity(1 << 20, sink), Hasher::sha256());
-    let mut tar = source.tar(&progress).with_context(failed)?;
-    if source.layer().is_some() && !args.lossless {
+    let is_layer = input.is_layer();
+    let mut tar = input.tar(&progress).with_context(failed)?;
+    if is_layer && !args.lossless {
         restore_tar(tar, context.tree_limits(), &mut out).with_context(failed)?;
     } else {
         let mut block = vec![0; 1 << 20];

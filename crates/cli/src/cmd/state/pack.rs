@@ -13,8 +13,9 @@ use serde::Serialize;
 use super::{is_seekable, open};
 use crate::{
     args::{StateCompression, StatePack},
-    context::{Context, usage},
+    context::Context,
     exit::Exit,
+    failure::usage,
     print::{Out, bytes, count, percent, printable, rate, row, schema},
     progress::Progress,
     sink::{Clobber, Sink, is_stdout},
@@ -99,7 +100,7 @@ impl Made {
             return Ok(());
         }
         let mut out = Out::beside_data(is_data_on_stdout)?;
-        out.either(context, self)?;
+        out.either(context.json, self)?;
         Ok(out.finish()?)
     }
 }

@@ -6,18 +6,19 @@ use anyhow::{Context as _, Result};
 use dunnage_digest::ReadAt;
 use dunnage_statefile::{Codec, Error, File, Reader, WriteOptions, Written};
 
-use super::{open_seekable, pack::Made, read_options};
+use super::{open_seekable, pack::Made};
 use crate::{
-    args::{KeyFrom, StateCompression, StateConvert, StateIn, StateRekey},
-    context::{Context, usage},
+    args::{KeyFrom, StateCompression, StateConvert, StateRekey},
+    context::Context,
     exit::Exit,
+    failure::usage,
     progress::Progress,
     sink::{Clobber, Sink, is_stdout},
-    source::{name_of, title},
+    source::{StateHow, name_of, title},
 };
 
 pub(super) fn convert(context: &Context, args: &StateConvert) -> Result<Exit> {
-    let key = args.how.key.read(context)?;
+    let how = StateHow::of(context, &args.how, None)?;
     let options = WriteOptions {
         dialect: args.dialect.known(),
         compression: args.compression.map(StateCompression::known),
@@ -26,21 +27,17 @@ pub(super) fn convert(context: &Context, args: &StateConvert) -> Result<Exit> {
         ..WriteOptions::default()
     };
     let places = Places { verb: "convert", input: &args.input, out: &args.out, no_clobber: args.no_clobber };
-    places.rewrite(context, &args.how, key.as_ref(), |reader, sink| {
-        dunnage_statefile::convert(reader, sink, key.as_ref(), &options)
-    })
+    places.rewrite(context, &how, |reader, sink| dunnage_statefile::convert(reader, sink, how.key.as_ref(), &options))
 }
 
 pub(super) fn rekey(context: &Context, args: &StateRekey) -> Result<Exit> {
     if args.how.key.key_fd.is_some() && args.how.key.key_fd == args.new_key_fd {
         return Err(usage("both keys would come out of one descriptor", "open one for each"));
     }
-    let key = args.how.key.read(context)?;
+    let how = StateHow::of(context, &args.how, None)?;
     let new_key = KeyFrom { key_file: args.new_key_file.clone(), key_fd: args.new_key_fd }.read(context)?;
     let places = Places { verb: "rekey", input: &args.input, out: &args.out, no_clobber: args.no_clobber };
-    places.rewrite(context, &args.how, key.as_ref(), |reader, sink| {
-        dunnage_statefile::rekey(reader, sink, new_key.as_ref())
-    })
+    places.rewrite(context, &how, |reader, sink| dunnage_statefile::rekey(reader, sink, new_key.as_ref()))
 }
 
 struct Places<'a> {
@@ -57,18 +54,17 @@ impl Places<'_> {
     fn rewrite(
         &self,
         context: &Context,
-        how: &StateIn,
-        key: Option<&dunnage_statefile::Key>,
+        how: &StateHow,
         write: impl FnOnce(Reader<Watched<'_>>, Sink) -> Result<(Sink, Written), Error>,
     ) -> Result<Exit> {
         let Self { verb, input, out, no_clobber } = *self;
-        let source = open_seekable(input)?;
+        let source = open_seekable(context, input)?;
         let sink = Sink::create(out, if no_clobber { Clobber::Refuse } else { Clobber::Replace })?;
         let name = sink.name().to_owned();
         let failed = || format!("cannot {verb} {} into {name}", name_of(input));
         let start = Instant::now();
         let progress = Progress::start(context, verb, Some(ReadAt::size(&source).with_context(failed)?));
-        let file = File::open(progress.watch(&source), key, &read_options(context, how, None)).with_context(failed)?;
+        let file = File::open(progress.watch(&source), how.key.as_ref(), &how.options).with_context(failed)?;
         let reader = file.reader().with_context(failed)?;
         let (sink, written) = write(reader, sink).with_context(failed)?;
         sink.commit()?;

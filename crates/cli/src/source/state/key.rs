@@ -5,10 +5,7 @@ use std::{fs::File, io::Read, path::Path};
 use anyhow::{Context as _, Result};
 use dunnage_statefile::Key;
 
-use crate::{
-    args::KeyFrom,
-    context::{Context, usage},
-};
+use crate::{args::KeyFrom, context::Context, failure::usage};
 
 /// More than anybody's key has: a larger file is the wrong file.
 const LONGEST: u64 = 64 << 10;

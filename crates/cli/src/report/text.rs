@@ -4,7 +4,10 @@ use std::fmt;
 
 use dunnage_estargz::{GroupShare, LayoutReport, Measured, SizeClass, StreamFacts};
 
-use super::report::{Report, group_name, landmark_name, plain, shown};
+use super::{
+    Report,
+    words::{group_name, landmark_name, plain, shown},
+};
 use crate::print::{bytes, count, counted, percent, row};
 
 impl fmt::Display for Report {

@@ -1,45 +1,86 @@
-//! What an image consists of.
+//! The page of an image, and the layouts of its layers.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, fs::File};
 
-use anyhow::{Context as _, Result};
-use dunnage_estargz::TOC_DIGEST_ANNOTATION;
-use dunnage_oci::{Error, Image, ImageLayer};
+use anyhow::Result;
+use dunnage_estargz::{Reader, TOC_DIGEST_ANNOTATION};
+use dunnage_oci::{Descriptor, Error, Image, ImageLayer};
 use serde::Serialize;
 
+use super::ImageSource;
 use crate::{
-    args::Inspect,
-    context::{Context, usage},
-    exit::Exit,
-    print::{Out, bytes, count, row, schema},
-    source::{ImageSource, name_of, title},
+    args,
+    context::Context,
+    page,
+    print::{bytes, count, row, schema},
+    report::{Document, ImageReport, Report, Section},
+    source::title,
 };
 
-pub(super) fn run(context: &Context, args: &Inspect, source: &ImageSource) -> Result<Exit> {
-    if args.digest {
-        return Err(usage(
-            "the digests of an image are in it already",
-            "leave --digest out; `dunnage verify` compares them",
-        ));
+impl ImageSource {
+    pub(super) fn page(&self, args: &args::Inspect) -> Result<page::Page> {
+        let entry = &self.contents.entry;
+        let images = self.contents.images.iter().map(|image| Manifest::of(self, image));
+        Ok(page::Page::new(Page {
+            schema: schema("inspect-image"),
+            source: title(&args.source),
+            format: "OCI image",
+            tag: entry.tag().map(str::to_owned),
+            media_type: entry.media_type().to_owned(),
+            digest: entry.digest().to_string(),
+            size: entry.size(),
+            images: images.collect::<Result<_, _>>()?,
+            others: self.contents.others.iter().map(|other| other.digest().to_string()).collect(),
+            report: args.report.as_ref().map(|path| path.display().to_string()),
+        }))
     }
-    let failed = || format!("cannot read {}", name_of(&args.source));
-    let images = source.contents.images.iter().map(|image| Manifest::of(source, image).with_context(failed));
-    let entry = &source.contents.entry;
-    let page = Page {
-        schema: schema("inspect-image"),
-        source: title(&args.source),
-        format: "OCI image",
-        tag: entry.tag().map(str::to_owned),
-        media_type: entry.media_type().to_owned(),
-        digest: entry.digest().to_string(),
-        size: entry.size(),
-        images: images.collect::<Result<_>>()?,
-        others: source.contents.others.iter().map(|other| other.digest().to_string()).collect(),
-    };
-    let mut out = Out::stdout()?;
-    out.either(context, &page)?;
-    out.finish()?;
-    Ok(Exit::DONE)
+
+    /// The layouts of all layers, each layer once, however many platforms have it.
+    pub(super) fn report(&self, context: &Context, args: &args::Inspect) -> Result<Document> {
+        let mut sections: Vec<Section> = Vec::new();
+        for image in &self.contents.images {
+            let platform = image.platform.to_string();
+            for (number, layer) in (1_usize..).zip(&image.layers) {
+                let digest = layer.descriptor.digest().to_string();
+                if let Some(known) = sections.iter_mut().find(|section| section.digest == digest) {
+                    if !known.platforms.contains(&platform) {
+                        known.platforms.push(platform.clone());
+                    }
+                    continue;
+                }
+                let mut section = Section {
+                    platforms: vec![platform.clone()],
+                    name: format!("layer {number} of {}", image.layers.len()),
+                    digest,
+                    size: layer.descriptor.size(),
+                    format: "not there".to_owned(),
+                    layout: None,
+                };
+                if let Some((format, reader)) = self.open_layer(layer)? {
+                    section.format = format.to_string();
+                    let named = (layer.name.clone(), format.name());
+                    let report = reader.map(|reader| Report::of(context, args.measure, named, &reader, None));
+                    section.layout = report.transpose()?;
+                }
+                sections.push(section);
+            }
+        }
+        let digest = self.contents.entry.digest().to_string();
+        Ok(Document::Image(ImageReport::new(title(&args.source), digest, sections)))
+    }
+
+    /// A layer and its table of contents; `None` if the layer is not there.
+    fn open_layer(&self, layer: &ImageLayer) -> Result<Option<(dunnage_oci::Format, Option<Reader<File>>)>, Error> {
+        match self.layout.open_layer(layer, &self.open) {
+            Err(Error::NoBlob { .. }) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+}
+
+/// Whether the descriptor of a layer names this digest of its table of contents; `None` if it names none.
+fn names_toc(descriptor: &Descriptor, digest: &str) -> Option<bool> {
+    descriptor.annotation(TOC_DIGEST_ANNOTATION).map(|named| named == digest)
 }
 
 #[derive(Serialize)]
@@ -54,6 +95,9 @@ struct Page {
     images: Vec<Manifest>,
     /// Digests of manifests that are no image.
     others: Vec<String>,
+    /// The file with the layouts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -72,7 +116,7 @@ struct Layer {
     digest: String,
     size: u64,
     diff_id: String,
-    /// What its bytes say it is; nothing if they are not there.
+    /// The format that its bytes have; `None` if they are not there.
     format: Option<&'static str>,
     #[serde(skip)]
     format_text: String,
@@ -80,11 +124,11 @@ struct Layer {
     annotations: BTreeMap<String, String>,
 }
 
-/// What a table of contents says.
+/// The figures of a table of contents.
 #[derive(Serialize)]
 struct Toc {
     digest: String,
-    /// Whether it is the one that the manifest names; nothing if the manifest names none.
+    /// Whether it is the one that the manifest names; `None` if the manifest names none.
     is_named: Option<bool>,
     entries: u64,
     chunks: u64,
@@ -117,16 +161,12 @@ impl Layer {
             toc: None,
             annotations: descriptor.annotations().clone(),
         };
-        let (format, reader) = match source.layout.open_layer(layer, source.open_options()) {
-            Ok(opened) => opened,
-            Err(Error::NoBlob { .. }) => return Ok(facts),
-            Err(error) => return Err(error),
-        };
+        let Some((format, reader)) = source.open_layer(layer)? else { return Ok(facts) };
         (facts.format, facts.format_text) = (Some(format.name()), format.to_string());
         facts.toc = reader.map(|reader| {
             let digest = reader.toc_digest().to_string();
             Toc {
-                is_named: descriptor.annotation(TOC_DIGEST_ANNOTATION).map(|named| named == digest),
+                is_named: names_toc(descriptor, &digest),
                 digest,
                 entries: reader.entries(),
                 chunks: reader.chunks(),
@@ -156,7 +196,7 @@ impl fmt::Display for Page {
         for other in &self.others {
             row(f, "no image", other)?;
         }
-        Ok(())
+        self.report.as_ref().map_or(Ok(()), |path| row(f, "report", path))
     }
 }
 
@@ -169,7 +209,7 @@ impl fmt::Display for Layer {
         if let Some(toc) = &self.toc {
             let named = match toc.is_named {
                 Some(true) => "as the manifest says",
-                Some(false) => "which is NOT what the manifest says",
+                Some(false) => "but the manifest names another",
                 None => "which the manifest does not name",
             };
             line("toc digest", &format_args!("{}, {named}", toc.digest))?;

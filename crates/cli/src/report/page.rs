@@ -7,10 +7,11 @@ use dunnage_digest::{Algorithm, Digest};
 use dunnage_estargz::{FileFacts, GroupShare, LandmarkKind, LayoutReport, SegmentKind, SizeClass, StreamFacts};
 
 use super::{
+    Document, ImageReport, Report, Section,
     html::Html,
-    report::{Report, group_name, landmark_name, plain},
     svg,
     text::range,
+    words::{group_name, landmark_name, plain},
 };
 use crate::print::{bytes, count, counted, percent, printable};
 
@@ -18,9 +19,13 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 /// The whole page.
-pub(super) fn page(report: &Report) -> String {
+pub(super) fn page(document: &Document) -> String {
     let mut html = Html::default();
-    let name = Path::new(&report.source).file_name().unwrap_or_else(|| report.source.as_ref());
+    let source = match document {
+        Document::Layer(report) => &report.source,
+        Document::Image(image) => &image.source,
+    };
+    let name = Path::new(source).file_name().unwrap_or_else(|| source.as_ref());
     let title = printable(name.as_encoded_bytes());
     html.markup("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
     html.open("meta", &[("http-equiv", &"Content-Security-Policy"), ("content", &policy())]).markup("\n");
@@ -28,21 +33,26 @@ pub(super) fn page(report: &Report) -> String {
     html.markup("<meta name=\"color-scheme\" content=\"light dark\">\n");
     html.element("title", &[], format_args!("{title}: layout")).markup("\n<style>\n").markup(STYLE);
     html.markup("</style>\n</head>\n<body>\n");
-    headline(&mut html, report, &title);
-    html.markup("<main>\n");
-    picture(&mut html, &report.layout);
-    holdings(&mut html, &report.layout);
-    figures(&mut html, report);
-    sizes(&mut html, &report.layout);
-    directories(&mut html, report);
-    files(&mut html, &report.layout);
-    html.markup("</main>\n");
+    match document {
+        Document::Layer(report) => {
+            headline(&mut html, report, "h1", &title);
+            html.markup("<main>\n");
+            body(&mut html, report);
+            html.markup("</main>\n");
+        }
+        Document::Image(image) => {
+            contents(&mut html, image, &title);
+            html.markup("<main>\n");
+            image.layers.iter().enumerate().for_each(|(at, layer)| section(&mut html, at, layer));
+            html.markup("</main>\n");
+        }
+    }
     closing(&mut html);
     html.markup("<script>\n").markup(SCRIPT).markup("</script>\n</body>\n</html>\n");
     html.into_string()
 }
 
-/// What a browser may do with the page: apply its style and run its one script, whatever else may have got into it.
+/// The policy for browsers: apply the style and run the one script, whatever else got into the page.
 fn policy() -> String {
     let digest = Digest::of(Algorithm::Sha256, format!("\n{SCRIPT}").as_bytes());
     let digest = STANDARD.encode(digest.as_sha256().map(<[u8; 32]>::as_slice).unwrap_or_default());
@@ -51,8 +61,54 @@ fn policy() -> String {
     )
 }
 
-fn headline(html: &mut Html, report: &Report, title: &str) {
-    html.markup("<header>\n").element("p", &[("class", &"kind")], report.format).element("h1", &[], title);
+/// All of a layer but its headline.
+fn body(html: &mut Html, report: &Report) {
+    picture(html, &report.layout);
+    holdings(html, &report.layout);
+    figures(html, report);
+    sizes(html, &report.layout);
+    directories(html, report);
+    files(html, &report.layout);
+}
+
+/// The head of an image's page: its digest, and its layers with links to their sections.
+fn contents(html: &mut Html, image: &ImageReport, title: &str) {
+    html.markup("<header>\n").element("p", &[("class", &"kind")], "OCI image").element("h1", &[], title);
+    html.markup("\n<dl class=\"facts\">\n");
+    fact(html, "Digest", |html| code(html, &image.digest));
+    html.markup("</dl>\n<div class=\"scroll\"><table>\n<thead><tr><th scope=\"col\">Layer</th>");
+    html.markup("<th scope=\"col\">Platforms</th><th scope=\"col\">Format</th>");
+    html.markup("<th scope=\"col\" class=\"n\">Size</th></tr></thead>\n<tbody>\n");
+    for (at, layer) in image.layers.iter().enumerate() {
+        html.markup("<tr><th scope=\"row\">");
+        html.element("a", &[("href", &format_args!("#layer-{at}"))], &layer.name).markup("</th>");
+        html.element("td", &[], layer.platforms.join(", ")).element("td", &[], &layer.format);
+        number(html, "n", bytes(layer.size));
+        html.markup("</tr>\n");
+    }
+    html.markup("</tbody></table></div>\n</header>\n");
+}
+
+/// A layer of an image.
+fn section(html: &mut Html, at: usize, layer: &Section) {
+    html.open("section", &[("id", &format_args!("layer-{at}"))]).markup("\n");
+    if let Some(report) = &layer.layout {
+        html.prefix = format!("layer-{at}-");
+        headline(html, report, "h2", &layer.name);
+        body(html, report);
+        html.prefix.clear();
+    } else {
+        html.markup("<header>\n").element("p", &[("class", &"kind")], &layer.format);
+        html.element("h2", &[], &layer.name).markup("\n<dl class=\"facts\">\n");
+        fact(html, "Digest", |html| code(html, &layer.digest));
+        html.markup("</dl>\n<p class=\"note\">It has no table of contents, so nothing is known of its bytes.</p>\n");
+        html.markup("</header>\n");
+    }
+    html.markup("</section>\n");
+}
+
+fn headline(html: &mut Html, report: &Report, level: &'static str, title: &str) {
+    html.markup("<header>\n").element("p", &[("class", &"kind")], report.format).element(level, &[], title);
     html.element("p", &[("class", &"lead")], lead(report)).markup("\n<dl class=\"facts\">\n");
     fact(html, "TOC digest", |html| code(html, &report.toc_digest));
     if let Some(digests) = &report.digests {
@@ -102,7 +158,7 @@ fn lead(report: &Report) -> String {
 fn picture(html: &mut Html, layout: &LayoutReport) {
     html.markup("<h2>From the first byte to the last</h2>\n");
     svg::band(html, layout);
-    html.markup("\n<p id=\"piece\" aria-live=\"polite\"></p>\n");
+    html.markup("\n<p class=\"piece\" aria-live=\"polite\"></p>\n");
     let shared = layout.shared.streams > 0;
     if layout.prefetch.is_none() && !shared {
         return;

@@ -6,8 +6,8 @@ use dunnage_estargz::{FileFacts, Group, GroupShare, Segment, SegmentKind, SizeCl
 use serde::Serialize;
 
 use super::{
-    Digests,
-    report::{Report, landmark_name, plain},
+    Digests, Report,
+    words::{landmark_name, plain},
 };
 use crate::print::{JsonName, schema};
 

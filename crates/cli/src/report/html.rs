@@ -1,51 +1,60 @@
-//! HTML, with what comes from outside escaped by construction: markup is part of the program, everything else is text.
+//! HTML, with foreign text escaped by construction: markup is part of the program, everything else is text.
 
 use std::fmt::{self, Display, Write as _};
 
-use super::report::shown;
+use super::words::shown;
 
 /// A document, or a part of one.
 #[derive(Debug, Default)]
-pub(super) struct Html(String);
+pub(super) struct Html {
+    text: String,
+    /// Put before every id, so that parts of one document do not share them.
+    pub(super) prefix: String,
+}
 
 impl Html {
     pub(super) fn into_string(self) -> String {
-        self.0
+        self.text
     }
 
-    /// Markup as it is.
+    /// An id that no other part of the document has.
+    pub(super) fn id(&self, id: impl Display) -> String {
+        format!("{}{id}", self.prefix)
+    }
+
+    /// Markup, unescaped.
     pub(super) fn markup(&mut self, markup: &'static str) -> &mut Self {
-        self.0.push_str(markup);
+        self.text.push_str(markup);
         self
     }
 
     /// Anything, escaped.
     pub(super) fn text(&mut self, text: impl Display) -> &mut Self {
         // Writing into a string does not fail.
-        let _ = write!(Escaped(&mut self.0), "{text}");
+        let _ = write!(Escaped(&mut self.text), "{text}");
         self
     }
 
     /// A start tag.
     pub(super) fn open(&mut self, tag: &'static str, attributes: &[(&'static str, &dyn Display)]) -> &mut Self {
-        self.0.push('<');
-        self.0.push_str(tag);
+        self.text.push('<');
+        self.text.push_str(tag);
         for (name, value) in attributes {
-            self.0.push(' ');
-            self.0.push_str(name);
-            self.0.push_str("=\"");
+            self.text.push(' ');
+            self.text.push_str(name);
+            self.text.push_str("=\"");
             self.text(value);
-            self.0.push('"');
+            self.text.push('"');
         }
-        self.0.push('>');
+        self.text.push('>');
         self
     }
 
     /// An end tag.
     pub(super) fn close(&mut self, tag: &'static str) -> &mut Self {
-        self.0.push_str("</");
-        self.0.push_str(tag);
-        self.0.push('>');
+        self.text.push_str("</");
+        self.text.push_str(tag);
+        self.text.push('>');
         self
     }
 
@@ -59,12 +68,12 @@ impl Html {
         self.open(tag, attributes).text(text).close(tag)
     }
 
-    /// A path, which may be broken behind each slash.
+    /// A path, which may be broken after each slash.
     pub(super) fn path(&mut self, path: &[u8]) -> &mut Self {
         self.breaking(&shown(path))
     }
 
-    /// Text that may be broken behind each slash.
+    /// Text that may be broken after each slash.
     pub(super) fn breaking(&mut self, text: &str) -> &mut Self {
         for part in text.split_inclusive('/') {
             self.text(part);
@@ -76,7 +85,7 @@ impl Html {
     }
 }
 
-/// Replaces what means something in HTML. The only place where that is done.
+/// Replaces the characters that mean something in HTML. Nothing else does.
 struct Escaped<'s>(&'s mut String);
 
 impl fmt::Write for Escaped<'_> {
@@ -116,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_may_break_behind_slashes_only() {
+    fn paths_may_break_after_slashes_only() {
         let mut html = Html::default();
         html.path(b"a/<b>/c\xff\n");
         assert_eq!(html.into_string(), "a/<wbr>&lt;b&gt;/<wbr>c\\xff\\n");

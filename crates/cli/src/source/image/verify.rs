@@ -2,41 +2,34 @@
 
 use std::{fmt, time::Instant};
 
-use anyhow::{Context as _, Result};
-use dunnage_oci::{Depth, Verification, VerifiedImage, VerifyOptions};
+use dunnage_oci::{Depth, Error, Verification, VerifiedImage, VerifyOptions};
 use serde::Serialize;
 
+use super::ImageSource;
 use crate::{
-    args::Verify,
+    args::{self, Verify},
     context::Context,
-    exit::Exit,
-    print::{Out, bytes, counted, rate, row, schema},
+    page::Page,
+    print::{bytes, counted, rate, row, schema},
     progress::Progress,
-    source::{ImageSource, name_of, title},
+    source::title,
 };
 
-pub(super) fn run(context: &Context, args: &Verify, source: &ImageSource) -> Result<Exit> {
-    let start = Instant::now();
-    let failed = || format!("{} is not sound", name_of(&args.source));
-    let verified = check(context, args, source).with_context(failed)?;
-    let report = Report::new(args, &verified, start.elapsed().as_secs_f64());
-    let mut out = Out::stdout()?;
-    out.either(context, &report)?;
-    out.finish()?;
-    Ok(Exit::DONE)
-}
-
-fn check(context: &Context, args: &Verify, source: &ImageSource) -> Result<VerifiedImage, dunnage_oci::Error> {
-    let options = VerifyOptions {
-        limits: context.limits.clone(),
-        threads: context.threads,
-        platforms: context.platforms.clone(),
-        depth: if args.deep { Depth::Audit } else { Depth::Digests },
-        ..VerifyOptions::default()
-    };
-    let plan = Verification::plan(&source.layout, source.tag.as_deref(), options)?;
-    let progress = Progress::start(context, "verify", Some(plan.total_bytes()));
-    plan.run(&|done| progress.set(done))
+impl ImageSource {
+    pub(super) fn check(&self, context: &Context, args: &args::Verify) -> Result<Page, Error> {
+        let start = Instant::now();
+        let options = VerifyOptions {
+            limits: context.limits.clone(),
+            threads: context.threads,
+            platforms: context.platforms.clone(),
+            depth: if args.deep { Depth::Audit } else { Depth::Digests },
+            ..VerifyOptions::default()
+        };
+        let plan = Verification::plan(&self.layout, self.tag.as_deref(), options)?;
+        let progress = Progress::start(context, "verify", Some(plan.total_bytes()));
+        let verified = plan.run(&|done| progress.set(done))?;
+        Ok(Page::new(Report::new(args, &verified, start.elapsed().as_secs_f64())))
+    }
 }
 
 #[derive(Serialize)]
@@ -101,7 +94,7 @@ impl fmt::Display for Report {
             row(
                 f,
                 "",
-                format_args!("{tocs} a table of contents that the manifest does not name, so nobody will use it"),
+                format_args!("{tocs} a table of contents that the manifest does not name: lazy pulls ignore it"),
             )?;
         }
         if self.deep && self.tocs > 0 {

@@ -1,52 +1,40 @@
-//! `dunnage state verify`: every MAC, every chunk, every length. `dunnage verify` does the same with a state file.
+//! Every MAC, every chunk, every length: `dunnage state verify` and `dunnage verify` of a state file.
 
 use std::{fmt, fs::File as Source, path::Path, time::Instant};
 
 use anyhow::{Context as _, Result};
 use dunnage_digest::ReadAt;
-use dunnage_statefile::{File, Key, ReadOptions, Tail, Verified};
+use dunnage_statefile::{File, Tail, Verified};
 use serde::Serialize;
 
-use super::{open_seekable, read_options};
+use super::{FORMAT, StateHow};
 use crate::{
-    args::{KeyFrom, StateIn, StateVerify},
     context::Context,
-    exit::Exit,
-    print::{Out, bytes, counted, rate, row, schema},
+    page::Page,
+    print::{bytes, counted, rate, row, schema},
     progress::Progress,
     source::{name_of, title},
 };
 
-pub(super) fn run(context: &Context, args: &StateVerify) -> Result<Exit> {
-    let key = args.how.key.read(context)?;
-    let file = open_seekable(&args.file)?;
-    check(context, &args.file, &file, key.as_ref(), &read_options(context, &args.how, args.expect_bytes))
+/// Checks a state file; its page.
+pub(crate) fn verify_state(context: &Context, path: &Path, file: &Source, how: &StateHow) -> Result<Page> {
+    let report = check(context, path, file, how).with_context(|| format!("{} is not sound", name_of(path)))?;
+    Ok(Page::new(report))
 }
 
-/// What `dunnage verify` does with a state file.
-pub(crate) fn verify(context: &Context, path: &Path, file: &Source, key: &KeyFrom) -> Result<Exit> {
-    let how = StateIn { key: key.clone(), from: None };
-    let key = key.read(context)?;
-    check(context, path, file, key.as_ref(), &read_options(context, &how, None))
-}
-
-fn check(context: &Context, path: &Path, file: &Source, key: Option<&Key>, options: &ReadOptions) -> Result<Exit> {
-    let failed = || format!("{} is not sound", name_of(path));
+/// Checks a state file.
+pub(in crate::source) fn check(context: &Context, path: &Path, file: &Source, how: &StateHow) -> Result<Report> {
     let start = Instant::now();
-    let progress = Progress::start(context, "verify", Some(ReadAt::size(file).with_context(failed)?));
-    let file = File::open(file, key, options).with_context(failed)?;
+    let progress = Progress::start(context, "verify", Some(ReadAt::size(file)?));
+    let file = File::open(file, how.key.as_ref(), &how.options)?;
     let report = |done| progress.set(done);
-    let verified = file.verify(dunnage_digest::Progress::to(&report)).with_context(failed)?;
-    drop(progress);
-    let report = Report::of(title(path), &verified, start.elapsed().as_secs_f64());
-    let mut out = Out::stdout()?;
-    out.either(context, &report)?;
-    out.finish()?;
-    Ok(Exit::DONE)
+    let verified = file.verify(dunnage_digest::Progress::to(&report))?;
+    Ok(Report::of(title(path), &verified, start.elapsed().as_secs_f64()))
 }
 
+/// A state file that is sound.
 #[derive(Serialize)]
-struct Report {
+pub(in crate::source) struct Report {
     schema: String,
     source: String,
     format: &'static str,
@@ -73,7 +61,7 @@ impl Report {
         Self {
             schema: schema("state-verify"),
             source,
-            format: "gVisor state file",
+            format: FORMAT,
             dialects: encoding.dialects.iter().map(dunnage_statefile::Dialect::as_str).collect(),
             compression: encoding.compression.as_str(),
             units: verified.units,

@@ -6,8 +6,8 @@ use dunnage_estargz::{GroupShare, LayoutReport, Segment, SegmentKind, SizeClass}
 
 use super::{
     html::Html,
-    report::{group_name, shown},
     text::binary,
+    words::{group_name, shown},
 };
 use crate::print::{bytes, count, counted, percent};
 
@@ -51,9 +51,11 @@ fn place(part: u64, whole: u64) -> String {
 /// streams that several files share, and a scale.
 pub(super) fn band(html: &mut Html, layout: &LayoutReport) {
     let whole = layout.blob_len;
-    html.markup("<svg class=\"band\" role=\"img\" aria-labelledby=\"band-title band-desc\">");
-    html.element("title", &[("id", &"band-title")], "The blob in its order");
-    html.element("desc", &[("id", &"band-desc")], description(layout));
+    let (title_id, desc_id) = (html.id("band-title"), html.id("band-desc"));
+    let labelled = format!("{title_id} {desc_id}");
+    html.open("svg", &[("class", &"band"), ("role", &"img"), ("aria-labelledby", &labelled)]);
+    html.element("title", &[("id", &title_id)], "The blob in its order");
+    html.element("desc", &[("id", &desc_id)], description(layout));
     html.markup("<g class=\"segments\">");
     for segment in &layout.segments {
         let class = segment_class(layout, segment);
@@ -188,7 +190,7 @@ fn scale_label(size: u64) -> String {
 pub(super) fn histogram(html: &mut Html, id: &'static str, title: &str, what: &str, classes: &[SizeClass]) {
     let most = classes.iter().map(|class| class.count).max().unwrap_or(0);
     let bulk = classes.iter().map(|class| class.bytes).max().unwrap_or(0);
-    let (title_id, desc_id) = (format!("{id}-title"), format!("{id}-desc"));
+    let (title_id, desc_id) = (html.id(format_args!("{id}-title")), html.id(format_args!("{id}-desc")));
     let labelled = format!("{title_id} {desc_id}");
     html.open("svg", &[("class", &"histogram"), ("role", &"img"), ("aria-labelledby", &labelled)]);
     html.element("title", &[("id", &title_id)], title);

@@ -1,7 +1,7 @@
 "use strict";
 // Tells about the piece of the picture under the pointer, and sorts the table of files. The page says everything without it.
-const caption = document.getElementById("piece");
 for (const svg of document.querySelectorAll("svg.band")) {
+  const caption = svg.nextElementSibling;
   caption.textContent = "Point at a piece to see what it is.";
   const tell = (event) => {
     const rect = event.target.closest("rect");

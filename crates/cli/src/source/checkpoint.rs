@@ -1,35 +1,61 @@
-//! A directory that `runsc checkpoint` or `runsc fscheckpoint` wrote: what each file in it is.
+//! A directory that `runsc checkpoint` or `runsc fscheckpoint` wrote: each file by its name, and all of them as files.
 //!
 //! | file               | holds                                                                            |
 //! |--------------------|----------------------------------------------------------------------------------|
 //! | `checkpoint.img`   | a state file: the kernel's objects, and with deflate also all memory             |
-//! | `pages_meta.img`   | what the memory consists of: a length and a protobuf, or before 2026-08 a stream of objects |
-//! | `pages.img`        | memory: pages of 4 KiB, one behind the other                                     |
+//! | `pages_meta.img`   | the parts of the memory: a length and a protobuf, or before 2026-08 a stream of objects |
+//! | `pages.img`        | memory: pages of 4 KiB, one after the other                                     |
 //! | `multitar.img`     | file systems of a snapshot, as tars                                              |
-//! | `fscheckpoint.pb`  | what such a snapshot consists of: a protobuf, or before 2026-08 JSON             |
+//! | `fscheckpoint.pb`  | the parts of such a snapshot: a protobuf, or before 2026-08 JSON             |
 //! | `gcs_opts.json`    | that the files are kept in cloud storage under these names                       |
 
 use std::{
     fmt,
     fs::{self, File},
     os::unix::{ffi::OsStrExt as _, fs::OpenOptionsExt as _},
-    path::Path,
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::{Context as _, Result};
 use dunnage_digest::{Offset, ReadAt};
 use dunnage_statefile::ReadOptions;
+use dunnage_tree::Tree;
 use serde::Serialize;
 
+use super::{
+    About, Candidate, Input, Kind, Source,
+    directory::Directory,
+    name_of,
+    state::{Facts, StateHow, StateReport, begins_like_one, check_state},
+    title,
+};
 use crate::{
-    args::Inspect,
-    cmd::state::Facts,
-    context::{Context, usage},
-    exit::Exit,
-    print::{JsonName, Out, bytes, count, counted, printable, row, schema},
-    source::{begins_like_one, name_of, title},
+    args,
+    context::Context,
+    options::Uses,
+    page,
+    print::{JsonName, bytes, count, counted, printable, row, schema},
+    report::Document,
 };
 
+/// Checkpoint directories.
+pub(super) static KIND: Kind = Kind {
+    name: "checkpoint",
+    prefixes: &[],
+    uses: Uses {
+        name: "checkpoints",
+        options: &["max-entries", "max-unpacked", "no-passthrough", "key-file", "key-fd"],
+    },
+    open: |_, candidate| match candidate {
+        Candidate::Directory(path) if is_one(path) => {
+            Ok(Some(Box::new(Checkpoint { path: (*path).to_owned(), files: Directory::open(path)? })))
+        }
+        _ => Ok(None),
+    },
+};
+
+const FORMAT: &str = "gVisor checkpoint";
 const PAGE: u64 = 4096;
 const STATE: &str = "checkpoint.img";
 const PAGES_META: &str = "pages_meta.img";
@@ -39,32 +65,70 @@ const TARS: &str = "multitar.img";
 const CLOUD: &str = "gcs_opts.json";
 
 /// Whether the directory is one: by its state file, or by two files that always come together.
-pub(super) fn is_one(dir: &Path) -> bool {
+fn is_one(dir: &Path) -> bool {
     let is_file = |name: &str| fs::symlink_metadata(dir.join(name)).is_ok_and(|found| found.is_file());
-    let is_state = || open(&dir.join(STATE)).is_ok_and(|file| begins_like_one(&file).unwrap_or(false));
-    (is_file(STATE) && is_state()) || (is_file(PAGES) && (is_file(PAGES_META) || is_file(SNAPSHOT)))
+    state_file(dir).is_some() || (is_file(PAGES) && (is_file(PAGES_META) || is_file(SNAPSHOT)))
 }
 
-pub(super) fn run(context: &Context, args: &Inspect) -> Result<Exit> {
-    if args.digest || args.layout || args.report.is_some() {
-        let message =
-            format!("{} is a checkpoint: --digest, --layout and --report are for single files", name_of(&args.source));
-        return Err(usage(message, "leave them out"));
+/// The state file of a checkpoint; `None` for other directories, and for a checkpoint without one.
+pub(crate) fn state_file(dir: &Path) -> Option<PathBuf> {
+    let path = dir.join(STATE);
+    let is_file = fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());
+    (is_file && open(&path).is_ok_and(|file| begins_like_one(&file).unwrap_or(false))).then_some(path)
+}
+
+/// A checkpoint directory. For verbs about files it is a directory.
+#[derive(Debug)]
+struct Checkpoint {
+    path: PathBuf,
+    files: Directory,
+}
+
+impl Checkpoint {
+    fn entries(&self) -> Result<Vec<Entry>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let failed = || format!("cannot read `{}`", entry.path().display());
+            files.push(Entry::of(entry.file_name().as_bytes().to_vec(), &entry.path()).with_context(failed)?);
+        }
+        files.sort_by(|a, b| a.name.name.cmp(&b.name.name));
+        Ok(files)
     }
-    let failed = || format!("cannot read {}", name_of(&args.source));
-    let mut files = Vec::new();
-    for entry in fs::read_dir(&args.source).with_context(failed)? {
-        let entry = entry.with_context(failed)?;
-        let failed = || format!("cannot read `{}`", entry.path().display());
-        files.push(Entry::of(entry.file_name().as_bytes().to_vec(), &entry.path()).with_context(failed)?);
+}
+
+impl Source for Checkpoint {
+    fn about(&self) -> About {
+        About { kind: &KIND, format: FORMAT, ..self.files.about() }
     }
-    files.sort_by(|a, b| a.name.name.cmp(&b.name.name));
-    let page =
-        Page { schema: schema("inspect-checkpoint"), source: title(&args.source), format: "gVisor checkpoint", files };
-    let mut out = Out::stdout()?;
-    out.either(context, &page)?;
-    out.finish()?;
-    Ok(Exit::DONE)
+
+    fn tree(&self) -> Result<Arc<dyn Tree>> {
+        self.files.tree()
+    }
+
+    fn inspect(&self, _: &Context, args: &args::Inspect, _: Option<&Document>) -> Result<page::Page> {
+        let files = self.entries().with_context(|| format!("cannot read {}", name_of(&args.source)))?;
+        let (schema, source) = (schema("inspect-checkpoint"), title(&args.source));
+        Ok(page::Page::new(Page { schema, source, format: FORMAT, files, sound: None }))
+    }
+
+    fn verify(&self, context: &Context, args: &args::Verify) -> Result<page::Page> {
+        let files = self.entries().with_context(|| format!("cannot read {}", name_of(&args.source)))?;
+        let mut sound = None;
+        if let Some(path) = state_file(&self.path) {
+            let failed = || format!("`{}` is not sound", path.display());
+            let file = open(&path).with_context(failed)?;
+            let how = StateHow::of_key(context, &args.key)?;
+            sound = Some(check_state(context, &path, &file, &how).with_context(failed)?);
+        }
+        let is_wrong = files.iter().any(|file| file.wrong.is_some());
+        let (schema, source) = (schema("verify-checkpoint"), title(&args.source));
+        Ok(page::Page::new(Page { schema, source, format: FORMAT, files, sound }).found_if(is_wrong))
+    }
+
+    fn input(&self, context: &Context) -> Result<Input<'_>> {
+        self.files.input(context)
+    }
 }
 
 #[derive(Serialize)]
@@ -73,19 +137,22 @@ struct Page {
     source: String,
     format: &'static str,
     files: Vec<Entry>,
+    /// The state file, once it was checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sound: Option<StateReport>,
 }
 
 #[derive(Serialize)]
 struct Entry {
     #[serde(flatten)]
     name: JsonName,
-    /// Bytes; nothing for what is no file.
+    /// Bytes; `None` unless it is a file.
     size: Option<u64>,
     what: &'static str,
     /// Whole pages of memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pages: Option<u64>,
-    /// What is wrong with it, as far as that can be seen from outside.
+    /// Damage, as far as it shows without the content.
     #[serde(skip_serializing_if = "Option::is_none")]
     wrong: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -115,11 +182,8 @@ impl Entry {
             Ok(PAGES_META) => entry.memory_metadata(path)?,
             Ok(SNAPSHOT) => {
                 let is_json = first(path)?.first() == Some(&b'{');
-                entry.what = if is_json {
-                    "what the snapshot consists of (JSON)"
-                } else {
-                    "what the snapshot consists of (protobuf)"
-                };
+                entry.what =
+                    if is_json { "the parts of the snapshot (JSON)" } else { "the parts of the snapshot (protobuf)" };
             }
             Ok(TARS) => entry.what = "file systems, as tars",
             Ok(CLOUD) => entry.what = "says that the files are in cloud storage (JSON)",
@@ -147,7 +211,7 @@ impl Entry {
                 }
                 self.state = Some(facts);
             }
-            // What is wrong with one file does not hide the others.
+            // Damage to one file does not hide the others.
             Err(error) => self.wrong = Some(format!("{error:#}")),
         }
         Ok(())
@@ -168,15 +232,15 @@ impl Entry {
         // A stream of objects read as a length would be far longer than the file.
         let len = begin.try_into().map(u64::from_le_bytes).unwrap_or_default();
         self.what = if len > 0 && len <= size.saturating_sub(8) {
-            "what the memory consists of (protobuf, since 2026-08)"
+            "the parts of the memory (protobuf, since 2026-08)"
         } else {
-            "what the memory consists of (objects, before 2026-08)"
+            "the parts of the memory (objects, before 2026-08)"
         };
         Ok(())
     }
 }
 
-/// Opens without waiting for what turned into a FIFO meanwhile.
+/// Opens without waiting, should the file be a FIFO by now.
 fn open(path: &Path) -> std::io::Result<File> {
     File::options().read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed()).open(path)
 }
@@ -207,6 +271,6 @@ impl fmt::Display for Page {
                 write!(f, "{state}")?;
             }
         }
-        Ok(())
+        self.sound.as_ref().map_or(Ok(()), |state| write!(f, "{state}"))
     }
 }
