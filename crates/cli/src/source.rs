@@ -53,8 +53,11 @@ pub(crate) struct Kind {
     pub(crate) prefixes: &'static [&'static str],
     pub(crate) uses: Uses,
     /// Opens a candidate of this kind; `None` if it is of another.
-    pub(crate) open: fn(&Context, &Candidate<'_>) -> Result<Option<Box<dyn Source>>>,
+    pub(crate) open: Open,
 }
+
+/// Opens a candidate; `None` if it is of another kind.
+type Open = fn(&Context, &Candidate<'_>) -> Result<Option<Box<dyn Source>>>;
 
 /// All kinds, in the order of detection.
 pub(crate) static KINDS: &[&Kind] =

@@ -76,11 +76,11 @@ fn pages(command: &clap::Command, path: &str, dir: &Path) -> io::Result<()> {
     if command.has_subcommands() {
         man.render_subcommands_section(&mut page)?;
     }
-    write!(page, ".SH EXAMPLES\n")?;
+    writeln!(page, ".SH EXAMPLES")?;
     for (purpose, line) in examples(path) {
         write!(page, ".TP\n{}\n.B {}\n", roff(purpose), roff(line))?;
     }
-    write!(page, ".SH \"EXIT STATUS\"\n")?;
+    writeln!(page, ".SH \"EXIT STATUS\"")?;
     for line in EXIT_CODES.lines().skip(1) {
         let (code, meaning) = line.trim().split_once("  ").unwrap_or((line, ""));
         write!(page, ".TP\n.B {}\n{}\n", roff(code), roff(meaning))?;

@@ -70,13 +70,16 @@ impl ImageSource {
     }
 
     /// A layer and its table of contents; `None` if the layer is not there.
-    fn open_layer(&self, layer: &ImageLayer) -> Result<Option<(dunnage_oci::Format, Option<Reader<File>>)>, Error> {
+    fn open_layer(&self, layer: &ImageLayer) -> Result<Option<Opened>, Error> {
         match self.layout.open_layer(layer, &self.open) {
             Err(Error::NoBlob { .. }) => Ok(None),
             other => other.map(Some),
         }
     }
 }
+
+/// The format of a layer, and its table of contents if it has one.
+type Opened = (dunnage_oci::Format, Option<Reader<File>>);
 
 /// Whether the descriptor of a layer names this digest of its table of contents; `None` if it names none.
 fn names_toc(descriptor: &Descriptor, digest: &str) -> Option<bool> {
