@@ -1,4 +1,4 @@
-//! What people type: the whole grammar of the command, from which help, completions and man pages are made.
+//! The whole grammar of the command, from which help, completions and man pages are made.
 
 mod examples;
 mod parse;
@@ -18,8 +18,8 @@ pub(crate) use self::{examples::examples, parse::parse};
 
 /// Build, check, read, extract and compare container layers and file trees.
 ///
-/// SOURCE is a path, or `-` for standard input. What it is shows in its content: a directory, a tar (plain, gzip or
-/// zstd), a layer with a table of contents (eStargz, older stargz, zstd:chunked), a state file of gVisor. `oci:DIR` or
+/// SOURCE is a path, or `-` for standard input. Its content says what it is: a directory, a tar (plain, gzip or zstd), a
+/// layer with a table of contents (eStargz, older stargz, zstd:chunked), a gVisor state file or checkpoint. `oci:DIR` or
 /// `oci:DIR:TAG` is an image in an OCI image layout.
 #[derive(Debug, Parser)]
 #[command(
@@ -118,7 +118,7 @@ pub(crate) enum ProgressMode {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Say what a source is, and what is inside
+    /// Show the kind of a source, and its content
     Inspect(Inspect),
     /// List files
     Ls(Ls),
@@ -126,8 +126,8 @@ pub(crate) enum Command {
     Cat(Cat),
     /// Unpack into a directory, and nowhere else
     ///
-    /// Everything belongs to the caller, and what could give somebody rights (owners, set-id bits, devices, privileged
-    /// attributes) is left out and reported, unless it is asked for.
+    /// Everything belongs to the caller, and anything that could give rights (owners, set-id bits, devices, privileged
+    /// attributes) is left out and reported, unless you ask for it.
     Extract(Extract),
     /// Compare two sources, file by file
     ///
@@ -137,8 +137,8 @@ pub(crate) enum Command {
     Verify(Verify),
     /// Convert a directory, a tar or a layer into a layer or a tar, or all layers of an image
     ///
-    /// From `oci:DIR[:TAG]` to `oci:DIR[:TAG]` all layers of an image are converted, for all platforms, and whatever leads to
-    /// them. The destination may be a new directory, a layout with other images, or the source itself.
+    /// From `oci:DIR[:TAG]` to `oci:DIR[:TAG]` all layers of an image are converted, for all platforms, and the documents
+    /// that lead to them. The destination may be a new directory, a layout with other images, or the source itself.
     ///
     /// Before a layer is converted, its table of contents is compared with the tar in it, entry by entry.
     ///
@@ -150,21 +150,21 @@ pub(crate) enum Command {
     State(State),
     /// Mount a source as a read-only file system
     ///
-    /// Runs until the mount is taken off: by `dunnage umount`, or by an interrupt. If somebody uses it then, it goes out of
+    /// Runs until the mount is taken off: by `dunnage umount`, or by an interrupt. If a process uses it then, it goes out of
     /// sight at once and ends when the last file is closed; a second interrupt ends it whatever happens.
     ///
     /// Without privilege it goes through `fusermount3`, which has to be installed.
     #[cfg(feature = "fuse")]
     Mount(Mount),
-    /// Take off what `mount` has mounted
+    /// Take off a mount of `dunnage mount`
     ///
-    /// If somebody uses it, it goes out of sight at once and ends when the last file is closed.
+    /// If a process uses it, it goes out of sight at once and ends when the last file is closed.
     #[cfg(feature = "fuse")]
     Umount {
         /// Where it is mounted
         #[arg(value_hint = ValueHint::DirPath)]
         dir: PathBuf,
-        /// How a guard is told to wait for the end of standard input, and which mount is meant.
+        /// Tells a guard to wait for the end of standard input, and names its mount.
         #[arg(long, hide = true, value_name = "MAJOR:MINOR")]
         once_closed: Option<String>,
     },
@@ -191,7 +191,7 @@ pub(crate) struct Inspect {
     /// Also take the digests of the whole, which reads all of it
     #[arg(long)]
     pub(crate) digest: bool,
-    /// Say instead which bytes of a layer hold what
+    /// Show instead which bytes of a layer hold what
     #[arg(long)]
     pub(crate) layout: bool,
     /// Write that to FILE, as a page, JSON or text: its name ends with `.html`, `.json` or `.txt`
@@ -265,17 +265,17 @@ pub(crate) struct Extract {
     /// Keep attributes named `trusted.*` and `security.*`; needs privilege
     #[arg(long)]
     pub(crate) privileged_xattrs: bool,
-    /// Unpack into a directory that holds something, and replace what has the same name
+    /// Unpack into a directory that is not empty, and replace files of the same name
     #[arg(long)]
     pub(crate) into_existing: bool,
-    /// What names that begin with `.wh.` mean
+    /// The meaning of names that begin with `.wh.`
     #[arg(long, value_enum, value_name = "HOW", default_value_t)]
     pub(crate) whiteouts: Whiteouts,
     #[command(flatten)]
     pub(crate) from: SourceOptions,
 }
 
-/// What `.wh.` names mean.
+/// The meaning of `.wh.` names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Whiteouts {
     /// They are ordinary names
@@ -335,7 +335,7 @@ pub(crate) struct Mount {
     /// Let device nodes be the devices of this machine; needs privilege
     #[arg(long)]
     pub(crate) dev: bool,
-    /// What names that begin with `.wh.` mean [default: keep, of an image apply]
+    /// The meaning of names that begin with `.wh.` [default: keep, of an image apply]
     #[arg(long, value_enum, value_name = "HOW")]
     pub(crate) whiteouts: Option<MountWhiteouts>,
     /// How long names and attributes may be believed, in seconds [default: 3600, of a directory 1]
@@ -353,20 +353,20 @@ pub(crate) struct Mount {
     /// Never let the kernel read files of a directory by itself
     #[arg(long)]
     pub(crate) no_passthrough: bool,
-    /// How a process in the background is told what it is.
+    /// Tells a process that it runs in the background.
     #[arg(long, hide = true)]
     pub(crate) is_daemon: bool,
     #[command(flatten)]
     pub(crate) from: SourceOptions,
 }
 
-/// What `.wh.` names mean in a mount.
+/// The meaning of `.wh.` names in a mount.
 #[cfg(feature = "fuse")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum MountWhiteouts {
     /// They are ordinary names
     Keep,
-    /// They are not there, and neither is what they take away; not for a directory, which can change
+    /// They are gone, and so is everything that they take away; not for a directory, which can change
     Apply,
     /// What overlayfs expects: devices 0/0 and `trusted.overlay.opaque`
     Overlay,
@@ -423,16 +423,16 @@ pub(crate) struct Convert {
     /// Put the tables of contents of an image into an image of their own, tagged TAG-esgztoc (eStargz)
     #[arg(long, conflicts_with = "toc_out")]
     pub(crate) external_toc: bool,
-    /// What compresses with gzip; the bytes depend on it
+    /// The compressor for gzip; the bytes depend on it
     #[arg(long, value_enum, value_name = "CODEC", default_value_t)]
     pub(crate) codec: CodecName,
-    /// A file to put in front, where it is fetched first; can be given many times
+    /// A file to put first in the layer, where it is fetched first; can be given many times
     #[arg(long, value_name = "FILE")]
     pub(crate) prioritize: Vec<String>,
-    /// A list of files to put in front, one a line
+    /// A list of files to put first, one a line
     #[arg(long, value_name = "LIST", value_hint = ValueHint::FilePath)]
     pub(crate) prioritize_from: Option<PathBuf>,
-    /// A record of the files that a container read, as JSON lines: what to put in front of an image's layers
+    /// A record of the files that a container read, as JSON lines: these are put first in an image's layers
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) record: Option<PathBuf>,
     /// Go on if a file to put first is not there
@@ -441,10 +441,10 @@ pub(crate) struct Convert {
     /// Keep the tar bit for bit, so that unpacking the layer gives it back
     #[arg(long, conflicts_with_all = ["prioritize", "prioritize_from", "record", "duplicates"])]
     pub(crate) lossless: bool,
-    /// What to do with a name that comes up again
+    /// The treatment of a repeated name
     #[arg(long, value_enum, value_name = "HOW", default_value_t)]
     pub(crate) duplicates: Duplicates,
-    /// What to do with names that are not UTF-8, which a layer cannot hold
+    /// The treatment of names that are not UTF-8, which a layer cannot hold
     #[arg(long, value_enum, value_name = "HOW", default_value_t)]
     pub(crate) non_utf8: NonUtf8Names,
     /// Print only the annotations for the layer's descriptor, as `name=value`
@@ -460,7 +460,7 @@ pub(crate) struct Convert {
 /// What a conversion makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Target {
-    /// A layer that can be pulled lazily, and is a tar.gz for everybody else
+    /// A layer that can be pulled lazily, and is a tar.gz for every other reader
     Estargz,
     /// The same with zstd: smaller, and faster to read
     ZstdChunked,
@@ -470,7 +470,7 @@ pub(crate) enum Target {
     Tar,
 }
 
-/// What compresses.
+/// The compressor for gzip.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum CodecName {
     /// Smaller and faster
@@ -480,7 +480,7 @@ pub(crate) enum CodecName {
     Zlib,
 }
 
-/// What happens to names that come up again.
+/// The treatment of repeated names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Duplicates {
     /// The last entry counts, as when the tar is unpacked
@@ -492,7 +492,7 @@ pub(crate) enum Duplicates {
     Refuse,
 }
 
-/// What happens to names that are not UTF-8.
+/// The treatment of names that are not UTF-8.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum NonUtf8Names {
     /// The conversion fails

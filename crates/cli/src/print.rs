@@ -104,7 +104,7 @@ impl Out {
         if json { self.json(value) } else { write!(self, "{value}") }
     }
 
-    /// Writes what is still in memory. Without it, an error at the end would go unnoticed.
+    /// Writes the bytes that are still in memory. Without it, an error at the end would go unnoticed.
     pub(crate) fn finish(mut self) -> io::Result<()> {
         Write::flush(&mut self)
     }

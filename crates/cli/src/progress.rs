@@ -51,7 +51,7 @@ impl Progress {
         })
     }
 
-    /// Whether anything would be shown, for those who have to work to know how much there is to do.
+    /// Whether anything would be shown. Callers ask before they compute a total that costs work.
     pub(crate) fn is_wanted(context: &Context) -> bool {
         match context.progress {
             ProgressMode::Auto => io::stderr().is_terminal(),
@@ -86,7 +86,7 @@ impl Progress {
         }
     }
 
-    /// Counts what is read through it.
+    /// Wraps a reader, and counts the bytes that it reads.
     pub(crate) const fn watch<R>(&self, inner: R) -> Watched<'_, R> {
         Watched { inner, progress: self }
     }
@@ -115,7 +115,7 @@ impl Lines {
         *last = Instant::now();
         let rate = bytes(rate(done, self.start.elapsed().as_secs_f64()));
         let of = self.total.map_or_else(String::new, |total| format!(" of {}", bytes(total)));
-        // There is nobody left to tell if this fails.
+        // Progress that standard error cannot take is lost.
         let _ = writeln!(io::stderr().lock(), "{}: {}{of}, {rate}/s", self.what, bytes(done));
     }
 }

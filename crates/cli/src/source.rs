@@ -72,7 +72,7 @@ pub(crate) enum Candidate<'p> {
     File(&'p File),
 }
 
-/// An answer to "what is it?".
+/// The answer to the question for the kind.
 #[derive(Clone, Copy)]
 pub(crate) struct About {
     pub(crate) kind: &'static Kind,

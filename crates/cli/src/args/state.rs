@@ -9,13 +9,13 @@ use super::parse_size;
 /// What to do with a state file.
 #[derive(Debug, Subcommand)]
 pub(crate) enum State {
-    /// Say what a state file is: dialect, compression, key, metadata, chunks
+    /// Show what a state file is: dialect, compression, key, metadata, chunks
     ///
     /// Without the key of a keyed file, nothing that is said has been checked.
     Show(StateShow),
     /// Check every MAC and every chunk, on all cores, in memory that does not grow
     ///
-    /// The format has no end mark: a file that was cut between two chunks looks whole. What the last chunk tells of that is
+    /// The format has no end mark: a file that was cut between two chunks looks whole. The hints of the last chunk are
     /// reported, and --expect-bytes makes sure.
     Verify(StateVerify),
     /// Write the payload to standard output
@@ -112,7 +112,7 @@ pub(crate) struct StatePack {
     /// The time that is written into the metadata, in seconds since 1970 [default: now]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) timestamp: Option<u64>,
-    /// Also write the length of the payload into the metadata: then every reader of ours notices if something is cut off
+    /// Also write the length of the payload into the metadata: then our readers notice if something is cut off
     #[arg(long)]
     pub(crate) with_length: bool,
     /// Fail if OUT exists
@@ -160,7 +160,7 @@ pub(crate) struct StateRekey {
     /// The number of the open descriptor that the new key is read from, to its end
     #[arg(long, value_name = "N")]
     pub(crate) new_key_fd: Option<u32>,
-    /// Take the key away: then nobody can tell whether the file was changed
+    /// Take the key away: then changes of the file cannot be found
     #[arg(long)]
     pub(crate) no_key: bool,
     /// Fail if OUT exists

@@ -22,7 +22,7 @@ use crate::{
 
 pub(super) fn run(context: &Context, args: &Extract) -> Result<Exit> {
     if !args.into_existing && std::fs::read_dir(&args.dest).is_ok_and(|mut dir| dir.next().is_some()) {
-        let hint = "choose another directory, or let --into-existing replace what has the same name";
+        let hint = "choose another directory, or let --into-existing replace files of the same name";
         return Err(usage(format!("`{}` is not empty", args.dest.display()), hint));
     }
     let source = source::open(context, &args.source, Access::OnceUnlessLayer)?;

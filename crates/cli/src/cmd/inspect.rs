@@ -1,4 +1,4 @@
-//! `dunnage inspect`: what a source is, and what is inside; for layers, also which of their bytes hold what.
+//! `dunnage inspect`: the kind of a source and its content; for layers, also which of their bytes hold what.
 
 use anyhow::Result;
 

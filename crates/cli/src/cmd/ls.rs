@@ -72,7 +72,7 @@ enum Style {
     Json,
 }
 
-/// What is shown of an entry.
+/// The parts of an entry that are shown.
 struct Row {
     name: Vec<u8>,
     node: NodeId,

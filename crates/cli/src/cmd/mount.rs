@@ -39,7 +39,7 @@ pub(super) fn run(context: &Context, args: &Mount) -> Result<Exit> {
     let source = source::open(&for_mount, &args.source, Access::Random)?;
     let options = options(context, args, source.about());
     let tree = with_whiteouts(args, source.as_ref())?;
-    // What comes from here on waits until there is a mount to take off.
+    // Signals that arrive from here on wait until there is a mount to take off.
     let signals = Signals::block()?;
     let failed = || format!("cannot mount {}", name_of(&args.source));
     // Let go after the mount, so that whichever way this ends, it has little left to do.
@@ -161,7 +161,7 @@ fn with_whiteouts(args: &Mount, source: &dyn Source) -> Result<Arc<dyn Tree>> {
     })
 }
 
-/// What is said once the mount answers.
+/// The line that is printed once the mount answers.
 #[derive(Serialize)]
 struct Ready {
     schema: String,

@@ -63,7 +63,7 @@ fn open_state(context: &Context, path: &Path) -> Result<File> {
         if !is_seekable(&file).with_context(failed)? || begins_like_state(&file).with_context(failed)? {
             return Ok(file);
         }
-        // If it is of no kind, the reader of state files says what is wrong with it.
+        // If it is of no kind, the reader of state files explains the error.
         let Ok(other) = source::open_unchecked(context, path, Access::Random) else { return Ok(file) };
         return Err(no_state(path, other.about().format));
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-/// A name that a terminal can show and that cannot show itself as something else: what is unprintable is escaped.
+/// A name that a terminal can show and that cannot show itself as something else: unprintable characters are escaped.
 pub(crate) fn printable(name: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(name) {
         Ok(text) if !text.chars().any(is_unsafe) => Cow::Borrowed(text),

@@ -27,7 +27,7 @@ impl Form {
             Some("txt") => Ok(Self::Text),
             _ => Err(usage(
                 format!("--report `{}`: expected a name that ends with .html, .json or .txt", path.display()),
-                "the end of the name says what is written",
+                "the end of the name chooses the form",
             )),
         }
     }

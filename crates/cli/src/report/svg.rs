@@ -28,7 +28,7 @@ fn segment_class(layout: &LayoutReport, segment: &Segment) -> String {
     }
 }
 
-/// The class of what is no content.
+/// The class of a segment without content.
 pub(super) const fn kind_class(kind: SegmentKind) -> &'static str {
     match kind {
         SegmentKind::Headers => "headers",
@@ -47,7 +47,7 @@ fn place(part: u64, whole: u64) -> String {
     format!("{}.{:03}%", thousandths / 1000, thousandths % 1000)
 }
 
-/// The blob from its first byte to its last: a band of segments, a line above what is worth fetching first, a line below
+/// The blob from its first byte to its last: a band of segments, a line above the part to fetch first, a line below
 /// streams that several files share, and a scale.
 pub(super) fn band(html: &mut Html, layout: &LayoutReport) {
     let whole = layout.blob_len;
@@ -126,7 +126,7 @@ fn description(layout: &LayoutReport) -> String {
     text
 }
 
-/// What a segment is, for who points at it.
+/// The text that is shown while the pointer is on a segment.
 fn label(layout: &LayoutReport, segment: &Segment) -> String {
     let what = match segment.kind {
         SegmentKind::Headers => "tar headers".to_owned(),

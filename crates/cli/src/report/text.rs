@@ -64,11 +64,7 @@ impl Report {
         let Some(prefetch) = self.layout.prefetch else { return row(f, "prefetch", "no landmark") };
         let (size, share) = (bytes(prefetch.len), percent(prefetch.len, self.layout.blob_len));
         let (in_front, name) = (files(prefetch.files), landmark_name(prefetch.kind));
-        row(
-            f,
-            "prefetch",
-            format_args!("{size}, {share} of the blob; {in_front} in front of {name} at {}", prefetch.offset),
-        )
+        row(f, "prefetch", format_args!("{size}, {share} of the blob; {in_front} before {name} at {}", prefetch.offset))
     }
 
     fn cost(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,4 +1,4 @@
-//! The pages of everything with files: what is inside, and that all of it can be read.
+//! The pages of everything with files: counts of the files, and that all of them can be read.
 
 use std::{collections::BTreeMap, fmt, fs::File, time::Instant};
 

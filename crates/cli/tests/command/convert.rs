@@ -178,7 +178,7 @@ fn a_destination_is_whole_or_not_there() {
         let ran = here.run(args);
         assert_eq!(ran.code, code, "{args}: {}", ran.err);
     }
-    // What is there stays as it is if the new one does not come about.
+    // The old file stays unchanged if the new one fails.
     here.write("x", b"old");
     here.run("convert short.tar x --to estargz").failed(1, &["short.tar", "unexpected end of file"]);
     assert_eq!(here.read("x"), b"old");

@@ -35,7 +35,7 @@ fn can_mount(test: &str) -> bool {
     false
 }
 
-/// A mount in the foreground. What is left of it is taken off in the end.
+/// A mount in the foreground. Its remains are taken off in the end.
 struct Mounted {
     child: Child,
     line: String,
@@ -181,12 +181,18 @@ fn an_image_is_mounted_as_its_layers_stacked() {
     here.run("mount oci:in:one elsewhere --whiteouts keep").failed(2, &["whose layers are stacked"]);
 }
 
-/// What somebody who is not root does, with a device that everybody may open, as is usual. Nobody else sees that one, and
+/// The calls of a user without privilege, with a device that everybody may open, as is usual. No other test sees that one, and
 /// the mounts of other tests, which would live on here, are left to those.
 const AS_NOBODY: &str = r#"
 grep fuse.dunnage /proc/self/mounts | cut -d " " -f 2 | xargs -r umount -l
 mount --bind "$PWD/device" /dev/fuse
 exec setpriv --reuid=65534 --regid=65534 --clear-groups sh -ec '
+    for option in --suid --dev "--read-ahead 4M"; do
+        code=0
+        ./dunnage mount layer,1.esgz at --daemon $option 2>refusal || code=$?
+        [ $code = 2 ]
+        grep -q "needs privilege" refusal
+    done
     ./dunnage mount layer,1.esgz at --daemon
     grep fuse.dunnage /proc/self/mounts
     cmp at/big tree/big
@@ -429,7 +435,7 @@ fn a_guard_outlives_the_group_of_its_server_and_nothing_else() {
     assert_eq!(mounted.ends_within(Duration::from_secs(2)), Some(0));
 }
 
-/// Whether a process has ended; whoever inherited it may be slow to notice.
+/// Whether a process has ended; the process that inherited it may be slow to notice.
 fn has_ended(pid: u32) -> bool {
     !Path::new(&format!("/proc/{pid}/exe")).exists()
 }

@@ -72,6 +72,7 @@ const SAMPLES: &[&str] = &[
     "--metrics 127.0.0.1:0",
     "--lifetime 5",
     "--cache 1M",
+    "--deadline 5",
     "--no-passthrough",
 ];
 

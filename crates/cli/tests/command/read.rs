@@ -32,7 +32,7 @@ fn each_form_is_recognised_by_its_content_and_shows_the_same_files() {
         if source == "tree" {
             continue;
         }
-        // What comes out of a pipe or a redirection is what the file is.
+        // A pipe and a redirection give the same as the file.
         let bytes = here.read(source);
         assert_eq!(here.piped("ls -R -", &bytes).out, wanted, "{source}");
         let redirected = here.command("ls -R -").stdin(std::fs::File::open(here.path(source)).unwrap()).output();

@@ -52,7 +52,7 @@ fn damage_anywhere_in_a_layer_is_found() {
     let of_a_file = |err: &str| err.contains("`big`") && err.contains("expected sha256:");
     assert!(reports.iter().any(|(_, err)| of_a_file(err)), "{reports:?}");
     assert!(reports.iter().any(|(at, _)| *at >= payload), "the TOC was not damaged");
-    // Cut off exactly between payload and TOC, what is left is a sound tar, and no layer any more.
+    // Cut off exactly between payload and TOC, the rest is a sound tar, and no layer any more.
     for len in [0, 1, 50, 51, payload - 1, payload + 1, layer.len() - 52, layer.len() - 1] {
         here.write("damaged.esgz", &layer[..len]);
         let ran = here.run("verify damaged.esgz");

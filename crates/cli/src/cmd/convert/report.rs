@@ -1,4 +1,4 @@
-//! What a conversion made: digests, sizes, and what belongs on the layer's descriptor.
+//! The result of a conversion: digests, sizes, and the annotations for the layer's descriptor.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use crate::{
     source::title,
 };
 
-/// What came out.
+/// The result.
 pub(super) enum Made {
     Layer { summary: Box<Summary>, missed: Vec<String> },
     Tar { digest: String, bytes: u64 },
@@ -85,7 +85,7 @@ impl Made {
     }
 }
 
-/// What is told at the end.
+/// The report at the end.
 #[derive(Serialize)]
 pub(super) struct Report {
     schema: String,
@@ -104,7 +104,7 @@ pub(super) struct Report {
     unpacks_to: Option<String>,
     payload_size: Option<u64>,
     entries: Option<u64>,
-    /// Files to put in front that were not there.
+    /// Files to put first that were not there.
     pub(super) missed: Vec<String>,
     annotations: BTreeMap<&'static str, String>,
     threads: usize,

@@ -1,6 +1,6 @@
 //! Going into the background: the same command once more, which says when it is ready.
 //!
-//! The process that was called waits for that line, passes it on and ends. If the other one ends first, what it said on
+//! The process that was called waits for that line, passes it on and ends. If the other one ends first, its output on
 //! standard error and its exit code are those of the command.
 
 use std::{
@@ -41,7 +41,7 @@ pub(super) fn start() -> Result<Exit> {
     Ok(Exit::DONE)
 }
 
-/// The same arguments for the process in the background. Behind `--`, nothing is an option.
+/// The same arguments for the process in the background. After `--`, nothing is an option.
 fn in_background(mut args: Vec<OsString>) -> Vec<OsString> {
     let options = args.iter_mut().take_while(|arg| *arg != "--");
     if let Some(arg) = options.into_iter().find(|arg| *arg == "--daemon") {
@@ -50,7 +50,7 @@ fn in_background(mut args: Vec<OsString>) -> Vec<OsString> {
     args
 }
 
-/// Ends a server that nobody was told of, and its mount with it.
+/// Ends a server whose line could not be passed on, and its mount with it.
 fn end(child: &mut Child) {
     let _ = rustix::process::kill_process(Pid::from_child(child), Signal::TERM);
     let start = Instant::now();
@@ -66,10 +66,10 @@ fn end(child: &mut Child) {
 /// How long a server may take to end.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Lets go of the terminal, the directory and whoever waits for us.
+/// Leaves the terminal and the working directory, and closes the pipes that callers wait at.
 pub(super) fn let_go() -> Result<()> {
     let failed = "cannot leave the foreground";
-    // Who leads a group of processes cannot leave it, but then nobody is in front of it either.
+    // The leader of a process group cannot leave it, and does not need to: the group has no terminal then.
     let _ = rustix::process::setsid();
     rustix::process::chdir("/").context(failed)?;
     let null = OpenOptions::new().read(true).write(true).open("/dev/null").context(failed)?;

@@ -35,7 +35,7 @@ impl Guard {
             .arg(path)
             .current_dir("/")
             .stdin(theirs)
-            // Who waits for the end of what we say must not wait for the guard.
+            // A caller that reads our output to its end must not wait for the guard.
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
@@ -70,11 +70,11 @@ impl Drop for Guard {
     }
 }
 
-/// What the guard does: waits until the server is gone, and takes `dir` off if it is still its mount, by the device number.
+/// The work of the guard: waits until the server is gone, and takes `dir` off if it is still its mount, by the device number.
 pub(super) fn keep(dir: &Path, device: &str) -> Result<()> {
     // What ends the processes of a terminal ends the server first.
     let _blocked = Signals::block()?;
-    // It fails only for who leads a group of their own already.
+    // It fails only for the leader of a process group.
     let _ = rustix::process::setsid();
     let mut said = Vec::new();
     io::stdin().read_to_end(&mut said).context("cannot wait for the server")?;
@@ -91,7 +91,7 @@ fn is_dead(path: &Path) -> bool {
     matches!(rustix::fs::statfs(path), Err(Errno::NOTCONN | Errno::CONNABORTED))
 }
 
-/// Device number of what is mounted at `path`, as `MAJOR:MINOR`. The mount itself is not asked: nobody may be there to answer.
+/// Device number of the mount at `path`, as `MAJOR:MINOR`. The mount itself is not asked: it may have no server any more.
 fn device_at(path: &Path) -> Option<String> {
     let table = fs::read("/proc/self/mountinfo").ok()?;
     let point = escape(path.as_os_str().as_bytes());

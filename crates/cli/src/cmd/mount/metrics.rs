@@ -1,4 +1,4 @@
-//! Counts over HTTP, for whoever collects them: any request gets the same page.
+//! Counts over HTTP: any request gets the same page.
 
 use std::{
     io::{self, Read, Write},
@@ -26,7 +26,7 @@ impl Listener {
         let serve = move || {
             for connection in self.0.incoming() {
                 match connection {
-                    // One that fails is the loss of the one who made it. They come once in a while, so one at a time will do.
+                    // A failed answer concerns its client alone. Requests are rare, so one at a time is enough.
                     Ok(connection) => drop(answer(&mut Hurried::new(connection), &metrics)),
                     // With no descriptor left for it, it waits, and would be tried again at once.
                     Err(_) => thread::sleep(PAUSE),
@@ -38,7 +38,7 @@ impl Listener {
     }
 }
 
-/// A connection that has to be done with by a certain time, however little each read and write takes.
+/// A connection with a deadline for all its reads and writes together.
 struct Hurried {
     connection: TcpStream,
     until: Option<Instant>,

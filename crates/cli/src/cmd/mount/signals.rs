@@ -1,4 +1,4 @@
-//! What ends a mount: the first signal takes it off, the second ends everything.
+//! Signals that end a mount: the first takes it off, the second ends everything.
 
 use std::{
     fs, process,
@@ -45,9 +45,9 @@ impl Signals {
                 _ => tell_if_it_goes_on(&context),
             }
             if self.0.wait().is_ok() {
-                // Said first: once the answers have ended, so does the main thread.
+                // Set first: once the answers have ended, the main thread ends too.
                 tell.0.store(true, SeqCst);
-                // Who still waits for an answer gets an error, now or when our descriptor is closed.
+                // Callers that still wait for an answer get an error, now or when our descriptor is closed.
                 if let Some(mount) = mount.upgrade() {
                     mount.abort();
                 }
@@ -59,7 +59,7 @@ impl Signals {
     }
 }
 
-/// Says so if somebody uses the mount after it was taken off: who has a file open, or who has it mounted elsewhere too.
+/// Prints a note if the mount is still used after it was taken off: a file is open, or it is mounted elsewhere too.
 fn tell_if_it_goes_on(context: &Context) {
     let context = context.clone();
     let tell = move || {
@@ -89,7 +89,7 @@ impl Forced {
     }
 }
 
-/// Cut off, which is an I/O error for whoever used it.
+/// The mount was cut off: an I/O error for every process that used it.
 const FORCED: i32 = 3;
 /// How long a mount that nobody uses may take to end.
 const SOON: Duration = Duration::from_secs(1);

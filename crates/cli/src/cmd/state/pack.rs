@@ -65,7 +65,7 @@ pub(super) fn run(context: &Context, args: &StatePack) -> Result<Exit> {
     Ok(Exit::DONE)
 }
 
-/// What was made of what.
+/// The result, and its input.
 #[derive(Serialize)]
 pub(super) struct Made {
     schema: String,

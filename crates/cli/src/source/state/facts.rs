@@ -1,4 +1,4 @@
-//! What a state file says about itself, for a page of its own or as a part of one.
+//! The facts that a state file states about itself, for a page of its own or as a part of one.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::print::{bytes, count, printable, row};
 
-/// What a state file says about itself.
+/// The facts that a state file states about itself.
 #[derive(Debug, Serialize)]
 pub(crate) struct Facts {
     /// The dialects that write such a file, oldest first; none if the key is needed to tell.
@@ -33,13 +33,13 @@ pub(crate) struct Facts {
     payload_bytes: Option<(u64, u64)>,
     body_offset: Option<u64>,
     cautions: Vec<&'static str>,
-    /// What is wrong with it, as far as that can be seen without looking into chunks.
+    /// Damage, as far as it shows without looking into chunks.
     #[serde(skip_serializing_if = "Option::is_none")]
     wrong: Option<String>,
     metadata: BTreeMap<String, String>,
 }
 
-/// What there is in place of a signature.
+/// The protection of the file, in place of a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum KeyState {
@@ -54,7 +54,7 @@ enum KeyState {
 }
 
 impl Facts {
-    /// What `source` says. That a key is needed is said and no error.
+    /// The facts of `source`. A key that is needed is one of them, and no error.
     pub(crate) fn of(source: &std::fs::File, key: Option<&Key>, options: &ReadOptions) -> Result<Self> {
         match File::open(source, key, options) {
             Ok(file) => Ok(Self::of_file(&file)),
