@@ -57,8 +57,8 @@ pub(crate) struct Found {
 /// Links that lead from one to the next. Docker and its kin write one.
 const LINKS: usize = 16;
 
-/// Bytes of all names and link targets together.
-const TEXT: u64 = 64 << 20;
+/// Bytes of all names and link targets together: a million blobs named by their digests fit.
+const TEXT: u64 = 128 << 20;
 
 impl Members {
     /// Opens the archive in the file `path`, which may be compressed with gzip or zstd. Anything but a regular file is read
