@@ -23,10 +23,9 @@ use dunnage_conformance::{
 use dunnage_digest::{Cancel, Offset, ReadAt as _};
 use dunnage_estargz::{
     Build, Codec, Error, Limits, Missing, NonUtf8, OpenOptions, Reader, Streams, Summary, Toc, TocType, WriteOptions,
-    Writer, ZstdLevel,
-    testsuite::{Controller, ExternalTocController, GzipController, ZstdController},
-    unpack,
+    Writer, ZstdLevel, unpack,
 };
+use dunnage_estargz_testsuite::{Controller, ExternalTocController, GzipController, ZstdController};
 
 const STREAMS: [Streams; 4] =
     [Streams::PerChunk, Streams::AtLeast(2000), Streams::AtLeast(1 << 20), Streams::CompressedAtLeast(1000)];

@@ -27,8 +27,8 @@ use dunnage_digest::{Hasher, Offset};
 use dunnage_estargz::{
     Compressor, CorruptStream, Decoder, Decompressor, Encoder, End, Error, Footer, Format, Gauge, OpenOptions, Reader,
     TocPlace, TocWritten, WriteOptions, Writer,
-    testsuite::{Controller, run},
 };
+use dunnage_estargz_testsuite::{Controller, run};
 
 const MAGIC: &[u8; 8] = b"STORED\0\0";
 const FOOTER_LEN: usize = 24;

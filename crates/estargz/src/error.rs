@@ -31,9 +31,6 @@ pub enum Error {
     /// The footer says that the TOC is stored elsewhere, and it was not given.
     #[error("the TOC is stored outside of the blob, and was not given")]
     ExternalToc,
-    /// Several things are wrong at once.
-    #[error("{} error(s) occurred:{}", .errors.len(), listed(.errors))]
-    Several { errors: Vec<Error> },
     /// A TOC entry contradicts the format, another entry, or the blob.
     #[error("TOC entry {entry} (`{}`): expected {expected}, got {got}", shown(.name))]
     Entry { entry: u64, name: String, expected: String, got: String },
@@ -121,22 +118,11 @@ impl Error {
             Self::Mismatch { .. } | Self::CorruptChunk { .. } => ErrorKind::Integrity,
             Self::NoDigest { .. } | Self::NoTarSplitDigest => ErrorKind::Unauthenticated,
             Self::NotFound { .. } | Self::ExternalToc => ErrorKind::NotFound,
-            Self::Several { errors } => errors.first().map_or(ErrorKind::Misuse, Self::kind),
             Self::NotRegular { .. } | Self::Misuse(_) => ErrorKind::Misuse,
             Self::Duplicate { .. } => ErrorKind::Conflict,
             Self::Tar(error) => error.kind(),
             Self::Cancelled(_) => ErrorKind::Cancelled,
         }
-    }
-}
-
-/// Joins errors as the reference's `errorutil.Aggregate` does: none for none, a single one as it is, and several as one
-/// whose text lists them, each on a line of its own.
-#[must_use]
-pub fn aggregate(errors: Vec<Error>) -> Option<Error> {
-    match errors.len() {
-        0 | 1 => errors.into_iter().next(),
-        _ => Some(Error::Several { errors }),
     }
 }
 
@@ -146,7 +132,7 @@ fn told(differences: &[Disagreement], total: &u64) -> String {
     format!("{}{more}", list.join("; "))
 }
 
-/// A name for a message: what a terminal could take for a command is escaped, and what is too long is cut.
+/// A name for a message: bytes that a terminal could take for a command are escaped, and a long name is cut.
 pub(crate) fn shown(name: &str) -> String {
     dunnage_tree::display_name(name.as_bytes())
 }
@@ -156,10 +142,6 @@ fn none_of(reasons: &[String]) -> String {
         [] => "the last bytes are not those of eStargz, stargz or zstd:chunked".to_owned(),
         reasons => reasons.join("; "),
     }
-}
-
-fn listed(errors: &[Error]) -> String {
-    errors.iter().map(|error| format!("\n\t* {error}")).collect()
 }
 
 /// Wraps the error in a [`SourceError`], so that [`kind_of`] finds its kind.
@@ -175,19 +157,5 @@ impl From<Error> for dunnage_tree::Error {
             Error::Tar(error) => error,
             error => Self::Source { kind: error.kind(), source: Box::new(error) },
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn errors_are_joined_as_the_reference_joins_them() {
-        let error = |text: &str| Error::Misuse(text.to_owned());
-        assert!(aggregate(Vec::new()).is_none());
-        assert_eq!(aggregate(vec![error("foo")]).unwrap().to_string(), "foo");
-        let three = aggregate(vec![error("foo"), error("bar"), error("baz")]).unwrap();
-        assert_eq!(three.to_string(), "3 error(s) occurred:\n\t* foo\n\t* bar\n\t* baz");
     }
 }

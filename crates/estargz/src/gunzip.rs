@@ -1,7 +1,7 @@
 //! Inflating inputs with somebody else's code: a faster library, or another program.
 //!
-//! The foreign code runs on a thread of its own. The input is handed to it block by block by whoever reads what comes
-//! out, so the input itself never changes threads and need not live longer than the call.
+//! The foreign code runs on a thread of its own. The thread that reads the output hands it the input block by
+//! block, so the input itself never changes threads and need not live longer than the call.
 
 use std::{
     fmt,
@@ -41,7 +41,7 @@ impl Gunzip {
         Self(Arc::new(inflate))
     }
 
-    /// What comes out for `input`.
+    /// The output for `input`.
     pub(crate) fn inflated<'a, R: Read + 'a>(&self, input: R) -> io::Result<Box<dyn Read + 'a>> {
         let (send, blocks) = bounded(AHEAD);
         let (done, plain) = bounded(AHEAD);
@@ -98,7 +98,7 @@ impl Read for Blocks {
     }
 }
 
-/// What comes out of the foreign code. Reading it also feeds the other end.
+/// The output of the foreign code. Reading it also feeds the other end.
 struct Inflated<R> {
     input: R,
     /// Where blocks of the input go, until it ends.
@@ -136,7 +136,7 @@ impl<R: Read> Inflated<R> {
             select! {
                 recv(self.plain) -> block => return block.map_err(|_| died())?,
                 send(send, self.next.take().unwrap_or_default()) -> sent => if sent.is_err() {
-                    // The rest of the input is not wanted; what comes out says why.
+                    // The rest of the input is not wanted; the output says why.
                     self.send = None;
                 },
             }
@@ -156,7 +156,7 @@ impl<R: Read> Read for Inflated<R> {
     }
 }
 
-/// Copies what is left of `block` from `at` on.
+/// Copies the rest of `block` from `at` on.
 fn copy(block: &[u8], at: &mut usize, buf: &mut [u8]) -> usize {
     let rest = block.get(*at..).unwrap_or_default();
     let len = rest.len().min(buf.len());

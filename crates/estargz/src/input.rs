@@ -4,11 +4,12 @@ use std::io::{self, BufReader, Chain, Cursor, Read};
 
 use dunnage_digest::{ErrorKind, Mismatch, Progress, SourceError, error_inside};
 
-use crate::{CorruptStream, Gunzip};
+use crate::CorruptStream;
+pub use crate::gunzip::Gunzip;
 
 /// How an input is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "closed: whoever tells formats apart wants to know of a new one")]
+#[expect(clippy::exhaustive_enums, reason = "closed: a caller that tells formats apart must learn of a new one")]
 pub enum Packing {
     /// Not at all.
     Plain,
@@ -58,7 +59,7 @@ impl Packing {
     }
 }
 
-/// What comes out of a decoder. Decoders report damage in kinds of their own; what is no failure of the operating system
+/// The output of a decoder. Decoders report damage in kinds of their own; an error that is no failure of the operating system
 /// is damage.
 #[derive(Debug)]
 pub(crate) struct Decoded<R>(pub(crate) R);

@@ -2,24 +2,38 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
 
-mod audit;
-mod codec;
-mod compose;
+pub mod annotations;
+pub mod audit;
+pub mod codec;
+pub mod compose;
 mod crc64;
 mod error;
-mod footer;
+pub mod footer;
 mod gunzip;
-mod input;
+pub mod input;
 mod limits;
-mod read;
-mod report;
-#[cfg(feature = "testsuite")]
-pub mod testsuite;
-mod toc;
-mod trust;
-mod write;
+pub mod read;
+pub mod report;
+pub mod toc;
+pub mod trust;
+pub mod write;
 
 pub use crate::{
+    compose::{Build, Built, Input},
+    error::Error,
+    limits::Limits,
+    read::{OpenOptions, Reader, unpack},
+    trust::TrustedReader,
+    write::{Summary, WriteOptions, Writer},
+};
+// The names below have their documentation in the modules. The root keeps them for callers that import them from here.
+#[doc(hidden)]
+pub use crate::{
+    annotations::{
+        LAYER_DIGEST_ANNOTATION, MANIFEST_CHECKSUM_ANNOTATION, MANIFEST_POSITION_ANNOTATION,
+        STORAGE_CHECKSUM_ANNOTATION, STORAGE_POSITION_ANNOTATION, STORAGE_TAR_SPLIT_ANNOTATION, TOC_DIGEST_ANNOTATION,
+        UNCOMPRESSED_SIZE_ANNOTATION,
+    },
     audit::{Audit, Disagreement},
     codec::{
         Codec, Compressor, CorruptStream, Covers, Decoder, Decompressor, Encoder, End, ExternalTocCompressor,
@@ -27,22 +41,16 @@ pub use crate::{
         StorageCompressor, StorageDecompressor, TarSplit, TocSource, TocWritten, ZstdCompressor, ZstdDecompressor,
         ZstdLevel,
     },
-    compose::{
-        Build, Built, Input, LANDMARK_CONTENT, Missing, NO_PREFETCH_LANDMARK, Once, PREFETCH_LANDMARK, Pass, Restart,
-    },
-    error::{Error, aggregate},
+    compose::{LANDMARK_CONTENT, Missing, NO_PREFETCH_LANDMARK, Once, PREFETCH_LANDMARK, Pass, Restart},
     footer::{
         EXTERNAL_FOOTER_LEN, FOOTER_LEN, Footer, Format, LEGACY_FOOTER_LEN, STORAGE_FOOTER_LEN, TocPlace,
         ZSTD_FOOTER_LEN, external_footer_bytes, footer_bytes, gzip_footer, parse_external_footer, parse_footer,
         parse_legacy_footer, parse_storage_footer, parse_zstd_footer,
     },
-    gunzip::Gunzip,
-    input::{Packing, Whole},
-    limits::Limits,
+    input::{Gunzip, Packing, Whole},
     read::{
-        Chunk, Decoders, Entry, FileReader, Hook, Landmarks, OpenOptions, PreRead, PreReader, Prefetch, Reader,
-        Reassembled, RepeatedNames, TarPart, Telemetry, Trust, Versions, find_footer, open_footer, restore_tar, unpack,
-        unpack_with,
+        Chunk, Decoders, Entry, FileReader, Hook, Landmarks, PreRead, PreReader, Prefetch, Reassembled, RepeatedNames,
+        TarPart, Telemetry, Trust, Versions, find_footer, open_footer, restore_tar, unpack_with,
     },
     report::{
         FileFacts, Group, GroupShare, KindCounts, LandmarkKind, LayoutOptions, LayoutReport, MeasureOptions, Measured,
@@ -50,31 +58,6 @@ pub use crate::{
         StreamKind,
     },
     toc::{ChunkType, TOC_TAR_NAME, Toc, TocEntry, TocType},
-    trust::{AnnotatedToc, ChunkVerifier, TrustedReader, Verified, Verifiers},
-    write::{NonUtf8, Proof, Streams, Summary, WriteOptions, Writer},
+    trust::{AnnotatedToc, ChunkVerifier, Verified, Verifiers},
+    write::{NonUtf8, Proof, Streams},
 };
-
-/// Annotation of a layer's descriptor that holds the digest of its TOC.
-pub const TOC_DIGEST_ANNOTATION: &str = "containerd.io/snapshot/stargz/toc.digest";
-
-/// Annotation of a zstd:chunked layer's descriptor that holds the digest of its TOC as it is stored.
-pub const MANIFEST_CHECKSUM_ANNOTATION: &str = "io.containers.zstd-chunked.manifest-checksum";
-
-/// Annotation of a zstd:chunked layer's descriptor that says where its TOC is: offset, length, length uncompressed, kind.
-pub const MANIFEST_POSITION_ANNOTATION: &str = "io.containers.zstd-chunked.manifest-position";
-
-/// The same as [`MANIFEST_CHECKSUM_ANNOTATION`] for layers in the form of containers/storage.
-pub const STORAGE_CHECKSUM_ANNOTATION: &str = "io.github.containers.zstd-chunked.manifest-checksum";
-
-/// The same as [`MANIFEST_POSITION_ANNOTATION`] for layers in the form of containers/storage.
-pub const STORAGE_POSITION_ANNOTATION: &str = "io.github.containers.zstd-chunked.manifest-position";
-
-/// Annotation of a layer's descriptor in the form of containers/storage that says where its tar headers are: offset,
-/// length, length uncompressed.
-pub const STORAGE_TAR_SPLIT_ANNOTATION: &str = "io.github.containers.zstd-chunked.tarsplit-position";
-
-/// Annotation of a layer in a TOC image: the digest of the eStargz layer whose TOC it is.
-pub const LAYER_DIGEST_ANNOTATION: &str = "containerd.io/snapshot/stargz/layer.digest";
-
-/// Annotation of a layer's descriptor that holds the bytes of its tar stream, in decimal.
-pub const UNCOMPRESSED_SIZE_ANNOTATION: &str = "io.containers.estargz.uncompressed-size";

@@ -90,7 +90,7 @@ fn layers_of_every_format_agree_with_themselves() {
     }
 }
 
-/// A change to the TOC, and what is told about it.
+/// A change to the TOC, and the report of it.
 type Case = (&'static str, fn(&mut Vec<TocEntry>), &'static [&'static str]);
 
 const CASES: &[Case] = &[

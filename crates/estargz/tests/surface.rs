@@ -154,7 +154,7 @@ fn decompressors_work_by_themselves() {
     let stored = &blob[at as usize..(at + len) as usize];
     let checksum = dunnage_digest::Digest::of(dunnage_digest::Algorithm::Sha256, stored).to_string();
     assert_eq!(summary.annotations[dunnage_estargz::MANIFEST_CHECKSUM_ANNOTATION], checksum);
-    // Q22: a legacy footer and nothing else is long enough; Q4: what is shorter than any footer is an error.
+    // Q22: a legacy footer and nothing else is long enough; Q4: a blob shorter than any footer is an error.
     assert!(open_footer(&gzip_footer(b"0000000000000000STARGZ").unwrap()).is_ok());
     let error = open_footer(&[0_u8; 46]).unwrap_err();
     assert_eq!(error.to_string(), "blob is too small: expected at least 47 bytes, got 46");

@@ -215,7 +215,7 @@ fn gzip_inputs_are_inflated_by_whom_the_caller_says() {
     writer.append_tar_lossless(&gzip[..]).unwrap();
     assert_eq!(writer.finish().unwrap().1.input.unwrap().digest, Digest::of(Algorithm::Sha256, &tar));
     assert!(with.from_source(&gzip[..gzip.len() - 5], Vec::new()).is_err(), "cut short");
-    // What is not gzip is none of its business.
+    // It is not asked about other inputs than gzip.
     let zstd = zstd::encode_all(&tar[..], 1).unwrap();
     assert!(with.from_source(&zstd[..], Vec::new()).unwrap().0 == wanted);
     assert!(with.from_source(&tar[..], Vec::new()).unwrap().0 == wanted);
@@ -273,7 +273,7 @@ fn repeated_names_keep_their_last_entry_and_its_own_chunks() {
     assert_eq!(names(&blob), ["a", "d/", "./a", "d/"]);
     assert_eq!(content(&open(&blob), "a"), b"new");
     open(&blob).verify(1, &Cancel::new(), &|_| ()).unwrap();
-    // What has been written cannot be taken back.
+    // Bytes in a pipe cannot be taken back.
     let error = build.from_stream(&archive(&entries)[..], Vec::new()).unwrap_err();
     assert_eq!(error.to_string(), "`./a` appears twice, and the earlier entry has already been written");
 }

@@ -15,10 +15,8 @@ mod sort;
 mod tables;
 
 use dunnage_conformance::layer;
-use dunnage_estargz::{
-    Codec, ZstdLevel,
-    testsuite::{Controller, Counts, ExternalTocController, GzipController, ZstdController, run},
-};
+use dunnage_estargz::{Codec, ZstdLevel};
+use dunnage_estargz_testsuite::{Controller, Counts, ExternalTocController, GzipController, ZstdController, run};
 
 /// No compression, fastest, best, default, Huffman coding only.
 const LEVELS: [i32; 5] = [0, 1, 9, -1, -2];

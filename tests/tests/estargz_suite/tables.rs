@@ -12,8 +12,8 @@ use dunnage_conformance::{
 use dunnage_digest::{Cursor, Offset, ReadAt as _};
 use dunnage_estargz::{
     Codec, Compressor, EXTERNAL_FOOTER_LEN, Error, ExternalTocCompressor, FOOTER_LEN, GzipCompressor,
-    LEGACY_FOOTER_LEN, Level, TocPlace, WriteOptions, ZSTD_FOOTER_LEN, ZstdCompressor, aggregate, footer_bytes,
-    gzip_footer, parse_external_footer, parse_footer, parse_legacy_footer, parse_zstd_footer,
+    LEGACY_FOOTER_LEN, Level, TocPlace, WriteOptions, ZSTD_FOOTER_LEN, ZstdCompressor, footer_bytes, gzip_footer,
+    parse_external_footer, parse_footer, parse_legacy_footer, parse_zstd_footer,
 };
 use serde::Deserialize;
 
@@ -24,7 +24,6 @@ struct Tables {
     bad_extra: Vec<BadExtra>,
     chunk: Vec<ChunkCase>,
     position: Vec<PositionCase>,
-    aggregate: Vec<AggregateCase>,
     parallelism: Parallelism,
 }
 
@@ -70,13 +69,6 @@ enum Step {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AggregateCase {
-    errors: Vec<String>,
-    want: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Parallelism {
     files: usize,
     bytes: usize,
@@ -90,8 +82,7 @@ pub(crate) fn run() -> usize {
     tables.bad_extra.iter().for_each(bad_extra);
     tables.chunk.iter().for_each(chunk);
     tables.position.iter().for_each(position);
-    tables.aggregate.iter().for_each(joined);
-    let small = tables.bad_extra.len() + tables.chunk.len() + tables.position.len() + tables.aggregate.len();
+    let small = tables.bad_extra.len() + tables.chunk.len() + tables.position.len();
     footers(&tables.footers) + small + parallelism(&tables.parallelism)
 }
 
@@ -168,11 +159,6 @@ fn position(case: &PositionCase) {
         }
     }
     assert_eq!(reader.position().get(), case.want, "{}", case.name);
-}
-
-fn joined(case: &AggregateCase) {
-    let errors = case.errors.iter().map(|error| Error::Misuse(error.clone())).collect();
-    assert_eq!(aggregate(errors).map(|error| error.to_string()), case.want);
 }
 
 fn parallelism(table: &Parallelism) -> usize {

@@ -67,7 +67,7 @@ pub(super) fn with_entries<R: ReadAt + Sync, T>(
 fn parse<R: ReadAt + Sync>(reader: &Reader<R>, sender: Sender<Batch>) {
     let mut gathered = Vec::with_capacity(BATCH);
     let result = read(reader, &mut gathered, &sender);
-    // If nobody takes what is left, nobody wants to know.
+    // Fails if the receiver is gone, which needs no entries any more.
     let _ = match result {
         Ok(()) => sender.send(Ok(gathered)),
         Err(Stop::Nobody) => Ok(()),

@@ -116,7 +116,7 @@ impl<R: ReadAt + Sync> Reader<R> {
             if header.entry == EntryType::GlobalExtension {
                 continue;
             }
-            // What is behind a wrong name belongs to something else, and so does everything after it.
+            // The entry with a wrong name belongs to something else, and so does everything after it.
             if apart {
                 entry = entry.saturating_add(1);
                 continue;
@@ -157,7 +157,7 @@ impl<R: ReadAt + Sync> Reader<R> {
         drop(tar);
         let (tar, tar_len, mut whole) = marks.finish();
         let behind = behind_payload(self, &mut whole)?;
-        // The frames behind the payload are to be skipped by whoever does not know them.
+        // A reader that does not know the frames after the payload skips them.
         if matches!(self.footer().format, Format::ZstdChunked | Format::StorageChunked) && behind > 0 {
             found.add(entry, String::new(), "end", "nothing".to_owned(), format!("{behind} bytes behind the payload"));
         }

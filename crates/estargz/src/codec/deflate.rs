@@ -63,7 +63,7 @@ impl Deflater {
     }
 }
 
-/// Compresses with zlib-rs, flushing at each step, and counts what comes out: header, blocks and flush markers.
+/// Compresses with zlib-rs, flushing at each step, and counts the result: header, blocks and flush markers.
 pub(super) struct DeflateGauge {
     deflater: Deflater,
     scratch: Vec<u8>,
@@ -101,7 +101,7 @@ impl Inflater {
 
     /// Fills `out` with the first bytes of the gzip member that `input` starts with.
     ///
-    /// The member's checksum is not looked at: whoever reads chunks checks digests.
+    /// Ignores the member's checksum: readers of chunks compare digests.
     pub(super) fn inflate(&mut self, input: &[u8], out: &mut [u8]) -> Result<(), CorruptStream> {
         let mut rest = skip_gzip_header(input)?;
         let mut out = out;

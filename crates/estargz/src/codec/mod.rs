@@ -59,13 +59,13 @@ pub trait Compressor: fmt::Debug + Send + Sync {
         Ok(None)
     }
 
-    /// How the tar stream is cut into streams, and what is kept about it.
+    /// How the tar stream is cut into streams, and which parts of it are kept once more.
     fn form(&self) -> Form {
         Form::Estargz
     }
 }
 
-/// How a tar stream is cut into streams, and what is kept about it.
+/// How a tar stream is cut into streams, and which parts of it are kept once more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "closed: these are the two families of layers with a TOC")]
 pub enum Form {
@@ -202,7 +202,7 @@ pub trait Decompressor: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] if what is there is no TOC, [`Error::ExternalToc`] if it is elsewhere and cannot be had.
+    /// [`Error::Malformed`] if the bytes are no TOC, [`Error::ExternalToc`] if it is elsewhere and cannot be had.
     fn toc_json<'a>(
         &self,
         toc: Option<Box<dyn Read + Send + 'a>>,

@@ -166,7 +166,7 @@ impl Toc {
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] with the position of what is wrong; [`Error::Digest`] for a digest that is none;
+    /// [`Error::Malformed`] with the position of the fault; [`Error::Digest`] for a digest that is none;
     /// [`Error::Limit`] beyond `limits`. Keys are matched exactly, and an object that repeats a known key or spells it
     /// in another case is refused, because two readers would otherwise see two different layers.
     pub fn parse(json: &[u8], limits: &Limits) -> Result<Self, Error> {

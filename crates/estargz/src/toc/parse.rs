@@ -327,7 +327,7 @@ impl TocParser {
         Ok(xattrs)
     }
 
-    /// After the document only white space may follow: what is not parsed must not hide behind what is.
+    /// After the document only white space may follow: bytes that are not parsed must not hide after it.
     fn only_space(&self, scanner: &mut Scanner<'_>) -> Result<(), Error> {
         match scanner.peek() {
             Err(_) => Ok(()),
@@ -362,7 +362,7 @@ pub(crate) fn excerpt(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).chars().map(printable).collect()
 }
 
-/// A stop of the scanner, or an error of whoever takes the entries.
+/// A stop of the scanner, or an error of the caller that takes the entries.
 enum Stopped {
     Scan(Stop),
     Sink(Error),

@@ -5,7 +5,7 @@
 //! |-----------------------------|-------------------------------------------------------------------------------|
 //! | after a byte                | the low 16 bits of the rolling sum over the last 64 bytes are all ones         |
 //! | before and after a hole     | 1024 zeros or more are a chunk of their own, however many they are             |
-//! | after 64 MiB                | ours alone: whoever reads has to hold a chunk. The reference knows no maximum  |
+//! | after 64 MiB                | ours alone: readers hold whole chunks. The reference knows no maximum          |
 //! | at the end of the file      |                                                                               |
 //!
 //! The rolling sum runs through the whole file: it starts anew at none of these. The zeros of a hole are rolled too, and
@@ -244,7 +244,7 @@ impl Chunker {
         found(end.saturating_sub(zeros_in_front(end))..end)
     }
 
-    /// Moves what is left to the front of the buffer and reads as much as there is room for.
+    /// Moves the rest to the front of the buffer and reads as much as there is room for.
     fn fill(&mut self, content: &mut dyn Read) -> Result<(), Error> {
         let left = self.left.len();
         self.buffer.copy_within(self.left.clone(), 0);

@@ -7,7 +7,7 @@ use dunnage_tree::tar::Header;
 use super::NonUtf8;
 use crate::{Error, toc::XattrRefs};
 
-/// Checks `bytes`, which come from the entry `name`. What is not UTF-8 and may be replaced is replaced when the document
+/// Checks `bytes`, which come from the entry `name`. Bytes that are not UTF-8 and may be replaced are replaced when the document
 /// is written, because its escape there is another one than that of a U+FFFD in the input.
 pub(crate) fn text_of(bytes: &[u8], policy: NonUtf8, name: &[u8]) -> Result<Cow<'static, [u8]>, Error> {
     if policy == NonUtf8::Refuse && std::str::from_utf8(bytes).is_err() {

@@ -1,4 +1,4 @@
-//! How to write a layer, and what is told about it in the end.
+//! Options of a writer, and its summary of the layer.
 
 use std::{collections::BTreeMap, sync::Arc};
 

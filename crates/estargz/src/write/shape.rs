@@ -1,4 +1,4 @@
-//! Whether the entries of a layer are a tree. No reader opens a layer whose entries are none, so none is written.
+//! Checks that the entries of a layer are a tree. No reader opens a layer whose entries are none, so none is written.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use dunnage_tree::tar::{EntryType, Header};
 use super::NameSet;
 use crate::{Error, toc::clean_name};
 
-/// The names of a layer, and what is there.
+/// The names of a layer and the kind of each.
 #[derive(Debug, Default)]
 pub(super) struct Shape {
     /// Cleaned names by the number of their entry.

@@ -1,4 +1,4 @@
-//! The tar stream without the content of files, so that a reader who has the files can put it together again.
+//! The tar stream without the content of files, so that a reader that has the files can put it together again.
 //!
 //! One JSON object a line, each with its number:
 //!

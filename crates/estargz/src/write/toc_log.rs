@@ -19,7 +19,7 @@ pub(super) struct Place {
     end: usize,
 }
 
-/// What is in an entry, as bits.
+/// The optional fields of an entry, as bits.
 const DIGEST: u8 = 1;
 const CHUNK_DIGEST: u8 = 2;
 /// The fields that only containers/storage has.
@@ -45,7 +45,7 @@ impl TocLog {
         self.entries
     }
 
-    /// Adds an entry; where what is filled in later stands.
+    /// Adds an entry; the places that are filled in later.
     pub(super) fn push(&mut self, entry: &RawEntry<'_>) -> Place {
         self.scratch.clear();
         write_entry(self.style, entry, &mut self.scratch);

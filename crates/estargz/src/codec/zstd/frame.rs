@@ -17,7 +17,7 @@ const SURPLUS: usize = 1 << 20;
 /// The same where the frame does not say how much it holds.
 const GUESS: usize = 64 << 10;
 
-/// Whether what is wanted may go on in the next frame.
+/// Whether the wanted bytes may go on in the next frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Frames {
     /// A stream is one frame.
@@ -37,7 +37,7 @@ impl FrameDecoder {
         Self { context: DCtx::try_create(), frames, out: Vec::new() }
     }
 
-    /// Whole frames, if they are some and fit into what is expected.
+    /// Whole frames, if there are some and they fit into the expected length.
     fn whole(&mut self, mut input: &[u8], want: usize) -> Option<usize> {
         let mut have = 0_usize;
         loop {

@@ -152,7 +152,7 @@ impl Encoder for FrameEncoder {
     }
 }
 
-/// Compresses one growing frame, and throws away what comes out.
+/// Compresses one growing frame, and throws the result away.
 struct FrameGauge {
     context: CCtx<'static>,
     total: u64,

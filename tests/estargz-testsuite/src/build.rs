@@ -15,7 +15,7 @@ use super::{
     layer::{Layer, Mode, Packed, clean, entries, is_added, options},
     sharing,
 };
-use crate::{Reader, Streams, TocEntry};
+use dunnage_estargz::{Reader, Streams, TocEntry};
 
 struct Case {
     name: &'static str,
@@ -131,7 +131,7 @@ fn toc(layer: &Layer<'_>) -> (i64, Vec<TocEntry>) {
     (toc.version, own.map(|entry| TocEntry { offset: 0, inner_offset: 0, ..entry }).collect())
 }
 
-/// What a layer says of a path, and what is read from it.
+/// The attributes that a layer gives a path, and its content.
 #[derive(Debug, PartialEq)]
 struct Node {
     attr: Attr,

@@ -1,4 +1,4 @@
-//! What is looked at in a layer that was written and opened.
+//! Checks of a layer that was written and opened.
 
 use dunnage_digest::{Offset, ReadAt};
 use dunnage_tree::{Follow, Kind, NodeId, Tree, resolve};
@@ -8,7 +8,7 @@ use super::{
     layer::clean,
     sha256,
 };
-use crate::{Reader, Toc, TocEntry, TocType};
+use dunnage_estargz::{Reader, Toc, TocEntry, TocType};
 
 /// One thing to look at. What it has to be is taken from the input, where it can be.
 #[derive(Clone, Copy, Debug)]
@@ -189,7 +189,7 @@ impl Opened<'_> {
 
     fn pre_read(&self, name: &str, neighbours: &[(&str, usize)]) {
         let mut seen = Vec::new();
-        let visit = |pre: &crate::PreRead<'_>| {
+        let visit = |pre: &dunnage_estargz::PreRead<'_>| {
             assert_eq!(pre.chunk.size, pre.content.len() as u64);
             seen.push((pre.entry.path(), pre.chunk.chunk_offset, pre.content.to_vec()));
             Ok(())

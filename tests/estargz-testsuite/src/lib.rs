@@ -1,8 +1,7 @@
-//! The reference's compression test suite, for any compression: what a pair of [`Compressor`] and [`Decompressor`] has
-//! to be able to do to hold layers.
+//! The reference's compression test suite, for any pair of [`Compressor`] and [`Decompressor`] that is to hold layers.
 //!
-//! Whoever writes a compression describes it as a [`Controller`] and calls [`run`] from a test. What is wrong is a panic
-//! that names the run and what was expected in it. The cases are those of the reference, by their names, in three parts:
+//! The author of a compression describes it as a [`Controller`] and calls [`run`] from a test. A failure is a panic
+//! that names the run and the expectation. The cases are those of the reference, by their names, in three parts:
 //!
 //! | part               | is                                                                                          |
 //! |--------------------|---------------------------------------------------------------------------------------------|
@@ -15,7 +14,8 @@
 //! compression; only the former if the compressor has no [gauge](Compressor::gauge).
 //!
 //! ```
-//! use dunnage_estargz::{Codec, testsuite::{self, GzipController}};
+//! use dunnage_estargz::Codec;
+//! use dunnage_estargz_testsuite::{self as testsuite, GzipController};
 //!
 //! let counts = testsuite::run(&[&GzipController::new(Codec::Zlib, 1)]);
 //! assert!(counts.build >= 180 && counts.write_and_open >= 336);
@@ -25,6 +25,7 @@
 //! for in the blob (Q20), and layers whose files share streams have to verify (Q16). Specification: eStargz, sections 11.3
 //! to 11.5.
 
+#![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -33,7 +34,7 @@
     clippy::arithmetic_side_effects,
     clippy::cast_possible_truncation,
     clippy::print_stderr,
-    reason = "a test suite: whatever is wrong here is to end the test"
+    reason = "a test suite: a failure is a panic, which ends the test"
 )]
 
 mod build;
@@ -61,7 +62,7 @@ pub use self::controller::{
     gzip_diff_id_of, zstd_diff_id_of,
 };
 use self::entry::Format;
-use crate::{Compressor, Decompressor, Streams};
+use dunnage_estargz::{Compressor, Decompressor, Streams};
 
 /// A compression to be tested: the reference's `TestingController`.
 pub trait Controller: Sync {

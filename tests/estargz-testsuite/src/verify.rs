@@ -14,7 +14,9 @@ use super::{
     layer::{Layer, Packed, clean, entries, options},
     sha256, sharing,
 };
-use crate::{LANDMARK_CONTENT, NO_PREFETCH_LANDMARK, Reader, Streams, TOC_TAR_NAME, TocEntry, TocType, WriteOptions};
+use dunnage_estargz::{
+    LANDMARK_CONTENT, NO_PREFETCH_LANDMARK, Reader, Streams, TOC_TAR_NAME, TocEntry, TocType, WriteOptions,
+};
 
 struct Case {
     name: &'static str,
@@ -144,7 +146,7 @@ fn wanted_chunks(input: &[Entry]) -> Chunks {
     chunks
 }
 
-/// Every name and every chunk of the tar is in the TOC, with the digest of what is in the tar.
+/// Every name and every chunk of the tar is in the TOC, with the digest of the bytes in the tar.
 fn check_toc(layer: &Layer<'_>, wanted: &Chunks) {
     let reader = layer.open().unwrap();
     assert_eq!(*reader.toc_digest(), layer.toc_digest, "TOC digest");

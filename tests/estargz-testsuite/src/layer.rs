@@ -6,10 +6,9 @@ use dunnage_digest::{Cancel, DiffId, Digest};
 use dunnage_tree::tar::{self, Header};
 
 use super::{Controller, sha256};
-use crate::{
+use dunnage_estargz::{
     Build, Decompressor, End, Error, Footer, Landmarks, Limits, NO_PREFETCH_LANDMARK, OpenOptions, PREFETCH_LANDMARK,
-    Reader, Streams, Summary, TOC_TAR_NAME, Telemetry, Toc, TocPlace, TocSource, WriteOptions, Writer, toc::clean_name,
-    unpack_with,
+    Reader, Streams, Summary, TOC_TAR_NAME, Telemetry, Toc, TocPlace, TocSource, WriteOptions, Writer, unpack_with,
 };
 
 pub(super) struct Layer<'c> {
@@ -183,5 +182,13 @@ pub(super) fn is_added(name: &[u8]) -> bool {
 
 /// A path from the root.
 pub(super) fn clean(name: &str) -> String {
-    String::from_utf8(clean_name(name.as_bytes()).into_owned()).unwrap()
+    let mut parts = Vec::new();
+    for part in name.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
 }

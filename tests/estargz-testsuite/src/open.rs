@@ -13,7 +13,7 @@ use super::{
     layer::{Layer, Mode, options},
     sharing,
 };
-use crate::{Hook, STORAGE_FOOTER_LEN, Streams, Telemetry, Toc, TocPlace};
+use dunnage_estargz::{Hook, STORAGE_FOOTER_LEN, Streams, Telemetry, Toc, TocPlace};
 
 struct Case {
     name: &'static str,
