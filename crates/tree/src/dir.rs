@@ -63,6 +63,7 @@ struct Place {
     parent: u64,
     name: Box<[u8]>,
     inode: Inode,
+    is_file: bool,
 }
 
 impl DirTree {
@@ -90,7 +91,7 @@ impl DirTree {
             return Err(Error::WrongKind { expected: Kind::Directory, got: kind });
         }
         let mut nodes = Nodes::default();
-        nodes.intern(ROOT, b".", inode(&stat));
+        nodes.intern(ROOT, b".", inode(&stat), Kind::Directory);
         Ok(Self {
             root: Root::new(fd),
             nodes: RwLock::new(nodes),
@@ -194,6 +195,20 @@ impl DirTree {
         Ok(self.files.put(node.get(), fd))
     }
 
+    /// The file `node`, opened for reading; `None` for other nodes and for a file that may not be read. It stays open for a
+    /// while, so that a read which follows opens and examines nothing.
+    fn file_if_readable(&self, node: NodeId) -> Option<Arc<OwnedFd>> {
+        if let Some(fd) = self.files.get(node.get()) {
+            return Some(fd);
+        }
+        // Opening a device could do something, so only a node that was listed as a file is opened.
+        if !self.place(node).ok()?.is_file {
+            return None;
+        }
+        let (stat, fd) = self.open_node(node, OFlags::empty()).ok()?;
+        (kind(&stat) == Kind::File).then(|| self.files.put(node.get(), fd))
+    }
+
     /// The names of a directory, in bytewise order.
     fn list(&self, node: NodeId) -> Result<Vec<Listed>, Error> {
         let dir = self.dir(node)?;
@@ -217,7 +232,7 @@ impl DirTree {
         found.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
         let listing = found.into_iter().map(|(name, stat)| {
-            let node = NodeId::new(nodes.intern(node.get(), &name, inode(&stat)));
+            let node = NodeId::new(nodes.intern(node.get(), &name, inode(&stat), kind(&stat)));
             Listed { name, node, kind: kind(&stat) }
         });
         Ok(listing.collect())
@@ -251,7 +266,7 @@ impl Tree for DirTree {
         match confine::stat(&*parent, name) {
             Ok(stat) => {
                 let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
-                Ok(Some(NodeId::new(nodes.intern(dir.get(), name, inode(&stat)))))
+                Ok(Some(NodeId::new(nodes.intern(dir.get(), name, inode(&stat), kind(&stat)))))
             }
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(self.failed("look into", dir, error)),
@@ -274,7 +289,7 @@ impl Tree for DirTree {
 
     fn xattrs(&self, node: NodeId, visit: XattrVisitor<'_>) -> Result<(), Error> {
         let failed = |error| self.failed("read extended attributes of", node, error);
-        if let Some(file) = self.files.get(node.get()) {
+        if let Some(file) = self.file_if_readable(node) {
             return xattr::of_fd(&*file, visit).map_err(failed);
         }
         if self.proc {
@@ -359,11 +374,11 @@ impl Nodes {
     }
 
     /// The number of the node with this identity, which was seen as `name` in `parent`.
-    fn intern(&mut self, parent: u64, name: &[u8], inode: Inode) -> u64 {
+    fn intern(&mut self, parent: u64, name: &[u8], inode: Inode, kind: Kind) -> u64 {
         let new = (self.places.len() as u64).saturating_add(1);
         let number = *self.by_inode.entry(inode).or_insert(new);
         if number == new {
-            self.places.push(Place { parent, name: name.into(), inode });
+            self.places.push(Place { parent, name: name.into(), inode, is_file: kind == Kind::File });
         } else if number != ROOT {
             // The newest place is the likeliest to be still there.
             let index = usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX);

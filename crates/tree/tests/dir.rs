@@ -280,14 +280,18 @@ fn extended_attributes_are_never_those_of_another() {
     {
         assert_eq!(xattrs(&tree, find("link")).unwrap(), ["trusted.whose=link"]);
     }
+    // Asking this file for its attributes has left it open. Another tree has not opened it yet.
     let file = find("file");
+    let other = DirTree::open(dir.path()).unwrap();
+    let unopened = resolve(&other, b"file", Follow::Never).unwrap();
     // It keeps its number, which could be given to the next one else.
     fs::hard_link(path("file"), path("aside")).unwrap();
     fs::rename(path("other"), path("file")).unwrap();
-    assert_eq!(xattrs(&tree, file).unwrap_err().to_string(), "cannot find again `file`");
+    assert_eq!(xattrs(&other, unopened).unwrap_err().to_string(), "cannot find again `file`");
+    assert_eq!(xattrs(&tree, file).unwrap(), ["user.whose=file"]);
     fs::remove_file(path("file")).unwrap();
     symlink("sub", path("file")).unwrap();
-    assert_eq!(xattrs(&tree, file).unwrap_err().to_string(), "cannot find again `file`");
+    assert_eq!(xattrs(&other, unopened).unwrap_err().to_string(), "cannot find again `file`");
 }
 
 #[test]
