@@ -119,7 +119,7 @@ pub(super) fn behind_payload<R: ReadAt + Sync>(reader: &Reader<R>, hasher: &mut 
         total = total.saturating_add(len as u64);
         if total > reader.limits().toc.saturating_add(1 << 20) {
             let (limit, asked) = (reader.limits().toc, total);
-            return Err(Error::Limit { what: "bytes behind the payload", limit, asked });
+            return Err(Error::Limit { what: "bytes after the payload", limit, asked });
         }
     }
 }
