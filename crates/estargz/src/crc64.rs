@@ -4,7 +4,7 @@
 /// The polynomial, its lowest power in the highest bit.
 const POLY: u64 = 0xd800_0000_0000_0000;
 
-/// What a byte does, and what it does with up to 7 bytes behind it.
+/// The effect of a byte on the checksum, with 0 to 7 bytes after it.
 static TABLES: [[u64; 256]; 8] = tables();
 
 #[expect(

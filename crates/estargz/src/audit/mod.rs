@@ -34,7 +34,7 @@ pub struct Audit {
     pub tar_len: u64,
     /// Digest of the tar stream in front of the TOC.
     pub tar: Digest,
-    /// Bytes behind the tar's end marker that are not zero. No reader is to look at them; a lossless layer may keep them.
+    /// Bytes after the tar's end marker that are not zero. No reader is to look at them; a lossless layer may keep them.
     pub stray: u64,
     /// Digest of everything that the blob decompresses to: what an unaware runtime takes for the layer.
     pub diff_id: DiffId,
@@ -194,7 +194,7 @@ fn is_toc(header: &Header) -> bool {
     clean_name(&header.name) == TOC_TAR_NAME.as_bytes()
 }
 
-/// The chunks of a file: its own entry, and those of type `chunk` behind it, each with the end of its content.
+/// The chunks of a file: its own entry, and those of type `chunk` after it, each with the end of its content.
 fn pieces<'e>(described: &'e TocEntry, chunks: &'e [TocEntry]) -> impl Iterator<Item = (&'e TocEntry, u64)> {
     let size = described.size;
     [described].into_iter().chain(chunks).map(move |chunk| {

@@ -102,10 +102,10 @@ impl<R: ReadAt + Sync> Read for Payload<'_, R> {
     }
 }
 
-/// Decompresses what stands behind the payload into `hasher`, as an unaware runtime would, and says how much it was.
+/// Decompresses the frames after the payload into `hasher`, as an unaware runtime would, and says how much it was.
 pub(super) fn behind_payload<R: ReadAt + Sync>(reader: &Reader<R>, hasher: &mut Hasher) -> Result<u64, Error> {
     let at = reader.payload_len();
-    let failed = |source| Error::Read { what: "what stands behind the payload", at: Offset::new(at), source };
+    let failed = |source| Error::Read { what: "the bytes after the payload", at: Offset::new(at), source };
     let end = reader.source().size().map_err(failed)?;
     let mut rest = open(reader, at, end).map_err(failed)?;
     let mut block = vec![0; 64 << 10];

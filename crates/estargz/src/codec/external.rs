@@ -58,7 +58,7 @@ impl Compressor for ExternalTocCompressor {
 /// Gives the compressed TOC of a layer.
 type Provider = dyn Fn() -> io::Result<Vec<u8>> + Send + Sync;
 
-/// Reads gzip members behind the 46-byte footer, with a TOC from elsewhere.
+/// Reads the gzip members of a blob that ends with the 46-byte footer, with a TOC from elsewhere.
 ///
 /// Where the TOC came from need not be trusted: its digest is compared like that of any other.
 #[derive(Clone)]

@@ -96,12 +96,12 @@ impl Encoder for ZlibEncoder {
     }
 }
 
-/// Reads gzip members behind the 51-byte footer.
+/// Reads the gzip members of a blob that ends with the 51-byte footer.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct GzipDecompressor;
 
-/// Reads gzip members behind the 47-byte footer of stargz.
+/// Reads the gzip members of a blob that ends with the 47-byte footer of stargz.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct LegacyGzipDecompressor;
@@ -122,7 +122,7 @@ impl LegacyGzipDecompressor {
     }
 }
 
-/// Gzip members are the same behind any footer; only the footer differs.
+/// Gzip members are the same with every footer.
 macro_rules! decompresses_gzip {
     ($decompressor:ty, $footer_len:expr, $parse_footer:path) => {
         impl Decompressor for $decompressor {
@@ -250,7 +250,7 @@ mod libdeflate {
         }
     }
 
-    /// What a member may hold behind the bytes that are wanted (padding and the headers that follow) before decoding the
+    /// The bytes that a member may hold after the wanted ones (padding and the headers that follow) before decoding the
     /// front alone is cheaper.
     const SURPLUS: usize = 1 << 20;
 

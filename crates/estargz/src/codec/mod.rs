@@ -27,7 +27,7 @@ pub use self::{
 };
 use crate::{Error, Footer, TOC_DIGEST_ANNOTATION};
 
-/// Compresses streams and writes what stands behind them.
+/// Compresses streams and writes the TOC and footer after them.
 pub trait Compressor: fmt::Debug + Send + Sync {
     /// An encoder for one worker, to be reused for any number of streams.
     ///
@@ -36,7 +36,7 @@ pub trait Compressor: fmt::Debug + Send + Sync {
     /// [`Error::Misuse`] for settings the codec cannot use.
     fn encoder(&self) -> Result<Box<dyn Encoder>, Error>;
 
-    /// Writes TOC and footer behind `end.payload_len` bytes of streams.
+    /// Writes TOC and footer after `end.payload_len` bytes of streams.
     ///
     /// Bytes that an unaware runtime would see as part of the tar stream go to `diff` as well, in order.
     ///
@@ -69,7 +69,7 @@ pub trait Compressor: fmt::Debug + Send + Sync {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "closed: these are the two families of layers with a TOC")]
 pub enum Form {
-    /// A stream begins where content does, and takes the padding and headers behind it. Chunks have a fixed size. The TOC
+    /// A stream begins where content does, and takes the padding and headers after it. Chunks have a fixed size. The TOC
     /// is that of eStargz.
     #[default]
     Estargz,

@@ -226,7 +226,7 @@ impl<'a> TocJson<'a> {
             // Zeros cost next to nothing to send, and time to inflate.
             if zeros > MAX_ZEROS {
                 return Err(invalid(format!(
-                    "after the TOC: more than {MAX_ZEROS} zeros behind the end of the archive"
+                    "after the TOC: more than {MAX_ZEROS} zeros after the end of the archive"
                 )));
             }
         }

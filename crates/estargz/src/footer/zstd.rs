@@ -12,7 +12,7 @@
 //! | 48 | 8     |                                      | its length uncompressed                 |
 //! | 56 | 8     |                                      | magic `GNUlInUx`                        |
 //!
-//! TOC and tar-split data are skippable frames too, and the offsets point behind their headers of 8 bytes.
+//! TOC and tar-split data are skippable frames too, and the offsets point after their headers of 8 bytes.
 //! Specification: eStargz, sections 2.2 and 2.3.
 
 use dunnage_digest::Offset;
@@ -39,7 +39,7 @@ const KIND: u64 = 1;
 /// A compressed document in a skippable frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
-    /// Where its compressed bytes start, behind the header of the frame.
+    /// Where its compressed bytes start, after the header of the frame.
     pub(crate) at: u64,
     /// Its compressed bytes.
     pub(crate) len: u64,

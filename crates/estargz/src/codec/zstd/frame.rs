@@ -11,7 +11,7 @@ use zstd::zstd_safe::{
 use super::WINDOW_LOG_MAX;
 use crate::{CorruptStream, Decoder};
 
-/// What a frame may hold behind the bytes that are wanted (padding and the headers that follow) before decoding the front
+/// The bytes that a frame may hold after the wanted ones (padding and the headers that follow) before decoding the front
 /// alone is cheaper.
 const SURPLUS: usize = 1 << 20;
 /// The same where the frame does not say how much it holds.

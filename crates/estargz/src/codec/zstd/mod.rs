@@ -179,7 +179,7 @@ impl Gauge for FrameGauge {
     }
 }
 
-/// Reads zstd frames behind the 40-byte footer.
+/// Reads the zstd frames of a blob that ends with the 40-byte footer.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct ZstdDecompressor;

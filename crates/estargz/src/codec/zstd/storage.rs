@@ -74,7 +74,7 @@ impl Compressor for StorageCompressor {
     }
 }
 
-/// Reads zstd frames behind the 64-byte footer of containers/storage.
+/// Reads the zstd frames of a blob that ends with the 64-byte footer of containers/storage.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct StorageDecompressor;

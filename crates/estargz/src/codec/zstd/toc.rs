@@ -66,7 +66,7 @@ impl<'a> TocFrame<'a> {
         Ok(Self { frame: Some(frame), at, len, read: 0, wanted })
     }
 
-    /// Nothing is behind the frame.
+    /// Nothing follows the frame.
     fn check_end(&mut self) -> io::Result<()> {
         let Some(frame) = self.frame.take() else { return Ok(()) };
         let mut rest = frame.finish();
