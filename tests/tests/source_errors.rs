@@ -61,7 +61,8 @@ impl Read for Stream<'_, '_> {
 
 fn tar_bytes() -> Vec<u8> {
     let text = |len: usize| -> Vec<u8> { (0..len).map(|at| (at * 7 % 251) as u8).collect() };
-    let entries = [Entry::dir("d/"), Entry::file("d/a", text(9000)), Entry::file("b", text(300)), Entry::symlink("l", "b")];
+    let entries =
+        [Entry::dir("d/"), Entry::file("d/a", text(9000)), Entry::file("b", text(300)), Entry::symlink("l", "b")];
     tarball(Format::Pax, &entries)
 }
 

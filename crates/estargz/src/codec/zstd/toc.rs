@@ -71,7 +71,7 @@ impl<'a> TocFrame<'a> {
         let Some(frame) = self.frame.take() else { return Ok(()) };
         let mut rest = frame.finish();
         if rest.read(&mut [0])? > 0 {
-            return Err(invalid(format!("bytes behind the frame of {} bytes at offset {}", self.len, self.at)));
+            return Err(invalid(format!("bytes after the frame of {} bytes at offset {}", self.len, self.at)));
         }
         match self.wanted {
             Some(wanted) if wanted != self.read => {
