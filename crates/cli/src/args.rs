@@ -20,7 +20,7 @@ pub(crate) use self::{examples::examples, parse::parse};
 ///
 /// SOURCE is a path, or `-` for standard input. Its content says what it is: a directory, a tar (plain, gzip or zstd), a
 /// layer with a table of contents (eStargz, older stargz, zstd:chunked), a gVisor state file or checkpoint. `oci:DIR` or
-/// `oci:DIR:TAG` is an image in an OCI image layout.
+/// `oci:DIR:TAG` is an image in an OCI image layout, `oci-archive:FILE[:TAG]` and `docker-archive:FILE[:NAME]` one in an archive.
 #[derive(Debug, Parser)]
 #[command(
     name = "dunnage",
@@ -145,6 +145,11 @@ pub(crate) enum Command {
     /// DEST appears whole or not at all. The bytes depend on the input and the options alone, never on the number of
     /// threads, nor on whether the input is a file or a pipe.
     Convert(Convert),
+    /// Copy an image from one place to another, unchanged
+    ///
+    /// Between layouts and OCI archives every digest stays. An archive for Docker holds plain layers and no manifest: diff IDs
+    /// and configuration stay, digests of blobs change.
+    Copy(Copy),
     /// Show, check, unpack, make and rewrite gVisor's state files, such as `checkpoint.img`
     #[command(subcommand)]
     State(State),
@@ -399,7 +404,8 @@ pub(crate) struct Convert {
     /// What to convert
     #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) source: PathBuf,
-    /// Where to write; `-` for standard output, `oci:DIR[:TAG]` for an image
+    /// Where to write; `-` for standard output; `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]` or `docker-archive:FILE[:NAME]` for an
+    /// image
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) dest: PathBuf,
     /// What to make
@@ -455,6 +461,23 @@ pub(crate) struct Convert {
     pub(crate) no_clobber: bool,
     #[command(flatten)]
     pub(crate) from: SourceOptions,
+}
+
+/// `dunnage copy`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Copy {
+    /// The image; an archive or a layout may be named by its path alone
+    #[arg(value_name = "IMAGE", value_hint = ValueHint::AnyPath)]
+    pub(crate) source: PathBuf,
+    /// The new place: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]` or `docker-archive:FILE[:NAME]`
+    #[arg(value_name = "IMAGE", value_hint = ValueHint::AnyPath)]
+    pub(crate) dest: PathBuf,
+    /// Of an image for many platforms, those to copy [default: all of them]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Vec<Platform>,
+    /// Fail if the new place has an image of that name
+    #[arg(long)]
+    pub(crate) no_clobber: bool,
 }
 
 /// What a conversion makes.

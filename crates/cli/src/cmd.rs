@@ -2,6 +2,7 @@
 
 mod cat;
 mod convert;
+mod copy;
 mod diff;
 mod docs;
 mod extract;
@@ -26,6 +27,7 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<Exit> {
         Command::Diff(args) => diff::run(&context.reading(&args.from), &args),
         Command::Verify(args) => verify::run(&context.reading(&args.from), &args),
         Command::Convert(args) => convert::run(&context.reading(&args.from), &args),
+        Command::Copy(args) => copy::run(context, &args),
         Command::State(what) => state::run(context, what),
         #[cfg(feature = "fuse")]
         Command::Mount(args) => mount::run(&context.reading(&args.from), &args),

@@ -8,10 +8,10 @@ mod svg;
 mod text;
 mod words;
 
-use std::{collections::BTreeMap, fmt, fs::File, io};
+use std::{collections::BTreeMap, fmt, io};
 
 use anyhow::Result;
-use dunnage_digest::{Cursor, Hasher, HashingReader};
+use dunnage_digest::{Cursor, Hasher, HashingReader, ReadAt};
 use dunnage_estargz::{
     Format, Group, LayoutOptions, LayoutReport, Level, MANIFEST_CHECKSUM_ANNOTATION, MANIFEST_POSITION_ANNOTATION,
     MeasureOptions, Measured, Reader, STORAGE_CHECKSUM_ANNOTATION, STORAGE_POSITION_ANNOTATION, StreamKind,
@@ -85,11 +85,11 @@ impl ImageReport {
 
 impl Report {
     /// The layout of a layer; compared with one ordinary stream if `measure` says so, at the level in it if there is one.
-    pub(crate) fn of(
+    pub(crate) fn of<R: ReadAt + Sync>(
         context: &Context,
         measure: Option<Option<i32>>,
         (source, format): (String, &'static str),
-        reader: &Reader<File>,
+        reader: &Reader<R>,
         digests: Option<Digests>,
     ) -> Result<Self> {
         let layout = reader.layout(&LayoutOptions::default())?;
@@ -143,7 +143,7 @@ impl fmt::Display for Document {
 
 impl fmt::Display for ImageReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: OCI image", self.source)?;
+        writeln!(f, "{}: image", self.source)?;
         row(f, "digest", &self.digest)?;
         for layer in &self.layers {
             writeln!(f, "\n{}, for {}", layer.name, layer.platforms.join(", "))?;
@@ -159,7 +159,10 @@ impl fmt::Display for ImageReport {
     }
 }
 
-fn annotations(reader: &Reader<File>, digests: Option<&Digests>) -> Result<BTreeMap<&'static str, String>> {
+fn annotations<R: ReadAt + Sync>(
+    reader: &Reader<R>,
+    digests: Option<&Digests>,
+) -> Result<BTreeMap<&'static str, String>> {
     let footer = reader.footer();
     let toc_digest = reader.toc_digest().to_string();
     let position = || format!("{}:{}:{}:1", footer.toc_at().get(), footer.toc_len(), reader.toc_len());
@@ -190,7 +193,12 @@ fn annotations(reader: &Reader<File>, digests: Option<&Digests>) -> Result<BTree
     Ok(annotations)
 }
 
-fn measured(context: &Context, reader: &Reader<File>, kind: StreamKind, level: Option<i32>) -> Result<Measured> {
+fn measured<R: ReadAt + Sync>(
+    context: &Context,
+    reader: &Reader<R>,
+    kind: StreamKind,
+    level: Option<i32>,
+) -> Result<Measured> {
     let mut options = MeasureOptions::default();
     if let Some(level) = level {
         match kind {

@@ -32,7 +32,7 @@ use dunnage_tree::{Spool, Tree};
 use self::archive::Archive;
 pub(crate) use self::{
     checkpoint::state_file as checkpoint_state,
-    image::{ImageRef, platform_name},
+    image::{image_at, named_image, platform_name},
     input::Input,
     state::{StateHow, begins_like_one as begins_like_state, show_state, verify_state},
 };
@@ -68,8 +68,8 @@ pub(crate) enum Candidate<'p> {
     /// A SOURCE that begins with the prefix of a kind.
     Named(&'p Path),
     Directory(&'p Path),
-    /// A file that can be read by position.
-    File(&'p File),
+    /// A file that can be read by position, and its path unless it is standard input.
+    File(&'p File, Option<&'p Path>),
 }
 
 /// The answer to the question for the kind.
@@ -209,11 +209,12 @@ fn open_any(context: &Context, path: &Path, access: Access) -> Result<Box<dyn So
         if is_stdin(path) { File::from(io::stdin().as_fd().try_clone_to_owned()?) } else { File::open(path)? };
     // A file that is redirected is read by position, unless somebody has begun to read it.
     if file.metadata()?.is_file() && file.stream_position()? == 0 {
-        return detect(context, wanted, &Candidate::File(&file));
+        let path = Some(path).filter(|path| !is_stdin(path));
+        return detect(context, wanted, &Candidate::File(&file, path));
     }
     let kept = |mut whole: &mut dyn Read| {
         let file = Spool::keep(&mut whole, u64::MAX, Progress::none())?.into_file();
-        detect(context, wanted, &Candidate::File(&file))
+        detect(context, wanted, &Candidate::File(&file, None))
     };
     if access == Access::Random || (wanted.is_some() && !is_tar) {
         return kept(&mut file);

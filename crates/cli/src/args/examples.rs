@@ -53,6 +53,13 @@ pub(crate) const EXAMPLES: &[Examples] = &[
             ("All layers of an image", "dunnage convert oci:images:v1 oci:images:v1-lazy --to estargz"),
         ],
     ),
+    (
+        "copy",
+        &[
+            ("Out of an archive of docker save", "dunnage copy docker-archive:saved.tar oci:images:v1"),
+            ("Into one for docker load", "dunnage copy oci:images:v1 docker-archive:v1.tar:name:v1"),
+        ],
+    ),
     ("state", &[("What a state file is", "dunnage state show checkpoint.img")]),
     ("state show", &[("Dialect, compression, metadata", "dunnage state show checkpoint.img --key-file state.key")]),
     ("state verify", &[("Every MAC and every chunk", "dunnage state verify checkpoint.img --key-file state.key")]),

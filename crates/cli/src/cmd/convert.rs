@@ -1,6 +1,6 @@
 //! `dunnage convert`: anything into a layer or a tar, and images into images.
 
-mod image;
+pub(super) mod image;
 mod layer;
 mod report;
 mod tar;
@@ -17,11 +17,11 @@ use crate::{
     exit::Exit,
     print::Out,
     sink::{Clobber, Sink, is_stdout},
-    source::{self, Access, ImageRef, name_of},
+    source::{self, Access, name_of, named_image},
 };
 
 pub(super) fn run(context: &Context, args: &Convert) -> Result<Exit> {
-    let image = ImageRef::parse(&args.dest)?;
+    let image = named_image(&args.dest)?;
     check_target(&context.given, args.to, image.is_some())?;
     if let Some(to) = image {
         return image::run(context, args, &to);

@@ -43,7 +43,7 @@ enum From {
 impl Archive {
     /// The last kind that is asked: a file that is no tar is of no kind.
     fn detect(context: &Context, candidate: &Candidate<'_>) -> Result<Option<Box<dyn Source>>> {
-        let Candidate::File(file) = candidate else { return Ok(None) };
+        let Candidate::File(file, _) = candidate else { return Ok(None) };
         let (packing, _) = Packing::peek(Cursor::new(*file)?)?;
         let limits = context.tree_limits().clone();
         let mut first = tar::Reader::new(packing.decompressed(Cursor::new(*file)?)?, limits.clone());

@@ -51,7 +51,7 @@ struct Layer {
 
 impl Layer {
     fn detect(context: &Context, candidate: &Candidate<'_>) -> Result<Option<Box<dyn Source>>> {
-        let Candidate::File(file) = candidate else { return Ok(None) };
+        let Candidate::File(file, _) = candidate else { return Ok(None) };
         let Ok(reader) = Reader::detect(file.try_clone()?, &context.open_options())? else { return Ok(None) };
         if context.toc.is_some() && reader.footer().format != Format::ExternalToc {
             let message = "--toc is for layers with a table of contents elsewhere, and it is: a layer with its own";

@@ -31,7 +31,7 @@ pub(super) static KIND: Kind = Kind {
     prefixes: &[],
     uses: Uses { name: "state files", options: &["key-file", "key-fd"] },
     open: |_, candidate| match candidate {
-        Candidate::File(file) if begins_like_one(file)? => Ok(Some(Box::new(StateFile(file.try_clone()?)))),
+        Candidate::File(file, _) if begins_like_one(file)? => Ok(Some(Box::new(StateFile(file.try_clone()?)))),
         _ => Ok(None),
     },
 };

@@ -50,6 +50,51 @@ fn an_image_is_read_like_anything_else() {
 }
 
 #[test]
+fn images_are_copied_between_layouts_and_archives() {
+    let here = with_images();
+    let wanted = here.json("inspect oci:in:one");
+    here.ok("copy oci:in:one oci-archive:one.tar:one -q");
+    here.ok("copy oci:in:one docker-archive:docker.tar:name:one -q");
+    here.ok("copy oci-archive:one.tar oci:back:one -q");
+    assert_eq!(here.json("inspect oci:back:one")["digest"], wanted["digest"]);
+    let listed = here.ok("ls -R oci:in:one").out;
+    // A plain path is recognised, and says the same with its prefix.
+    for (plain, named, format) in [
+        ("one.tar", "oci-archive:one.tar", "OCI image archive"),
+        ("docker.tar", "docker-archive:docker.tar", "Docker image archive"),
+        ("back", "oci:back", "OCI image"),
+    ] {
+        for source in [plain, named] {
+            assert_eq!(here.json(&format!("inspect {source}"))["format"], format, "{source}");
+            assert_eq!(here.ok(&format!("ls -R {source}")).out, listed, "{source}");
+            assert_eq!(here.ok(&format!("diff {source} oci:in:one")).out, "", "{source}");
+            here.ok(&format!("verify {source}"));
+        }
+    }
+    let page = here.json("inspect docker.tar");
+    for (at, layer) in page["images"][0]["layers"].as_array().unwrap().iter().enumerate() {
+        assert_eq!(layer["diff_id"], wanted["images"][0]["layers"][at]["diff_id"]);
+    }
+    // As a tar it is the archive.
+    assert!(here.ok("ls one.tar --as tar").out.contains("oci-layout\n"));
+    // By digest, and by place.
+    let digest = wanted["digest"].as_str().unwrap();
+    for source in [format!("oci:in@{digest}"), "oci:in:@0".to_owned()] {
+        assert_eq!(here.json(&format!("inspect {source}"))["digest"], wanted["digest"], "{source}");
+    }
+    here.ok("convert one.tar oci-archive:lazy.tar:lazy --to estargz -q");
+    here.ok("verify lazy.tar --deep");
+    for (args, says) in [
+        ("copy tree.tar oci:x", "only images are copied"),
+        ("copy oci:in:one plain", "`plain` says no form of image"),
+        ("copy oci:in:many docker-archive:many.tar", "platform"),
+    ] {
+        here.run(args).failed(2, &[says]);
+    }
+    here.run("copy oci:in:one oci:back:one --no-clobber").failed(1, &["`one` exists"]);
+}
+
+#[test]
 fn every_target_holds_the_same_files() {
     let here = with_images();
     for options in [
@@ -137,7 +182,7 @@ fn wrong_calls_and_wrong_images_say_what_to_do() {
     let here = with_images();
     here.write("record", b"nonsense\n");
     for (args, code, says) in [
-        ("ls oci:", 2, &["`oci:` names no directory"][..]),
+        ("ls oci:", 2, &["`oci:` names no path"][..]),
         ("ls oci:nowhere", 3, &["`nowhere`", "No such file"]),
         ("ls oci:tree", 1, &["no OCI image layout", "`index.json`"]),
         ("ls oci:in", 2, &["2 images", "`one`, `many`", "oci:DIR:TAG"]),

@@ -1,12 +1,12 @@
 //! All layers of an image, and the documents that lead to them.
 
-use std::{fmt, fs::File, io::BufReader, time::Instant};
+use std::{fmt, fs::File, io::BufReader, path::Path, time::Instant};
 
 use anyhow::{Context as _, Result};
 use dunnage_estargz::Missing;
 use dunnage_oci::{
-    Conversion, Converted, ConvertedLayer, ConvertedManifest, ImageOptions, Layout, Limits, Outcome, Record, SameTag,
-    Tar, Target as ImageTarget,
+    Conversion, Converted, ConvertedLayer, ConvertedManifest, ImageOptions, Limits, Outcome, Record, Reference,
+    SameTag, Tar, Target as ImageTarget,
 };
 use serde::Serialize;
 
@@ -18,13 +18,13 @@ use crate::{
     failure::usage,
     print::{Out, bytes, counted, row, schema},
     progress::Progress,
-    source::{ImageRef, check_image_options, name_of, platform_name, title},
+    source::{check_image_options, image_at, name_of, platform_name, title},
 };
 
-pub(super) fn run(context: &Context, args: &Convert, to: &ImageRef) -> Result<Exit> {
-    let Some(from) = ImageRef::parse(&args.source)? else {
+pub(super) fn run(context: &Context, args: &Convert, to: &Reference) -> Result<Exit> {
+    let Some(from) = image_at(&args.source)? else {
         let message = format!("an image is made of an image, and {} is none", name_of(&args.source));
-        return Err(usage(message, "name the source as oci:DIR[:TAG]"));
+        return Err(usage(message, "name an image, such as oci:DIR[:TAG] or an archive"));
     };
     check_image_options(context, &args.source)?;
     let options = options(context, args)?;
@@ -39,7 +39,10 @@ pub(super) fn run(context: &Context, args: &Convert, to: &ImageRef) -> Result<Ex
     }
     if !context.quiet || context.json {
         let mut out = Out::stdout()?;
-        out.either(context.json, &Report::new(args, &done, start.elapsed().as_secs_f64()))?;
+        out.either(
+            context.json,
+            &Report::new("convert", (&args.source, &args.dest), &done, start.elapsed().as_secs_f64()),
+        )?;
         out.finish()?;
     }
     Ok(Exit::DONE)
@@ -47,15 +50,15 @@ pub(super) fn run(context: &Context, args: &Convert, to: &ImageRef) -> Result<Ex
 
 fn convert(
     context: &Context,
-    from: &ImageRef,
-    to: &ImageRef,
+    from: &Reference,
+    to: &Reference,
     options: ImageOptions,
 ) -> Result<Converted, dunnage_oci::Error> {
-    let source = Layout::open(&from.dir, &Limits::default())?;
-    let plan = Conversion::plan(&source, from.tag.as_deref(), options)?;
-    let destination = Layout::create(&to.dir, &Limits::default())?;
+    let source = from.open(&Limits::default())?;
+    let plan = Conversion::plan(source.as_ref(), from.name.as_deref(), options)?;
+    let destination = to.create(&Limits::default())?;
     let progress = Progress::start(context, "convert", Some(plan.total_bytes()));
-    plan.run(&destination, to.tag.as_deref(), &|done| progress.set(done))
+    plan.run(destination.as_ref(), to.name.as_deref(), &|done| progress.set(done))
 }
 
 fn options(context: &Context, args: &Convert) -> Result<ImageOptions> {
@@ -89,8 +92,9 @@ fn options(context: &Context, args: &Convert) -> Result<ImageOptions> {
     Ok(options)
 }
 
+/// The report on an image that was written.
 #[derive(Serialize)]
-struct Report {
+pub(in crate::cmd) struct Report {
     schema: String,
     source: String,
     source_digest: String,
@@ -140,12 +144,12 @@ struct Blob {
 }
 
 impl Report {
-    fn new(args: &Convert, done: &Converted, seconds: f64) -> Self {
+    pub(in crate::cmd) fn new(verb: &str, (source, dest): (&Path, &Path), done: &Converted, seconds: f64) -> Self {
         Self {
-            schema: schema("convert-image"),
-            source: title(&args.source),
+            schema: schema(&format!("{verb}-image")),
+            source: title(source),
             source_digest: done.source.to_string(),
-            dest: title(&args.dest),
+            dest: title(dest),
             tag: done.tag.clone(),
             media_type: done.media_type.clone(),
             digest: done.digest.to_string(),

@@ -1,10 +1,10 @@
 //! The page of an image, and the layouts of its layers.
 
-use std::{collections::BTreeMap, fmt, fs::File};
+use std::{collections::BTreeMap, fmt};
 
 use anyhow::Result;
-use dunnage_estargz::{Reader, TOC_DIGEST_ANNOTATION};
-use dunnage_oci::{Descriptor, Error, Image, ImageLayer};
+use dunnage_estargz::Reader;
+use dunnage_oci::{Blob, Error, Image, ImageLayer};
 use serde::Serialize;
 
 use super::ImageSource;
@@ -24,7 +24,7 @@ impl ImageSource {
         Ok(page::Page::new(Page {
             schema: schema("inspect-image"),
             source: title(&args.source),
-            format: "OCI image",
+            format: self.format(),
             tag: entry.tag().map(str::to_owned),
             media_type: entry.media_type().to_owned(),
             digest: entry.digest().to_string(),
@@ -71,7 +71,7 @@ impl ImageSource {
 
     /// A layer and its table of contents; `None` if the layer is not there.
     fn open_layer(&self, layer: &ImageLayer) -> Result<Option<Opened>, Error> {
-        match self.layout.open_layer(layer, &self.open) {
+        match layer.open(self.images.as_ref(), &self.open) {
             Err(Error::NoBlob { .. }) => Ok(None),
             other => other.map(Some),
         }
@@ -79,12 +79,7 @@ impl ImageSource {
 }
 
 /// The format of a layer, and its table of contents if it has one.
-type Opened = (dunnage_oci::Format, Option<Reader<File>>);
-
-/// Whether the descriptor of a layer names this digest of its table of contents; `None` if it names none.
-fn names_toc(descriptor: &Descriptor, digest: &str) -> Option<bool> {
-    descriptor.annotation(TOC_DIGEST_ANNOTATION).map(|named| named == digest)
-}
+type Opened = (dunnage_oci::Format, Option<Reader<Blob>>);
 
 #[derive(Serialize)]
 struct Page {
@@ -166,16 +161,20 @@ impl Layer {
         };
         let Some((format, reader)) = source.open_layer(layer)? else { return Ok(facts) };
         (facts.format, facts.format_text) = (Some(format.name()), format.to_string());
-        facts.toc = reader.map(|reader| {
-            let digest = reader.toc_digest().to_string();
-            Toc {
-                is_named: names_toc(descriptor, &digest),
-                digest,
+        if let Some(reader) = reader {
+            let is_named = match layer.check_toc(format, Some(reader.toc_digest())) {
+                Ok(is_named) => is_named.then_some(true),
+                Err(Error::TocDigest { .. } | Error::Inconsistent { .. }) => Some(false),
+                Err(error) => return Err(error),
+            };
+            facts.toc = Some(Toc {
+                is_named,
+                digest: reader.toc_digest().to_string(),
                 entries: reader.entries(),
                 chunks: reader.chunks(),
                 streams: reader.streams() as u64,
-            }
-        });
+            });
+        }
         Ok(facts)
     }
 }

@@ -25,10 +25,10 @@ impl ImageSource {
             depth: if args.deep { Depth::Audit } else { Depth::Digests },
             ..VerifyOptions::default()
         };
-        let plan = Verification::plan(&self.layout, self.tag.as_deref(), options)?;
+        let plan = Verification::plan(self.images.as_ref(), self.reference.name.as_deref(), options)?;
         let progress = Progress::start(context, "verify", Some(plan.total_bytes()));
         let verified = plan.run(&|done| progress.set(done))?;
-        Ok(Page::new(Report::new(args, &verified, start.elapsed().as_secs_f64())))
+        Ok(Page::new(Report::new(args, self.format(), &verified, start.elapsed().as_secs_f64())))
     }
 }
 
@@ -52,11 +52,11 @@ struct Report {
 }
 
 impl Report {
-    fn new(args: &Verify, verified: &VerifiedImage, seconds: f64) -> Self {
+    fn new(args: &Verify, format: &'static str, verified: &VerifiedImage, seconds: f64) -> Self {
         Self {
             schema: schema("verify-image"),
             source: title(&args.source),
-            format: "OCI image",
+            format,
             images: verified.images,
             blobs: verified.blobs,
             bytes: verified.bytes,
