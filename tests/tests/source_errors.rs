@@ -8,7 +8,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use dunnage_digest::{ErrorKind, Offset, ReadAt, SourceError};
+use dunnage_digest::{ErrorKind, Offset, Progress, ReadAt, SourceError};
 use dunnage_estargz::{OpenOptions, Reader, WriteOptions, Writer};
 use dunnage_inputs::tarball::{Entry, Format, tarball};
 use dunnage_tree::{
@@ -93,17 +93,17 @@ fn archive<'f, 'b>(source: &'f Failing<'b>) -> Result<TarTree<&'f Failing<'b>>, 
 
 fn extracted<T: Tree>(tree: &T) -> Outcome {
     let dir = tempfile::tempdir().unwrap();
-    extract(tree, dir.path(), &ExtractOptions::default()).map_err(of_tree).map(drop)
+    extract(tree, dir.path(), &ExtractOptions::default(), Progress::none()).map_err(of_tree).map(drop)
 }
 
 fn compared<T: Tree + Sync>(tree: &T) -> Outcome {
     let bytes = tar_bytes();
     let other = TarTree::open(&bytes[..], &Limits::default()).unwrap();
-    compare(tree, &other, &CompareOptions::default()).map_err(of_tree).map(drop)
+    compare(tree, &other, &CompareOptions::default(), Progress::none()).map_err(of_tree).map(drop)
 }
 
 fn entries(source: &Failing<'_>) -> Outcome {
-    let mut reader = tar::Reader::new(Stream(source, Cell::new(0)), tar::Limits::default());
+    let mut reader = tar::Reader::new(Stream(source, Cell::new(0)), Limits::default());
     let mut header = tar::Header::default();
     let mut buf = [0; 1000];
     while reader.next_header(&mut header).map_err(of_tree)? {
