@@ -4,7 +4,9 @@
 
 use std::{
     cell::Cell,
+    error::Error,
     io::{self, Read},
+    iter,
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -76,11 +78,16 @@ fn blob() -> Vec<u8> {
 type Outcome = Result<(), (ErrorKind, String)>;
 
 fn of_tree(error: dunnage_tree::Error) -> (ErrorKind, String) {
-    (error.kind(), error.to_string())
+    (error.kind(), with_causes(&error))
 }
 
 fn of_layer(error: dunnage_estargz::Error) -> (ErrorKind, String) {
-    (error.kind(), error.to_string())
+    (error.kind(), with_causes(&error))
+}
+
+/// The message and those of all causes.
+fn with_causes(error: &dyn Error) -> String {
+    iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn layer<'f, 'b>(source: &'f Failing<'b>) -> Result<Reader<&'f Failing<'b>>, (ErrorKind, String)> {

@@ -283,8 +283,10 @@ impl Inner<dyn Write + '_> {
     ) -> Result<Vec<Vec<u8>>, Error> {
         let mut entries = Watched { inner: Entries::new(tree, options.clone()), read: 0, progress };
         let mut header = Header::default();
+        let mut total = Total::default();
         while entries.inner.next_header(&mut header)? {
             progress.check()?;
+            total.add(header.size, &self.limits.tar)?;
             if keep(&header) {
                 self.append_entry(&header, &mut entries)?;
                 // At the end of the content, this compares the length of the file with that in the header.
@@ -381,5 +383,27 @@ fn drain<R: Read>(entries: &mut tar::Reader<R>, mut keep: impl FnMut(&[u8]) -> R
             Some([]) | None => return Ok(()),
             Some(bytes) => keep(bytes)?,
         }
+    }
+}
+
+/// Entries and bytes of a tree, held against the limits that a tar of it would have to keep.
+#[derive(Debug, Default)]
+struct Total {
+    entries: u64,
+    bytes: u64,
+}
+
+impl Total {
+    fn add(&mut self, size: u64, limits: &dunnage_tree::Limits) -> Result<(), Error> {
+        self.entries = self.entries.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(size);
+        let over = |what, limit, asked| Err(dunnage_tree::Error::Limit { what, limit, asked }.into());
+        if self.entries > limits.entries {
+            return over("entries of a tree", limits.entries, self.entries);
+        }
+        if self.bytes > limits.unpacked {
+            return over("bytes of all files of a tree", limits.unpacked, self.bytes);
+        }
+        Ok(())
     }
 }
