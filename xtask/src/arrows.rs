@@ -25,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dunnage-layer", &["dunnage-digest", "dunnage-tree", "dunnage-estargz", "dunnage-oci"]),
     ("dunnage", LIBRARIES),
     ("dunnage-inputs", &[]),
+    ("dunnage-estargz-testsuite", &["dunnage-inputs", "dunnage-digest", "dunnage-tree", "dunnage-estargz"]),
     ("dunnage-conformance", TOOLS),
     ("xtask", TOOLS),
 ];
@@ -43,6 +44,7 @@ const LIBRARIES: &[&str] = &[
 /// All libraries, and the crates of the tests.
 const TOOLS: &[&str] = &[
     "dunnage-inputs",
+    "dunnage-estargz-testsuite",
     "dunnage-conformance",
     "dunnage-digest",
     "dunnage-tree",

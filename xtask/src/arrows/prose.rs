@@ -24,8 +24,8 @@ struct Turn {
 }
 
 const TURNS: &[Turn] = &[
-    Turn { name: "who", words: &[&["who", "whoever"]], ceiling: 97 },
-    Turn { name: "what is/has/comes", words: &[&["what"], &["is", "has", "comes"]], ceiling: 221 },
+    Turn { name: "who", words: &[&["who", "whoever"]], ceiling: 3 },
+    Turn { name: "what is/has/comes", words: &[&["what"], &["is", "has", "comes"]], ceiling: 5 },
 ];
 
 /// Directories that hold nothing of ours.
