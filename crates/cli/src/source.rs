@@ -15,6 +15,7 @@ mod image;
 mod input;
 mod layer;
 mod state;
+mod toy;
 
 use std::{
     fs::File,
@@ -61,7 +62,7 @@ type Open = fn(&Context, &Candidate<'_>) -> Result<Option<Box<dyn Source>>>;
 
 /// All kinds, in the order of detection.
 pub(crate) static KINDS: &[&Kind] =
-    &[&image::KIND, &checkpoint::KIND, &directory::KIND, &state::KIND, &layer::KIND, &archive::KIND];
+    &[&image::KIND, &toy::KIND, &checkpoint::KIND, &directory::KIND, &state::KIND, &layer::KIND, &archive::KIND];
 
 /// Something that may be a source.
 pub(crate) enum Candidate<'p> {
