@@ -15,7 +15,6 @@ mod image;
 mod input;
 mod layer;
 mod state;
-mod toy;
 
 use std::{
     fs::File,
@@ -62,7 +61,7 @@ type Open = fn(&Context, &Candidate<'_>) -> Result<Option<Box<dyn Source>>>;
 
 /// All kinds, in the order of detection.
 pub(crate) static KINDS: &[&Kind] =
-    &[&image::KIND, &toy::KIND, &checkpoint::KIND, &directory::KIND, &state::KIND, &layer::KIND, &archive::KIND];
+    &[&image::KIND, &checkpoint::KIND, &directory::KIND, &state::KIND, &layer::KIND, &archive::KIND];
 
 /// Something that may be a source.
 pub(crate) enum Candidate<'p> {
