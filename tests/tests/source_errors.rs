@@ -1,12 +1,19 @@
 //! A source that fails keeps the kind of its error through every reader: the n-th read fails, for each n and each kind.
 
-#![allow(clippy::tests_outside_test_module, clippy::panic, reason = "a test")]
+#![allow(
+    clippy::tests_outside_test_module,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "a test"
+)]
 
 use std::{
     cell::Cell,
     error::Error,
     io::{self, Read},
-    iter,
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -86,8 +93,13 @@ fn of_layer(error: dunnage_estargz::Error) -> (ErrorKind, String) {
 }
 
 /// The message and those of all causes.
-fn with_causes(error: &dyn Error) -> String {
-    iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let (mut told, mut next) = (error.to_string(), error.source());
+    while let Some(cause) = next {
+        told = format!("{told}: {cause}");
+        next = cause.source();
+    }
+    told
 }
 
 fn layer<'f, 'b>(source: &'f Failing<'b>) -> Result<Reader<&'f Failing<'b>>, (ErrorKind, String)> {

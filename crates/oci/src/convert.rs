@@ -19,7 +19,7 @@ mod toc_image;
 use std::{collections::BTreeMap, thread};
 
 use dunnage_digest::{Digest, Progress};
-use dunnage_estargz::{Missing, WriteOptions};
+use dunnage_estargz::{Format as TocFormat, Missing, WriteOptions};
 
 pub use self::report::{Converted, ConvertedLayer, ConvertedManifest, Outcome};
 use self::{
@@ -39,20 +39,19 @@ use crate::{
     progress::Watch,
 };
 
-/// The format that layers are converted to.
+/// What layers become.
+///
+/// The format of a layer with a table of contents is that of [`WriteOptions::compressor`], so the two cannot contradict
+/// each other: eStargz by default; with an `ExternalTocCompressor` the tables of contents go into an image of their own,
+/// whose tag is that of the image followed by `-esgztoc`; zstd:chunked as the reference or as containers/storage writes it.
+/// The last keeps tars bit for bit always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_enums, reason = "closed: with a table of contents or without")]
 pub enum Target {
-    /// eStargz: gzip, the table of contents at the end of each layer.
+    /// Layers with a table of contents, which can be read lazily.
     #[default]
-    EStargz,
-    /// eStargz, the tables of contents in an image of their own: its tag is that of the image with `-esgztoc` behind it.
-    EStargzExternalToc,
-    /// zstd:chunked, as the reference writes it.
-    ZstdChunked,
-    /// zstd:chunked, as containers/storage writes and reads it: Podman, Buildah, CRI-O. Tars are always kept bit for bit.
-    ZstdChunkedStorage,
-    /// Tars without compression.
+    Toc,
+    /// Tars without compression. The compressor is not used.
     Tar,
 }
 
@@ -71,9 +70,9 @@ pub enum Tar {
 #[derive(Clone, Debug, Default)]
 #[expect(clippy::exhaustive_structs, reason = "callers set single fields over the default")]
 pub struct ImageOptions {
-    /// The format of the new layers.
+    /// Whether the new layers have tables of contents.
     pub target: Target,
-    /// How to write them. The compressor has to be one for the target; `threads` is overwritten by that of the image.
+    /// How to write them. `threads` is overwritten by that of the image.
     pub write: WriteOptions,
     /// Files to put first, in every layer that has them.
     pub prioritized: Vec<String>,
@@ -195,12 +194,12 @@ impl<'s> Conversion<'s> {
         {
             return Err(Error::TagExists { layout: to.name().to_owned(), tag: tag.to_owned() });
         }
-        let toc_tag = match (self.options.target, tag) {
-            (Target::EStargzExternalToc, None) => {
+        let toc_tag = match (self.options.format(), tag) {
+            (Some(TocFormat::ExternalToc), None) => {
                 let message = "tables of contents are found by the tag of their image, and this one has none";
                 return Err(Error::Misuse(message.to_owned()));
             }
-            (Target::EStargzExternalToc, Some(tag)) => Some(format!("{tag}{TOC_SUFFIX}")),
+            (Some(TocFormat::ExternalToc), Some(tag)) => Some(format!("{tag}{TOC_SUFFIX}")),
             _ => None,
         };
         let threads = match self.options.threads {
@@ -302,11 +301,19 @@ impl Conversion<'_> {
 }
 
 impl ImageOptions {
+    /// The format of layers with a table of contents; `None` for tars.
+    fn format(&self) -> Option<TocFormat> {
+        (self.target == Target::Toc).then(|| self.write.compressor.format())
+    }
+
     fn check(&self) -> Result<(), Error> {
         let has_order = !self.prioritized.is_empty() || !self.record.is_empty();
-        let wrong = match (has_order, self.target, self.tar) {
-            (true, Target::Tar, _) => "files can be put in front in layers that are pulled lazily, not in tars",
-            (true, Target::ZstdChunkedStorage, _) | (true, _, Tar::Lossless) => {
+        let wrong = match (has_order, self.format(), self.tar) {
+            (_, Some(format @ (TocFormat::Stargz | TocFormat::Other(_))), _) => {
+                return Err(Error::Misuse(format!("images cannot have layers of the format {format}")));
+            }
+            (true, None, _) => "files can be put in front in layers that are pulled lazily, not in tars",
+            (true, Some(TocFormat::StorageChunked), _) | (true, _, Tar::Lossless) => {
                 "a tar that is kept bit for bit cannot have files put in front"
             }
             _ => return Ok(()),

@@ -206,9 +206,15 @@ impl Archives<'_> {
                     let copy = Reference::to(Store::Layout, &layout);
                     let facts = self.facts(&copy, Some(original), &format!("{name}-skopeo-facts"));
                     if let Some(facts) = tally.works(&format!("{name}: the copy of skopeo is the image"), facts) {
-                        tally.same(&format!("{name}: configuration, as skopeo sees it"), &facts.config, &config);
+                        // From a Docker archive into a layout, skopeo writes the configuration again in the form of OCI.
+                        if store == Store::OciArchive {
+                            tally.same(&format!("{name}: configuration, as skopeo sees it"), &facts.config, &config);
+                        }
                     }
                 }
+            }
+            if store == Store::DockerArchive {
+                self.config(tally, &to, &config)?;
             }
             if let Some(peer) = self.peer.as_ref().filter(|_| store == Store::DockerArchive) {
                 let report = peer.run(["load".as_ref(), path.as_os_str(), NAME.as_ref()]);
@@ -262,6 +268,21 @@ impl Archives<'_> {
         if tally.works(&format!("{name}: skopeo copies as it is"), copied).is_some() {
             let found = Digest::of(Algorithm::Sha256, &fs::read(dir.join("manifest.json"))?).to_string();
             tally.same(&format!("{name}: digest, as skopeo sees it"), &found, &wanted.to_owned());
+        }
+        Ok(())
+    }
+
+    /// The digest of the configuration in the manifest that skopeo makes for a Docker archive, where it changes no form.
+    fn config(&self, tally: &mut Tally, archive: &Reference, wanted: &str) -> Result<()> {
+        if !self.skopeo {
+            return Ok(());
+        }
+        let dir = self.dir.join("docker-dir");
+        let copied = skopeo(&["copy", &archive.to_string(), &format!("dir:{}", dir.display())]);
+        if tally.works("docker-archive: skopeo copies as it is", copied).is_some() {
+            let manifest: serde_json::Value = serde_json::from_slice(&fs::read(dir.join("manifest.json"))?)?;
+            let found = manifest.pointer("/config/digest").and_then(serde_json::Value::as_str).unwrap_or_default();
+            tally.same("docker-archive: configuration, as skopeo sees it", &found, &wanted);
         }
         Ok(())
     }

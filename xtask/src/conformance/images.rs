@@ -70,15 +70,24 @@ struct Tools {
     umoci: bool,
 }
 
+/// What an image is converted to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum To {
+    EStargz,
+    EStargzExternalToc,
+    ZstdChunked,
+    Tar,
+}
+
 /// What to convert to, and how it is called.
-const TARGETS: [(&str, Target, Tar); 7] = [
-    ("estargz", Target::EStargz, Tar::Rewrite),
-    ("estargz-lossless", Target::EStargz, Tar::Lossless),
-    ("external", Target::EStargzExternalToc, Tar::Rewrite),
-    ("external-lossless", Target::EStargzExternalToc, Tar::Lossless),
-    ("zstd-chunked", Target::ZstdChunked, Tar::Rewrite),
-    ("zstd-chunked-lossless", Target::ZstdChunked, Tar::Lossless),
-    ("tar", Target::Tar, Tar::Rewrite),
+const TARGETS: [(&str, To, Tar); 7] = [
+    ("estargz", To::EStargz, Tar::Rewrite),
+    ("estargz-lossless", To::EStargz, Tar::Lossless),
+    ("external", To::EStargzExternalToc, Tar::Rewrite),
+    ("external-lossless", To::EStargzExternalToc, Tar::Lossless),
+    ("zstd-chunked", To::ZstdChunked, Tar::Rewrite),
+    ("zstd-chunked-lossless", To::ZstdChunked, Tar::Lossless),
+    ("tar", To::Tar, Tar::Rewrite),
 ];
 
 /// The images of the layout, and for how many platforms each is.
@@ -98,16 +107,16 @@ impl Images<'_> {
         make(&original)?;
         self.look_at(tally, "original", &original)?;
         let wanted = if self.tools.umoci { Some(self.unpack(&original, "wanted")?) } else { None };
-        for (name, target, tar) in TARGETS {
+        for (name, form, tar) in TARGETS {
             let to = self.dir.join(name);
             let mut same = Vec::new();
             for (tag, threads) in [("five", 2), ("many", 2), ("nested", 2), ("five", 1)] {
-                let converted = convert(&original, tag, &to, &image_options(target, tar, threads)?);
+                let converted = convert(&original, tag, &to, &image_options(form, tar, threads)?);
                 let Some(converted) = tally.works(&format!("{name}: convert {tag}"), converted) else { continue };
                 if tag == "five" {
                     same.push(converted.digest);
                 }
-                let keeps = target != Target::EStargz && (tar == Tar::Lossless || target == Target::Tar);
+                let keeps = form != To::EStargz && (tar == Tar::Lossless || form == To::Tar);
                 let layers = converted.manifests.iter().flat_map(|manifest| &manifest.layers);
                 let kept = layers.into_iter().all(|layer| layer.diff_id == layer.source_diff_id);
                 tally.same(&format!("{name}: diff IDs of {tag} stay"), &kept, &keeps);
@@ -115,7 +124,7 @@ impl Images<'_> {
             tally.same(&format!("{name}: the same image with one thread and two"), &same.first(), &same.last());
             self.look_at(tally, name, &to)?;
             if let Some(wanted) = &wanted {
-                let plain = if target == Target::ZstdChunked { self.decompress(tally, name, &to)? } else { Some(to) };
+                let plain = if form == To::ZstdChunked { self.decompress(tally, name, &to)? } else { Some(to) };
                 if let Some(plain) = plain {
                     self.compare(tally, name, &plain, wanted)?;
                 }
@@ -203,14 +212,15 @@ pub(super) fn skopeo(args: &[&str]) -> Result<String> {
     capture(Command::new("skopeo").arg("--insecure-policy").args(args))
 }
 
-fn image_options(target: Target, tar: Tar, threads: usize) -> Result<ImageOptions> {
+fn image_options(form: To, tar: Tar, threads: usize) -> Result<ImageOptions> {
     let mut write = WriteOptions::default();
     let gzip = GzipCompressor::new(Codec::Libdeflate, Level::new(6)?);
-    write.compressor = match target {
-        Target::ZstdChunked => Arc::new(ZstdCompressor::default()),
-        Target::EStargzExternalToc => Arc::new(ExternalTocCompressor::new(gzip)),
-        _ => Arc::new(gzip),
+    write.compressor = match form {
+        To::ZstdChunked => Arc::new(ZstdCompressor::default()),
+        To::EStargzExternalToc => Arc::new(ExternalTocCompressor::new(gzip)),
+        To::EStargz | To::Tar => Arc::new(gzip),
     };
+    let target = if form == To::Tar { Target::Tar } else { Target::Toc };
     Ok(ImageOptions { target, write, tar, threads, ..ImageOptions::default() })
 }
 

@@ -7,7 +7,8 @@ mod inspect;
 mod verify;
 
 use std::{
-    path::Path,
+    os::fd::AsRawFd as _,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
 
@@ -69,7 +70,8 @@ impl ImageSource {
         let reference = match candidate {
             Candidate::Named(path) => named_image(path)?,
             Candidate::Directory(path) | Candidate::File(_, Some(path)) => image_at(path)?,
-            Candidate::File(_, None) => None,
+            // Standard input has no path of its own, but the kernel gives its descriptor one.
+            Candidate::File(file, None) => image_at(&PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())))?,
         };
         let Some(reference) = reference else { return Ok(None) };
         let images = reference.open(&Limits::default())?;

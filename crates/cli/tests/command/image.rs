@@ -71,6 +71,8 @@ fn images_are_copied_between_layouts_and_archives() {
             here.ok(&format!("verify {source}"));
         }
     }
+    // So does the archive in a pipe.
+    assert_eq!(here.piped("ls -R -", &here.read("docker.tar")).out, listed);
     let page = here.json("inspect docker.tar");
     for (at, layer) in page["images"][0]["layers"].as_array().unwrap().iter().enumerate() {
         assert_eq!(layer["diff_id"], wanted["images"][0]["layers"][at]["diff_id"]);

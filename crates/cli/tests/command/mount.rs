@@ -189,9 +189,9 @@ mount --bind "$PWD/device" /dev/fuse
 exec setpriv --reuid=65534 --regid=65534 --clear-groups sh -ec '
     for option in --suid --dev "--read-ahead 4M"; do
         code=0
-        ./dunnage mount layer,1.esgz at --daemon $option 2>refusal || code=$?
+        refusal=$(./dunnage mount layer,1.esgz at --daemon $option 2>&1) || code=$?
         [ $code = 2 ]
-        grep -q "needs privilege" refusal
+        echo "$refusal" | grep -q "needs privilege"
     done
     ./dunnage mount layer,1.esgz at --daemon
     grep fuse.dunnage /proc/self/mounts

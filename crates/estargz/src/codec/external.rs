@@ -15,7 +15,7 @@ use super::{
     gzip::{gzip_decoder, gzip_streams},
     toc_member::TocJson,
 };
-use crate::{EXTERNAL_FOOTER_LEN, Error, Footer, TocPlace, external_footer_bytes, parse_external_footer};
+use crate::{EXTERNAL_FOOTER_LEN, Error, Footer, Format, TocPlace, external_footer_bytes, parse_external_footer};
 
 /// Compresses to gzip members, and hands the TOC out instead of writing it: [`Summary::external_toc`](crate::Summary).
 ///
@@ -34,6 +34,10 @@ impl ExternalTocCompressor {
 }
 
 impl Compressor for ExternalTocCompressor {
+    fn format(&self) -> Format {
+        Format::ExternalToc
+    }
+
     fn encoder(&self) -> Result<Box<dyn Encoder>, Error> {
         self.gzip.encoder()
     }

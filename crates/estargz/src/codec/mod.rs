@@ -25,7 +25,7 @@ pub use self::{
     level::Level,
     zstd::{StorageCompressor, StorageDecompressor, ZstdCompressor, ZstdDecompressor, ZstdLevel},
 };
-use crate::{Error, Footer, TOC_DIGEST_ANNOTATION};
+use crate::{Error, Footer, Format, TOC_DIGEST_ANNOTATION};
 
 /// Compresses streams and writes the TOC and footer after them.
 pub trait Compressor: fmt::Debug + Send + Sync {
@@ -62,6 +62,11 @@ pub trait Compressor: fmt::Debug + Send + Sync {
     /// How the tar stream is cut into streams, and which parts of it are kept once more.
     fn form(&self) -> Form {
         Form::Estargz
+    }
+
+    /// The format of the blobs that it ends. A conversion of images names the layers after it.
+    fn format(&self) -> Format {
+        Format::Estargz
     }
 }
 

@@ -7,8 +7,8 @@ use std::{
 
 use dunnage_digest::{Algorithm, DiffId, Digest, Hasher, HashingWriter, Mismatch, Progress};
 use dunnage_estargz::{
-    Audit, Build, Built, Error as LayerError, Format as TocFormat, Input, MANIFEST_CHECKSUM_ANNOTATION, Missing,
-    OpenOptions, Packing, Pass, Reader, STORAGE_CHECKSUM_ANNOTATION, Summary, Writer, restore_tar,
+    Audit, Build, Built, Error as LayerError, Format as TocFormat, Input, Missing, OpenOptions, Packing, Pass, Reader,
+    Summary, Writer, restore_tar,
 };
 
 use super::{
@@ -82,7 +82,7 @@ impl LayerJob {
         input.payload_len = toc.map(|(_, reader)| reader.footer().payload_len);
         match work.options.target {
             Target::Tar => self.to_tar(work, &input),
-            _ => self.to_layer(work, &input),
+            Target::Toc => self.to_layer(work, &input),
         }
     }
 
@@ -145,13 +145,7 @@ impl LayerJob {
             return Ok(Some(self.unchanged(Outcome::Kept, Suffix::Plain, None)));
         }
         let Some((format, reader)) = toc else { return Ok(None) };
-        let (wanted, suffix) = match work.options.target {
-            Target::EStargz => (TocFormat::Estargz, Suffix::Gzip),
-            Target::EStargzExternalToc => (TocFormat::ExternalToc, Suffix::Gzip),
-            Target::ZstdChunked => (TocFormat::ZstdChunked, Suffix::Zstd),
-            Target::ZstdChunkedStorage => (TocFormat::StorageChunked, Suffix::Zstd),
-            Target::Tar => return Ok(None),
-        };
+        let wanted = work.write.compressor.format();
         let claims = Claims { layer: &self.name, descriptor: &self.descriptor };
         let is_it = *format == Format::Toc(wanted)
             && claims.is_complete(wanted)
@@ -160,7 +154,7 @@ impl LayerJob {
             return Ok(None);
         }
         copy_blob(work, &self.descriptor, share)?;
-        let mut kept = self.unchanged(Outcome::Kept, suffix, Some(*reader.toc_digest()));
+        let mut kept = self.unchanged(Outcome::Kept, suffix_of(wanted), Some(*reader.toc_digest()));
         if let Some(toc) = self.toc.as_ref().filter(|_| wanted == TocFormat::ExternalToc) {
             copy_blob(work, toc, share)?;
             kept.toc_blob = Some((toc.digest(), toc.size()));
@@ -207,8 +201,8 @@ impl LayerJob {
 
     fn to_layer(&self, work: &Work<'_>, input: &LayerInput<'_>) -> Result<LayerDone, Error> {
         let mut blob = work.to.begin(Algorithm::Sha256)?;
-        let (summary, missed) = match (work.options.target, work.options.tar) {
-            (Target::ZstdChunkedStorage, _) | (_, Tar::Lossless) => {
+        let (summary, missed) = match (work.write.compressor.format(), work.options.tar) {
+            (TocFormat::StorageChunked, _) | (_, Tar::Lossless) => {
                 (self.lossless(work, input, &mut *blob)?, Vec::new())
             }
             (_, Tar::Rewrite) => {
@@ -216,7 +210,7 @@ impl LayerJob {
                 (built.summary, built.missed)
             }
         };
-        let suffix = self.check_target(work.options.target, &summary)?;
+        let suffix = suffix_of(work.write.compressor.format());
         let toc_blob = match &summary.external_toc {
             Some(toc) => Some((put(work.to, toc)?, toc.len() as u64)),
             None => None,
@@ -236,20 +230,6 @@ impl LayerJob {
         })
     }
 
-    /// The compressor is the caller's, and has to be one for the target.
-    fn check_target(&self, target: Target, summary: &Summary) -> Result<Suffix, Error> {
-        let has = |name| summary.annotations.contains_key(name);
-        let made =
-            (has(MANIFEST_CHECKSUM_ANNOTATION), has(STORAGE_CHECKSUM_ANNOTATION), summary.external_toc.is_some());
-        let is = |wanted| target == wanted;
-        let wanted = (is(Target::ZstdChunked), is(Target::ZstdChunkedStorage), is(Target::EStargzExternalToc));
-        if made != wanted {
-            let message = format!("{}: the compressor writes another format than the target", self.name);
-            return Err(Error::Misuse(message));
-        }
-        Ok(if made.0 || made.1 { Suffix::Zstd } else { Suffix::Gzip })
-    }
-
     fn lossless(&self, work: &Work<'_>, input: &LayerInput<'_>, blob: &mut dyn NewBlob) -> Result<Summary, Error> {
         let (summary, unpacked) = input.read_counted(&self.diff_id, |tar| {
             let mut writer = Writer::new(blob, &work.write)?;
@@ -257,7 +237,7 @@ impl LayerJob {
             Ok(writer.finish()?.1)
         })?;
         // Only a table of contents inside of the tar, before or after, gives another diff ID.
-        let is_bare = work.options.target != Target::EStargz;
+        let is_bare = work.write.compressor.format() != TocFormat::Estargz;
         let is_whole = summary.input.as_ref().is_some_and(|proof| proof.len == unpacked);
         if is_bare && is_whole && summary.diff_id != self.diff_id {
             let (document, expected) = (self.name.clone(), format!("the diff ID to stay {}", self.diff_id));
@@ -296,5 +276,13 @@ fn copy(from: &mut dyn Read, to: &mut dyn Write) -> Result<(), LayerError> {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(source) => return Err(LayerError::Input { source }),
         }
+    }
+}
+
+/// The compression that the media type of a layer of this format names.
+const fn suffix_of(format: TocFormat) -> Suffix {
+    match format {
+        TocFormat::ZstdChunked | TocFormat::StorageChunked => Suffix::Zstd,
+        _ => Suffix::Gzip,
     }
 }

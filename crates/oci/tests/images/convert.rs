@@ -245,7 +245,7 @@ fn docker_images_become_oci_images() {
     let image = making.image_of(&config("amd64", &layers), (DOCKER[1], DOCKER[2]), &layers);
     let index = making.index(DOCKER[0], &[platform(image, "linux/amd64")]);
     making.tag("docker", &index);
-    for (target, suffix) in [(Target::EStargz, "+gzip"), (Target::Tar, "")] {
+    for (target, suffix) in [(Target::Toc, "+gzip"), (Target::Tar, "")] {
         let name = format!("out{suffix}");
         here.convert(("in", None), (&name, None), &ImageOptions { target, ..ImageOptions::default() }).unwrap();
         let out = here.path(&name);

@@ -3,9 +3,12 @@
 use std::fs;
 
 use dunnage_estargz::Missing;
-use dunnage_oci::{ImageOptions, Outcome, Record, Target};
+use dunnage_oci::{ImageOptions, Outcome, Record};
 
-use crate::{make::*, targets::options};
+use crate::{
+    make::*,
+    targets::{To, options},
+};
 
 #[test]
 fn an_image_that_is_converted_again_stays_the_same() {
@@ -138,7 +141,7 @@ fn a_table_of_contents_that_is_not_the_one_named_is_refused() {
             ": TOC: digest",
             1,
         );
-        for target in [Target::EStargz, Target::ZstdChunked, Target::Tar] {
+        for target in [To::EStargz, To::ZstdChunked, To::Tar] {
             let error = here.convert(("in", None), ("out", None), &options(target)).unwrap_err();
             assert_eq!(told(&error), wanted);
         }

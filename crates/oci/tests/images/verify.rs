@@ -2,12 +2,12 @@
 
 use std::fs;
 
-use dunnage_oci::{Depth, Error, Images, Target, Verification, VerifiedImage, VerifyOptions};
+use dunnage_oci::{Depth, Error, Images, Verification, VerifiedImage, VerifyOptions};
 use serde_json::json;
 
 use crate::{
     make::*,
-    targets::{TARGETS, options},
+    targets::{TARGETS, To, options},
 };
 
 pub(crate) fn verify(here: &Here, layout: &str, tag: Option<&str>) -> Result<VerifiedImage, Error> {
@@ -30,8 +30,8 @@ fn what_a_conversion_makes_is_sound() {
         here.convert(("in", None), (format, None), &options(target)).unwrap();
         let found = verify(&here, format, Some("latest")).unwrap();
         assert_eq!(found.layers, 3, "{format}");
-        assert_eq!(found.tocs, if target == Target::Tar { 0 } else { 3 }, "{format}");
-        assert_eq!(found.chunks > 0, target != Target::Tar, "{format}");
+        assert_eq!(found.tocs, if target == To::Tar { 0 } else { 3 }, "{format}");
+        assert_eq!(found.chunks > 0, target != To::Tar, "{format}");
     }
 }
 
@@ -87,9 +87,9 @@ fn manifest_of_tocs(here: &Here, layout: &str) -> Vec<String> {
 #[test]
 fn annotations_are_compared_with_what_they_describe() {
     for (target, name) in [
-        (Target::EStargz, "io.containers.estargz.uncompressed-size"),
-        (Target::ZstdChunked, "io.containers.zstd-chunked.manifest-position"),
-        (Target::ZstdChunked, "io.containers.zstd-chunked.manifest-checksum"),
+        (To::EStargz, "io.containers.estargz.uncompressed-size"),
+        (To::ZstdChunked, "io.containers.zstd-chunked.manifest-position"),
+        (To::ZstdChunked, "io.containers.zstd-chunked.manifest-checksum"),
     ] {
         let here = Here::new();
         three_layers(&here);
@@ -120,7 +120,7 @@ fn a_table_of_contents_that_lies_about_the_tar_is_found() {
         let layer = making.layer(GZIP, tar);
         let image = making.image("amd64", &[layer]);
         making.tag("latest", &image);
-        here.convert((name, None), (name, None), &options(Target::EStargzExternalToc)).unwrap();
+        here.convert((name, None), (name, None), &options(To::EStargzExternalToc)).unwrap();
     }
     // The layer of one, with the table of contents of the other, both named.
     let layer = |name: &str| manifest(&here.path(name), "latest")["layers"][0].clone();

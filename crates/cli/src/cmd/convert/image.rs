@@ -62,13 +62,7 @@ fn convert(
 }
 
 fn options(context: &Context, args: &Convert) -> Result<ImageOptions> {
-    let target = match (args.to, args.external_toc) {
-        (Target::Estargz, false) => ImageTarget::EStargz,
-        (Target::Estargz, true) => ImageTarget::EStargzExternalToc,
-        (Target::ZstdChunked, _) => ImageTarget::ZstdChunked,
-        (Target::ZstdChunkedStorage, _) => ImageTarget::ZstdChunkedStorage,
-        (Target::Tar, _) => ImageTarget::Tar,
-    };
+    let target = if args.to == Target::Tar { ImageTarget::Tar } else { ImageTarget::Toc };
     let mut options = ImageOptions {
         target,
         prioritized: prioritized(args)?,

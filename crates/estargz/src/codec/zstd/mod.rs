@@ -26,7 +26,7 @@ use self::{
 };
 use super::{Compressor, Decoder, Decompressor, Encoder, End, Gauge, TocWritten};
 use crate::{
-    Error, Footer, MANIFEST_CHECKSUM_ANNOTATION, MANIFEST_POSITION_ANNOTATION, ZSTD_FOOTER_LEN,
+    Error, Footer, Format, MANIFEST_CHECKSUM_ANNOTATION, MANIFEST_POSITION_ANNOTATION, ZSTD_FOOTER_LEN,
     footer::{Part, SKIPPABLE_HEADER, parse_zstd_footer, skippable_header, zstd_footer_bytes},
     input::Decoded,
 };
@@ -89,6 +89,10 @@ impl ZstdCompressor {
 }
 
 impl Compressor for ZstdCompressor {
+    fn format(&self) -> Format {
+        Format::ZstdChunked
+    }
+
     fn encoder(&self) -> Result<Box<dyn Encoder>, Error> {
         Ok(Box::new(FrameEncoder(context(self.level)?)))
     }

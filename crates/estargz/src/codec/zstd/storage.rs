@@ -19,7 +19,7 @@ use super::{
     FrameDecoder, FrameEncoder, Frames, TocFrame, ZstdLevel, compress_json, context, frames, position, write_skippable,
 };
 use crate::{
-    Compressor, Covers, Decoder, Decompressor, Encoder, End, Error, Footer, Form, STORAGE_CHECKSUM_ANNOTATION,
+    Compressor, Covers, Decoder, Decompressor, Encoder, End, Error, Footer, Form, Format, STORAGE_CHECKSUM_ANNOTATION,
     STORAGE_FOOTER_LEN, STORAGE_POSITION_ANNOTATION, STORAGE_TAR_SPLIT_ANNOTATION, TocWritten,
     footer::{SKIPPABLE_HEADER, parse_storage_footer, storage_footer_bytes},
 };
@@ -42,6 +42,10 @@ impl StorageCompressor {
 }
 
 impl Compressor for StorageCompressor {
+    fn format(&self) -> Format {
+        Format::StorageChunked
+    }
+
     fn encoder(&self) -> Result<Box<dyn Encoder>, Error> {
         Ok(Box::new(FrameEncoder(context(self.level)?)))
     }
