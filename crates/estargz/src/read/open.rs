@@ -10,7 +10,7 @@ use std::{
 };
 
 use crossbeam_channel::bounded;
-use dunnage_digest::{Cursor, Digest, Hasher, Offset, ReadAt, Section};
+use dunnage_digest::{Cursor, Digest, Hasher, Offset, ReadAt, Section, read_full};
 use dunnage_tree::pieces::PieceCache;
 
 use super::{
@@ -354,14 +354,5 @@ fn read_beside(mut json: Box<dyn Read + Send + '_>, sink: &mut Sink, at: Offset)
 
 /// Reads until the block is full or the document ends.
 fn fill(json: &mut dyn Read, block: &mut [u8], at: Offset) -> Result<usize, Error> {
-    let mut filled = 0;
-    while let Some(rest) = block.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match json.read(rest) {
-            Ok(0) => break,
-            Ok(len) => filled = filled.saturating_add(len),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(source) => return Err(Error::Read { what: "the TOC", at, source }),
-        }
-    }
-    Ok(filled)
+    read_full(json, block).map_err(|source| Error::Read { what: "the TOC", at, source })
 }

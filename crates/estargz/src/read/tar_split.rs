@@ -4,10 +4,10 @@
 //! The lines are described in `write/tar_split.rs`. They are read one by one, after the digest of all of them, compressed,
 //! was compared with the one that the TOC names. Specification: eStargz, section 2.3.
 
-use std::io::{self, Cursor, Read, Write};
+use std::io::{Cursor, Write};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use dunnage_digest::{Cancel, DiffId, Digest, Hasher, Mismatch, Offset, ReadAt, ReadRequest};
+use dunnage_digest::{Cancel, DiffId, Digest, Hasher, Mismatch, Offset, ReadAt, ReadRequest, read_some};
 
 use super::{Reader, index::NodeKind};
 use crate::{
@@ -67,10 +67,7 @@ impl<R: ReadAt + Sync> Reader<R> {
         let mut block = vec![0; BLOCK];
         let mut total = 0_u64;
         loop {
-            let len = match lines.read(&mut block) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                result => result.map_err(|source| Error::Read { what: WHAT, at, source })?,
-            };
+            let len = read_some(&mut lines, &mut block).map_err(|source| Error::Read { what: WHAT, at, source })?;
             total = total.saturating_add(len as u64);
             if total > self.limits().toc {
                 return Err(Error::Limit { what: WHAT, limit: self.limits().toc, asked: total });

@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use dunnage_digest::{Cancel, Cursor, Offset, ReadAt, Section};
+use dunnage_digest::{Cancel, Cursor, Offset, ReadAt, Section, read_some};
 use flate2::{Compression, bufread::GzDecoder, write::GzEncoder};
 
 use super::{LayoutReport, Parts, StreamKind};
@@ -93,12 +93,10 @@ impl<R: ReadAt + Sync> Reader<R> {
             let mut stream = self.next_stream(kind, &mut payload).map_err(failed(start))?;
             loop {
                 options.cancel.check()?;
-                let len = match stream.read(&mut block) {
-                    Ok(0) => break,
-                    Ok(len) => len,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    Err(error) => return Err(failed(start)(error)),
-                };
+                let len = read_some(&mut stream, &mut block).map_err(failed(start))?;
+                if len == 0 {
+                    break;
+                }
                 uncompressed_len = uncompressed_len.saturating_add(len as u64);
                 let limit = self.limits().tar.unpacked;
                 if uncompressed_len > limit {

@@ -5,7 +5,7 @@ use std::{
     io::{BufWriter, Read, Write},
 };
 
-use dunnage_digest::{Algorithm, DiffId, Digest, Hasher, HashingWriter, Mismatch, Progress};
+use dunnage_digest::{Algorithm, DiffId, Digest, Hasher, HashingWriter, Mismatch, Progress, read_some};
 use dunnage_estargz::{
     Audit, Build, Built, Error as LayerError, Format as TocFormat, Input, Missing, OpenOptions, Packing, Pass, Reader,
     Summary, Writer, restore_tar,
@@ -268,14 +268,11 @@ impl LayerJob {
 fn copy(from: &mut dyn Read, to: &mut dyn Write) -> Result<(), LayerError> {
     let mut block = vec![0; 1 << 20];
     loop {
-        match from.read(&mut block) {
-            Ok(0) => return Ok(()),
-            Ok(len) => {
-                to.write_all(block.get(..len).unwrap_or_default()).map_err(|source| LayerError::Write { source })?;
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(source) => return Err(LayerError::Input { source }),
+        let len = read_some(from, &mut block).map_err(|source| LayerError::Input { source })?;
+        if len == 0 {
+            return Ok(());
         }
+        to.write_all(block.get(..len).unwrap_or_default()).map_err(|source| LayerError::Write { source })?;
     }
 }
 
