@@ -112,7 +112,7 @@ const TYPES: &[Type] = &[
     Type { kind: |error| error.is::<Mismatch>().then_some(ErrorKind::Integrity), remedy: |_| None },
     Type { kind: |error| error.is::<CorruptStream>().then_some(ErrorKind::Malformed), remedy: |_| None },
     Type { kind: |error| error.is::<Cancelled>().then_some(ErrorKind::Cancelled), remedy: |_| None },
-    // The system failed to take what was written: whatever the errors around it say, this is an I/O failure.
+    // The system refused the written bytes, so this is an I/O failure, whatever kind the errors around it have.
     Type { kind: |error| error.is::<OutputError>().then_some(ErrorKind::Io), remedy: |_| None },
 ];
 

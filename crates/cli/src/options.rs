@@ -25,11 +25,11 @@ pub(crate) struct Uses {
     pub(crate) options: &'static [&'static str],
 }
 
-/// Refuses options that some member of `group` can use and none of `chosen`. `is` says what was chosen.
+/// Refuses options that some member of `group` can use and none of `chosen`. `is` describes the chosen ones.
 ///
 /// # Errors
 ///
-/// A wrong call that names the option, the members that can use it, and what was chosen.
+/// A wrong call that names the option, the members that can use it, and the chosen ones.
 pub(crate) fn check<'u>(
     given: &Given,
     group: impl Iterator<Item = &'u Uses> + Clone,
