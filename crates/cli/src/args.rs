@@ -447,6 +447,9 @@ pub(crate) struct Convert {
     /// Keep the tar bit for bit, so that unpacking the layer gives it back
     #[arg(long, conflicts_with_all = ["prioritize", "prioritize_from", "record", "duplicates"])]
     pub(crate) lossless: bool,
+    /// Write files with holes as sparse members, so that the tar takes no bytes for the holes (tar)
+    #[arg(long, conflicts_with = "lossless")]
+    pub(crate) sparse: bool,
     /// The treatment of a repeated name
     #[arg(long, value_enum, value_name = "HOW", default_value_t)]
     pub(crate) duplicates: Duplicates,

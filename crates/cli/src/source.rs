@@ -3,7 +3,7 @@
 //! Each kind is a file here and a row in [`KINDS`], in the order of detection: `oci:` and the like first, then the content
 //! of directories and files. A file is a state file if it begins like one, a layer if it ends like one, else a tar.
 //! Standard input that is redirected from a file is read by position like any file. A pipe is kept in a temporary file,
-//! unless the verb reads from front to back anyway.
+//! unless the verb reads from front to back anyway and the pipe does not begin like an archive of images.
 //!
 //! A [`Source`] answers the questions of verbs; verbs never ask for its kind.
 
@@ -219,13 +219,20 @@ fn open_any(context: &Context, path: &Path, access: Access) -> Result<Box<dyn So
     if access == Access::Random || (wanted.is_some() && !is_tar) {
         return kept(&mut file);
     }
-    let (packing, mut whole) = Packing::peek(file)?;
+    let mut head = Vec::new();
+    file.by_ref().take(HEAD).read_to_end(&mut head)?;
+    let may_be_images = !is_tar && dunnage_oci::may_be_archive(&head);
+    let (packing, mut whole) = Packing::peek(io::Cursor::new(head).chain(file))?;
     // Whether it is a layer shows at its end.
-    if access == Access::OnceUnlessLayer && packing == Packing::Gzip && !is_tar {
+    let may_be_layer = access == Access::OnceUnlessLayer && packing == Packing::Gzip && !is_tar;
+    if may_be_images || may_be_layer {
         return kept(&mut whole);
     }
     Ok(Box::new(Archive::stream(context, packing, Box::new(whole))))
 }
+
+/// Bytes at the start of a pipe in which the first names of a tar are looked for.
+const HEAD: u64 = 64 << 10;
 
 /// Asks the kind that is wanted, or each in turn.
 fn detect(context: &Context, wanted: Option<&'static Kind>, candidate: &Candidate<'_>) -> Result<Box<dyn Source>> {

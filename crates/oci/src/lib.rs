@@ -26,7 +26,7 @@ mod reference;
 mod verify;
 
 pub use crate::{
-    archive::{ArchiveWriter, DockerArchive, OciArchive, detect},
+    archive::{ArchiveWriter, DockerArchive, OciArchive, detect, may_be_archive},
     contents::{Contents, Image, ImageLayer},
     convert::{Conversion, Converted, ConvertedLayer, ConvertedManifest, ImageOptions, Outcome, Tar, Target},
     copying::{Copied, CopyOptions, Copying},

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::Result;
-use dunnage_tree::{DirTree, ExportOptions, Tree};
+use dunnage_tree::{DirTree, ExportOptions, ExportSparse, Tree};
 
 use super::{About, Candidate, Input, Kind, Source, contents};
 use crate::{args, context::Context, options::Uses, page::Page, report::Document};
@@ -12,7 +12,7 @@ use crate::{args, context::Context, options::Uses, page::Page, report::Document}
 pub(super) static KIND: Kind = Kind {
     name: "directory",
     prefixes: &[],
-    uses: Uses { name: "directories", options: &["max-entries", "max-unpacked", "no-passthrough"] },
+    uses: Uses { name: "directories", options: &["max-entries", "max-unpacked", "no-passthrough", "sparse"] },
     open: |_, candidate| {
         let Candidate::Directory(path) = candidate else { return Ok(None) };
         Ok(Some(Box::new(Directory::open(path)?)))
@@ -53,5 +53,6 @@ impl Source for Directory {
 
 /// How files become a tar.
 pub(super) fn export_options(context: &Context) -> ExportOptions {
-    ExportOptions { limits: context.tree_limits().clone(), ..ExportOptions::default() }
+    let sparse = if context.given.has("sparse") { ExportSparse::Pax } else { ExportSparse::Never };
+    ExportOptions { limits: context.tree_limits().clone(), sparse, ..ExportOptions::default() }
 }

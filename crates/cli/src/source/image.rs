@@ -37,6 +37,7 @@ pub(super) static KIND: Kind = Kind {
             "measure",
             "deep",
             "cache",
+            "sparse",
         ],
     },
     open: ImageSource::detect,

@@ -7,7 +7,7 @@ use dunnage_digest::Cancel;
 use dunnage_estargz::{Audit, Format, Reader};
 use dunnage_tree::{Limits, Tree, Walk};
 
-use super::{About, Candidate, Input, Kind, Source, contents, name_of, title};
+use super::{About, Candidate, Input, Kind, Source, contents, directory::export_options, name_of, title};
 use crate::{
     args,
     context::Context,
@@ -38,6 +38,7 @@ pub(super) static KIND: Kind = Kind {
             "measure",
             "deep",
             "cache",
+            "sparse",
         ],
     },
     open: Layer::detect,
@@ -148,6 +149,10 @@ impl Source for Layer {
 
     fn input(&self, context: &Context) -> Result<Input<'_>> {
         self.audit(context).context("it is not sound")?;
+        // The tar in the layer has its holes as zeros: only a tar of the files can leave them out.
+        if context.given.has("sparse") {
+            return Ok(Input::of_tree(self.reader.as_ref(), export_options(context)));
+        }
         Ok(Input::Layer(&self.reader))
     }
 }

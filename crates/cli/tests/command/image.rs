@@ -71,8 +71,20 @@ fn images_are_copied_between_layouts_and_archives() {
             here.ok(&format!("verify {source}"));
         }
     }
-    // So does the archive in a pipe.
-    assert_eq!(here.piped("ls -R -", &here.read("docker.tar")).out, listed);
+    // So does the archive in a pipe, also for verbs that read other tars from front to back; compressed or not.
+    let packed = zstd::encode_all(here.read("docker.tar").as_slice(), 1).unwrap();
+    for archive in [here.read("one.tar"), here.read("docker.tar"), packed] {
+        assert_eq!(here.piped("ls -R -", &archive).out, listed);
+        let _ = fs::remove_dir_all(here.path("unpacked"));
+        assert_eq!(here.piped("extract - unpacked -q", &archive).code, 0);
+        assert_eq!(here.piped("convert - piped.esgz --to estargz -q", &archive).code, 0);
+        for made in ["unpacked", "piped.esgz"] {
+            let differs = here.run(&format!("diff {made} oci:in:one"));
+            assert!(differs.out.lines().all(|line| line.starts_with("/: ")), "{made}: {}", differs.out);
+        }
+        here.piped("convert - piped.tar --to tar --as tar -q", &archive);
+        assert!(here.ok("ls piped.tar --as tar").out.contains(".json\n"));
+    }
     let page = here.json("inspect docker.tar");
     for (at, layer) in page["images"][0]["layers"].as_array().unwrap().iter().enumerate() {
         assert_eq!(layer["diff_id"], wanted["images"][0]["layers"][at]["diff_id"]);

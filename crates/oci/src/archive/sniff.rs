@@ -44,6 +44,38 @@ pub fn detect(path: &Path) -> Result<Option<Store>, Error> {
     Ok(look_through(Reader::new(plain, limits)))
 }
 
+/// Tells whether a stream that begins with `head` may be an archive of images, plain or compressed: whether all members that
+/// begin in it have names as image archives have them.
+///
+/// Use it before a stream is read that cannot be read twice. If it may be one, keep the stream in a file and ask [`detect`]. A
+/// few kilobytes are enough for most tars of other files; an empty `head` is none.
+#[must_use]
+pub fn may_be_archive(head: &[u8]) -> bool {
+    let Ok((packing, whole)) = Packing::peek(head) else { return false };
+    let Ok(plain) = packing.decompressed(whole) else { return false };
+    let mut reader = Reader::new(plain, TarLimits { unpacked: u64::MAX, ..TarLimits::default() });
+    let mut header = Header::default();
+    let mut count: u64 = 0;
+    // The tar ends where `head` ends, which is an error or a short payload.
+    while let Ok(true) = reader.next_header(&mut header) {
+        if header.entry == EntryType::GlobalExtension {
+            continue;
+        }
+        if !is_usual(plain_name(&header.name)) {
+            return false;
+        }
+        count = count.saturating_add(1);
+    }
+    count > 0
+}
+
+/// `name` without `./` in front and a slash at the end.
+fn plain_name(name: &[u8]) -> &[u8] {
+    let name = name.strip_prefix(b".").unwrap_or(name);
+    let name = name.strip_prefix(b"/").unwrap_or(name);
+    name.strip_suffix(b"/").unwrap_or(name)
+}
+
 /// The documents that were found among the members.
 #[derive(Default)]
 struct Documents {
@@ -65,9 +97,7 @@ fn look_through<R: Read>(mut reader: Reader<R>) -> Option<Store> {
         if header.entry == EntryType::GlobalExtension {
             continue;
         }
-        let name = header.name.strip_prefix(b".").unwrap_or(&header.name);
-        let name = name.strip_prefix(b"/").unwrap_or(name);
-        let name = name.strip_suffix(b"/").unwrap_or(name);
+        let name = plain_name(&header.name);
         if !is_usual(name) {
             return None;
         }

@@ -55,11 +55,11 @@ const TARGETS: [(Target, Uses); 4] = [
         Target::ZstdChunkedStorage,
         Uses { name: "zstd-chunked-storage", options: &["level", "chunk-size", "non-utf8", "annotations"] },
     ),
-    (Target::Tar, Uses { name: "tar", options: &[] }),
+    (Target::Tar, Uses { name: "tar", options: &["sparse"] }),
 ];
 
 /// A file, or standard output.
-const FILE: Uses = Uses { name: "files", options: &["toc-out", "duplicates", "annotations", "unverified"] };
+const FILE: Uses = Uses { name: "files", options: &["toc-out", "duplicates", "annotations", "unverified", "sparse"] };
 
 /// An image.
 const IMAGE: Uses = Uses { name: "images", options: &["external-toc", "record"] };
