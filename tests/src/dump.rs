@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, ops::ControlFlow};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dunnage_digest::Hasher;
-use dunnage_estargz::{Toc, TocEntry, TocType};
+use dunnage_estargz::toc::{Toc, TocEntry, TocType};
 use dunnage_tree::{Error, Kind, Mtime, NodeId, Tree, Walk};
 use serde::{Deserialize, Serialize};
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use dunnage_digest::{Cancel, ErrorKind, Progress};
-use dunnage_estargz::{Codec, Error, Packing, Writer};
+use dunnage_estargz::{Error, Writer, codec::Codec, input::Packing};
 use dunnage_tree::{
     Existing, ExtractOptions, ExtractWhiteouts, Kind, Limits, Tree, Visited, Walk, extract, extract_tar, tar::TarTree,
 };
@@ -55,7 +55,7 @@ pub fn read_layer(blob: &[u8], limits: &dunnage_estargz::Limits) -> Result<Vec<S
 pub fn audit(blob: &[u8], limits: &dunnage_estargz::Limits) -> String {
     let audited = layer::open_within(blob, None, limits)
         .and_then(|reader| reader.audit(&Cancel::new(), &|_| ()))
-        .and_then(dunnage_estargz::Audit::agreed);
+        .and_then(dunnage_estargz::audit::Audit::agreed);
     match audited {
         Ok(audit) => format!("ok: {}", audit.diff_id),
         Err(error) => of_tree(error.kind(), &error),

@@ -7,8 +7,14 @@ use std::{
 
 use dunnage_digest::{Algorithm, Cancel, Digest, ReadAt};
 use dunnage_estargz::{
-    Build, Built, Codec, Error, ExternalTocDecompressor, Format, GzipCompressor, Landmarks, Level, Limits, Missing,
-    NonUtf8, OpenOptions, Reader, Summary, Toc, Verified, WriteOptions, Writer, find_footer,
+    Build, Built, Error, Limits, OpenOptions, Reader, Summary, WriteOptions, Writer,
+    codec::{Codec, ExternalTocDecompressor, GzipCompressor, Level},
+    compose::Missing,
+    footer::Format,
+    read::{Landmarks, find_footer},
+    toc::Toc,
+    trust::Verified,
+    write::NonUtf8,
 };
 
 use crate::stored;

@@ -15,7 +15,7 @@ use std::{
 };
 
 use dunnage_digest::{Cancel, Digest, ErrorKind};
-use dunnage_estargz::{Error, Format, Limits, Toc, find_footer};
+use dunnage_estargz::{Error, Limits, footer::Format, read::find_footer, toc::Toc};
 
 use crate::{
     case::{blob, fixture},

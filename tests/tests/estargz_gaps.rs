@@ -22,8 +22,12 @@ use dunnage_conformance::{
 };
 use dunnage_digest::{Cancel, Offset, ReadAt as _};
 use dunnage_estargz::{
-    Build, Codec, Error, Limits, Missing, NonUtf8, OpenOptions, Reader, Streams, Summary, Toc, TocType, WriteOptions,
-    Writer, ZstdLevel, unpack,
+    Build, Error, Limits, OpenOptions, Reader, Summary, WriteOptions, Writer,
+    codec::{Codec, ZstdLevel},
+    compose::Missing,
+    toc::{Toc, TocType},
+    unpack,
+    write::{NonUtf8, Streams},
 };
 use dunnage_estargz_testsuite::{Controller, ExternalTocController, GzipController, ZstdController};
 
@@ -229,7 +233,7 @@ fn chunks_and_neighbours_are_found_through_hard_links() {
             }
             let come_along = |path, len| {
                 let mut seen = Vec::new();
-                let visit = |pre: &dunnage_estargz::PreRead<'_>| {
+                let visit = |pre: &dunnage_estargz::read::PreRead<'_>| {
                     seen.push((pre.entry.path(), pre.chunk.chunk_offset));
                     Ok(())
                 };

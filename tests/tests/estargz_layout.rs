@@ -22,8 +22,13 @@ use dunnage_conformance::{
 };
 use dunnage_digest::Cancel;
 use dunnage_estargz::{
-    Group, GroupShare, LandmarkKind, LayoutOptions, LayoutReport, Level, MeasureOptions, Plain, Reader, SegmentKind,
-    SizeClass, StreamFacts, StreamKind, Streams, WriteOptions, ZstdCompressor, ZstdLevel,
+    Reader, WriteOptions,
+    codec::{Level, ZstdCompressor, ZstdLevel},
+    report::{
+        Group, GroupShare, LandmarkKind, LayoutOptions, LayoutReport, MeasureOptions, Plain, SegmentKind, SizeClass,
+        StreamFacts, StreamKind,
+    },
+    write::Streams,
 };
 use serde::Deserialize;
 

@@ -16,7 +16,9 @@ use std::collections::BTreeMap;
 use dunnage_conformance::{case::cases, layer, stored};
 use dunnage_digest::{Algorithm, Cancel, Digest};
 use dunnage_estargz::{
-    AnnotatedToc, Reader, STORAGE_CHECKSUM_ANNOTATION, STORAGE_POSITION_ANNOTATION, STORAGE_TAR_SPLIT_ANNOTATION,
+    Reader,
+    annotations::{STORAGE_CHECKSUM_ANNOTATION, STORAGE_POSITION_ANNOTATION, STORAGE_TAR_SPLIT_ANNOTATION},
+    trust::AnnotatedToc,
 };
 use serde::Deserialize;
 

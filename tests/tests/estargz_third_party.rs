@@ -25,8 +25,9 @@ use std::{
 
 use dunnage_digest::{Hasher, Offset};
 use dunnage_estargz::{
-    Compressor, CorruptStream, Decoder, Decompressor, Encoder, End, Error, Footer, Format, Gauge, OpenOptions, Reader,
-    TocPlace, TocWritten, WriteOptions, Writer,
+    Error, OpenOptions, Reader, WriteOptions, Writer,
+    codec::{Compressor, CorruptStream, Decoder, Decompressor, Encoder, End, Gauge, TocWritten},
+    footer::{Footer, Format, TocPlace},
 };
 use dunnage_estargz_testsuite::{Controller, run};
 

@@ -10,7 +10,7 @@ use dunnage_conformance::{
     layer,
 };
 use dunnage_digest::Cancel;
-use dunnage_estargz::{Limits, Toc, find_footer};
+use dunnage_estargz::{Limits, read::find_footer, toc::Toc};
 use dunnage_tree::{Follow, Tree as _, resolve};
 use serde::Deserialize;
 

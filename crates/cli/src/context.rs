@@ -8,7 +8,11 @@ use std::{
 };
 
 use dunnage_digest::Digest;
-use dunnage_estargz::{Decoders, ExternalTocDecompressor, OpenOptions, Trust};
+use dunnage_estargz::{
+    OpenOptions,
+    codec::ExternalTocDecompressor,
+    read::{Decoders, Trust},
+};
 use dunnage_oci::Platform;
 use dunnage_tree::pieces::PieceCache;
 

@@ -22,7 +22,7 @@ use std::{
 };
 
 use dunnage_digest::{Cancelled, ErrorKind, Mismatch, SourceError, kind_of};
-use dunnage_estargz::CorruptStream;
+use dunnage_estargz::codec::CorruptStream;
 use serde::Serialize;
 
 use crate::{

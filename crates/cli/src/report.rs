@@ -13,9 +13,14 @@ use std::{collections::BTreeMap, fmt, io};
 use anyhow::Result;
 use dunnage_digest::{Cursor, Hasher, HashingReader, ReadAt};
 use dunnage_estargz::{
-    Format, Group, LayoutOptions, LayoutReport, Level, MANIFEST_CHECKSUM_ANNOTATION, MANIFEST_POSITION_ANNOTATION,
-    MeasureOptions, Measured, Reader, STORAGE_CHECKSUM_ANNOTATION, STORAGE_POSITION_ANNOTATION, StreamKind,
-    TOC_DIGEST_ANNOTATION, UNCOMPRESSED_SIZE_ANNOTATION, ZstdLevel,
+    Reader,
+    annotations::{
+        MANIFEST_CHECKSUM_ANNOTATION, MANIFEST_POSITION_ANNOTATION, STORAGE_CHECKSUM_ANNOTATION,
+        STORAGE_POSITION_ANNOTATION, TOC_DIGEST_ANNOTATION, UNCOMPRESSED_SIZE_ANNOTATION,
+    },
+    codec::{Level, ZstdLevel},
+    footer::Format,
+    report::{Group, LayoutOptions, LayoutReport, MeasureOptions, Measured, StreamKind},
 };
 use serde::Serialize;
 

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use dunnage_digest::ErrorKind;
-use dunnage_estargz::Restart;
+use dunnage_estargz::compose::Restart;
 use dunnage_tree::{NewFile, SameName};
 
 use crate::{

@@ -26,7 +26,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use dunnage_digest::{ErrorKind, Progress};
-use dunnage_estargz::Packing;
+use dunnage_estargz::input::Packing;
 use dunnage_tree::{Spool, Tree};
 
 use self::archive::Archive;

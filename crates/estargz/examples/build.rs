@@ -4,7 +4,10 @@
 
 use std::{error::Error, fs::File, io, sync::Arc};
 
-use dunnage_estargz::{Build, Codec, GzipCompressor, Level, WriteOptions};
+use dunnage_estargz::{
+    Build, WriteOptions,
+    codec::{Codec, GzipCompressor, Level},
+};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::Disagreement;
+use crate::audit::Disagreement;
 use dunnage_digest::{Cancelled, ErrorKind, Mismatch, Offset, ParseDigestError, SourceError, WorkerDied, kind_of};
 
 /// Why a layer could not be written or was refused.

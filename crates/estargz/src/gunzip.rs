@@ -17,7 +17,7 @@ type Inflate = dyn Fn(Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> 
 /// Inflates gzip inputs in the place of the decoder of this crate: the reference's `WithGzipHelperFunc`.
 ///
 /// ```
-/// use dunnage_estargz::{Build, Gunzip, WriteOptions};
+/// use dunnage_estargz::{Build, WriteOptions, input::Gunzip};
 /// use flate2::read::{GzEncoder, MultiGzDecoder};
 /// use std::io::Read;
 ///

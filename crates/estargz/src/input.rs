@@ -4,7 +4,7 @@ use std::io::{self, BufReader, Chain, Cursor, Read};
 
 use dunnage_digest::{ErrorKind, Mismatch, Progress, SourceError, error_inside};
 
-use crate::CorruptStream;
+use crate::codec::CorruptStream;
 pub use crate::gunzip::Gunzip;
 
 /// How an input is compressed.

@@ -29,7 +29,9 @@ pub use self::{
     measure::{MeasureOptions, Measured, Plain},
 };
 use crate::{
-    Error, Footer, Format, NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK, Reader,
+    Error, Reader,
+    compose::{NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK},
+    footer::{Footer, Format},
     read::index::{Index, NodeKind, ROOT, Row},
 };
 

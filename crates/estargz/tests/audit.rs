@@ -13,8 +13,13 @@ use std::{io::Write, sync::Arc};
 
 use dunnage_digest::{Cancel, Digest};
 use dunnage_estargz::{
-    Audit, Build, Compressor, Error, ExternalTocCompressor, ExternalTocDecompressor, Limits, OpenOptions, Reader,
-    Streams, Toc, TocEntry, WriteOptions, Writer, ZstdCompressor, find_footer, footer_bytes,
+    Build, Error, Limits, OpenOptions, Reader, WriteOptions, Writer,
+    audit::Audit,
+    codec::{Compressor, ExternalTocCompressor, ExternalTocDecompressor, ZstdCompressor},
+    footer::footer_bytes,
+    read::find_footer,
+    toc::{Toc, TocEntry},
+    write::Streams,
 };
 use dunnage_tree::{
     Mtime,
@@ -68,7 +73,7 @@ fn audit(blob: &[u8], external: Option<Vec<u8>>) -> Result<Audit, Error> {
 #[test]
 fn layers_of_every_format_agree_with_themselves() {
     let compressors: [Arc<dyn Compressor>; 3] = [
-        Arc::new(dunnage_estargz::GzipCompressor::default()),
+        Arc::new(dunnage_estargz::codec::GzipCompressor::default()),
         Arc::new(ExternalTocCompressor::default()),
         Arc::new(ZstdCompressor::default()),
     ];
@@ -132,14 +137,14 @@ const CASES: &[Case] = &[
     ),
     (
         "type",
-        |toc| toc[5].kind = dunnage_estargz::TocType::Fifo,
+        |toc| toc[5].kind = dunnage_estargz::toc::TocType::Fifo,
         &["entry 3 (`d/empty`): type: the TOC says fifo, the tar reg"],
     ),
     ("order", |toc| toc.swap(6, 7), &["entry 4 (`d/sym`): name: the TOC says `d/hard`, the tar `d/sym`"]),
     ("left out", |toc| drop(toc.pop()), &["entry 7 (`d/short`): presence: the TOC says nothing, the tar it is there"]),
     (
         "one more",
-        |toc| toc.push(TocEntry { name: "x".into(), kind: dunnage_estargz::TocType::Dir, ..TocEntry::default() }),
+        |toc| toc.push(TocEntry { name: "x".into(), kind: dunnage_estargz::toc::TocType::Dir, ..TocEntry::default() }),
         &["entry 8 (`x`): presence: the TOC says it is there, the tar nothing"],
     ),
     (
@@ -187,7 +192,7 @@ fn ten_differences_are_listed_and_all_are_counted() {
     let options = WriteOptions { chunk_size: 4, ..WriteOptions::default() };
     let (blob, _) = written(&options);
     let changed = with_toc(&blob, |toc| {
-        toc.iter_mut().filter(|entry| entry.kind != dunnage_estargz::TocType::Chunk).for_each(|entry| {
+        toc.iter_mut().filter(|entry| entry.kind != dunnage_estargz::toc::TocType::Chunk).for_each(|entry| {
             entry.mode += 1;
             entry.gid += 1;
         });
@@ -257,7 +262,7 @@ fn a_time_in_the_first_second_is_none_in_the_toc_and_may_be_rounded_in_the_tar()
     let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
     block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     tar.extend_from_slice(&tar::END);
-    let options = WriteOptions { non_utf8: dunnage_estargz::NonUtf8::Replace, ..WriteOptions::default() };
+    let options = WriteOptions { non_utf8: dunnage_estargz::write::NonUtf8::Replace, ..WriteOptions::default() };
     let mut writer = Writer::new(Vec::new(), &options).unwrap();
     writer.append_tar(tar.as_slice()).unwrap();
     let (blob, _) = writer.finish().unwrap();

@@ -14,8 +14,13 @@ use std::{
 
 use dunnage_digest::{Cancel, Offset, Progress, ReadAt};
 use dunnage_estargz::{
-    Build, Compressor, Encoder, End, Error, ExternalTocCompressor, Form, GzipCompressor, Input, Missing, Once,
-    OpenOptions, Pass, Reader, StorageCompressor, Streams, TocWritten, WriteOptions, Writer, ZstdCompressor,
+    Build, Error, Input, OpenOptions, Reader, WriteOptions, Writer,
+    codec::{
+        Compressor, Encoder, End, ExternalTocCompressor, Form, GzipCompressor, StorageCompressor, TocWritten,
+        ZstdCompressor,
+    },
+    compose::{Missing, Once, Pass},
+    write::Streams,
 };
 use dunnage_inputs::{
     generate::{self, Spec},

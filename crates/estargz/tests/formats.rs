@@ -20,9 +20,16 @@ use std::{
 
 use dunnage_digest::{Algorithm, Cancel, Digest, Offset};
 use dunnage_estargz::{
-    Build, Codec, Compressor, Error, ExternalTocCompressor, ExternalTocDecompressor, Format, GzipCompressor, Level,
-    OpenOptions, Reader, STORAGE_CHECKSUM_ANNOTATION, StorageCompressor, Streams, Summary, TOC_DIGEST_ANNOTATION,
-    Telemetry, TrustedReader, WriteOptions, Writer, ZstdCompressor, ZstdLevel, find_footer, unpack,
+    Build, Error, OpenOptions, Reader, Summary, TrustedReader, WriteOptions, Writer,
+    annotations::{STORAGE_CHECKSUM_ANNOTATION, TOC_DIGEST_ANNOTATION},
+    codec::{
+        Codec, Compressor, ExternalTocCompressor, ExternalTocDecompressor, GzipCompressor, Level, StorageCompressor,
+        ZstdCompressor, ZstdLevel,
+    },
+    footer::Format,
+    read::{Telemetry, find_footer},
+    unpack,
+    write::Streams,
 };
 use dunnage_tree::tar::{self, EntryType, Header};
 
@@ -265,7 +272,7 @@ fn steps_are_told_and_a_hint_saves_a_read() {
         writer.append_tar(tarball().as_slice()).unwrap();
         let (blob, summary) = writer.finish().unwrap();
         let counts: [Arc<AtomicU64>; 3] = Default::default();
-        let hook = |at: usize| -> Option<dunnage_estargz::Hook> {
+        let hook = |at: usize| -> Option<dunnage_estargz::read::Hook> {
             let count = Arc::clone(&counts[at]);
             Some(Arc::new(move |_| {
                 count.fetch_add(1, Ordering::Relaxed);

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use dunnage_estargz::{
-    Codec, Compressor, End, Error, GzipCompressor, Level, Limits, OpenOptions, Prefetch, Reader, RepeatedNames,
-    TocSource, TocType, Versions,
+    Error, Limits, OpenOptions, Reader,
+    codec::{Codec, Compressor, End, GzipCompressor, Level, TocSource},
+    read::{Prefetch, RepeatedNames, Versions},
+    toc::TocType,
 };
 
 struct Json(String);

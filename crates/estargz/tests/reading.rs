@@ -24,7 +24,7 @@ use std::{
 };
 
 use dunnage_digest::{Cancel, Digest, ErrorKind, Offset, Purpose, ReadAt, ReadRequest, SourceError, kind_of};
-use dunnage_estargz::{Decoders, OpenOptions, Reader, WriteOptions, Writer};
+use dunnage_estargz::{OpenOptions, Reader, WriteOptions, Writer, read::Decoders};
 use dunnage_inputs::{
     random::Random,
     tarball::{Entry, Format, tarball},

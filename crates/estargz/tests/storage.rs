@@ -18,9 +18,14 @@ use std::{
 
 use dunnage_digest::{Algorithm, Cancel, Digest, Offset, Progress, ReadAt};
 use dunnage_estargz::{
-    AnnotatedToc, Build, ChunkType, Error, Format, Limits, OpenOptions, Reader, STORAGE_CHECKSUM_ANNOTATION,
-    STORAGE_POSITION_ANNOTATION, STORAGE_TAR_SPLIT_ANNOTATION, StorageCompressor, Streams, Summary, Toc, TocType,
-    WriteOptions, Writer, ZstdLevel, unpack,
+    Build, Error, Limits, OpenOptions, Reader, Summary, WriteOptions, Writer,
+    annotations::{STORAGE_CHECKSUM_ANNOTATION, STORAGE_POSITION_ANNOTATION, STORAGE_TAR_SPLIT_ANNOTATION},
+    codec::{StorageCompressor, ZstdLevel},
+    footer::Format,
+    toc::{ChunkType, Toc, TocType},
+    trust::AnnotatedToc,
+    unpack,
+    write::Streams,
 };
 use dunnage_tree::{
     CompareOptions, DirTree, Mtime, Tree,
@@ -249,7 +254,7 @@ fn holes_are_chunks_that_need_no_stream() {
     reader.open_file("d/hole-before").unwrap().read_exact_at(Offset::ZERO, &mut got).unwrap();
     assert_eq!(got, [0; 5000]);
     reader.verify(1, &Cancel::new(), &|_| ()).unwrap();
-    assert!(reader.audit(&Cancel::new(), &|_| ()).and_then(dunnage_estargz::Audit::agreed).is_err());
+    assert!(reader.audit(&Cancel::new(), &|_| ()).and_then(dunnage_estargz::audit::Audit::agreed).is_err());
 }
 
 /// Chunks of zeros are neither read nor written to disk: a hole of 64 MiB takes a block or two.
@@ -477,7 +482,7 @@ fn what_would_be_put_together_differently_is_refused() {
     ];
     for (headers, wanted) in cases {
         let tar = tar_of(&headers);
-        let replace = WriteOptions { non_utf8: dunnage_estargz::NonUtf8::Replace, ..options(1) };
+        let replace = WriteOptions { non_utf8: dunnage_estargz::write::NonUtf8::Replace, ..options(1) };
         for options in [options(1), replace] {
             assert_eq!(lossless(&tar, &options).unwrap_err().to_string(), wanted);
         }

@@ -14,10 +14,15 @@ use std::{io::Read, sync::Arc, thread};
 
 use dunnage_digest::{Offset, ReadAt};
 use dunnage_estargz::{
-    Build, Codec, Compressor, Covers, Decompressor, Error, ExternalTocCompressor, ExternalTocDecompressor, Format,
-    GzipCompressor, GzipDecompressor, LegacyGzipDecompressor, Level, Limits, OpenOptions, Reader, Streams, Summary,
-    Toc, TocPlace, TocType, WriteOptions, Writer, ZstdCompressor, ZstdDecompressor, ZstdLevel, gzip_footer,
-    open_footer, unpack_with,
+    Build, Error, Limits, OpenOptions, Reader, Summary, WriteOptions, Writer,
+    codec::{
+        Codec, Compressor, Covers, Decompressor, ExternalTocCompressor, ExternalTocDecompressor, GzipCompressor,
+        GzipDecompressor, LegacyGzipDecompressor, Level, ZstdCompressor, ZstdDecompressor, ZstdLevel,
+    },
+    footer::{Format, TocPlace, gzip_footer},
+    read::{open_footer, unpack_with},
+    toc::{Toc, TocType},
+    write::Streams,
 };
 use dunnage_tree::{
     Tree,
@@ -26,30 +31,30 @@ use dunnage_tree::{
 
 #[test]
 fn constants_are_those_of_the_formats() {
-    use dunnage_estargz as crate_;
+    use dunnage_estargz::{annotations, compose, footer, toc};
     for (got, wanted) in [
-        (crate_::TOC_TAR_NAME, "stargz.index.json"),
-        (crate_::PREFETCH_LANDMARK, ".prefetch.landmark"),
-        (crate_::NO_PREFETCH_LANDMARK, ".no.prefetch.landmark"),
-        (crate_::TOC_DIGEST_ANNOTATION, "containerd.io/snapshot/stargz/toc.digest"),
-        (crate_::UNCOMPRESSED_SIZE_ANNOTATION, "io.containers.estargz.uncompressed-size"),
-        (crate_::MANIFEST_CHECKSUM_ANNOTATION, "io.containers.zstd-chunked.manifest-checksum"),
-        (crate_::MANIFEST_POSITION_ANNOTATION, "io.containers.zstd-chunked.manifest-position"),
-        (crate_::STORAGE_CHECKSUM_ANNOTATION, "io.github.containers.zstd-chunked.manifest-checksum"),
-        (crate_::STORAGE_POSITION_ANNOTATION, "io.github.containers.zstd-chunked.manifest-position"),
-        (crate_::STORAGE_TAR_SPLIT_ANNOTATION, "io.github.containers.zstd-chunked.tarsplit-position"),
-        (crate_::LAYER_DIGEST_ANNOTATION, "containerd.io/snapshot/stargz/layer.digest"),
+        (toc::TOC_TAR_NAME, "stargz.index.json"),
+        (compose::PREFETCH_LANDMARK, ".prefetch.landmark"),
+        (compose::NO_PREFETCH_LANDMARK, ".no.prefetch.landmark"),
+        (annotations::TOC_DIGEST_ANNOTATION, "containerd.io/snapshot/stargz/toc.digest"),
+        (annotations::UNCOMPRESSED_SIZE_ANNOTATION, "io.containers.estargz.uncompressed-size"),
+        (annotations::MANIFEST_CHECKSUM_ANNOTATION, "io.containers.zstd-chunked.manifest-checksum"),
+        (annotations::MANIFEST_POSITION_ANNOTATION, "io.containers.zstd-chunked.manifest-position"),
+        (annotations::STORAGE_CHECKSUM_ANNOTATION, "io.github.containers.zstd-chunked.manifest-checksum"),
+        (annotations::STORAGE_POSITION_ANNOTATION, "io.github.containers.zstd-chunked.manifest-position"),
+        (annotations::STORAGE_TAR_SPLIT_ANNOTATION, "io.github.containers.zstd-chunked.tarsplit-position"),
+        (annotations::LAYER_DIGEST_ANNOTATION, "containerd.io/snapshot/stargz/layer.digest"),
     ] {
         assert_eq!(got, wanted);
     }
     let lengths = [
-        crate_::FOOTER_LEN,
-        crate_::LEGACY_FOOTER_LEN,
-        crate_::EXTERNAL_FOOTER_LEN,
-        crate_::ZSTD_FOOTER_LEN,
-        crate_::STORAGE_FOOTER_LEN,
+        footer::FOOTER_LEN,
+        footer::LEGACY_FOOTER_LEN,
+        footer::EXTERNAL_FOOTER_LEN,
+        footer::ZSTD_FOOTER_LEN,
+        footer::STORAGE_FOOTER_LEN,
     ];
-    assert_eq!((lengths, crate_::LANDMARK_CONTENT), ([51, 47, 46, 40, 64], 0x0f));
+    assert_eq!((lengths, compose::LANDMARK_CONTENT), ([51, 47, 46, 40, 64], 0x0f));
 }
 
 /// `d/`, `d/a` with "hello", and `l`, a hard link to it; with chunks of 4 bytes.
@@ -150,10 +155,10 @@ fn decompressors_work_by_themselves() {
     let footer = ZstdDecompressor::new().parse_footer(&blob[blob.len() - 48..], blob.len() as u64).unwrap();
     let (at, len) = (footer.toc_at().get(), footer.toc_len());
     let position = format!("{at}:{len}:{}:1", footer.toc_plain_len().unwrap());
-    assert_eq!(summary.annotations[dunnage_estargz::MANIFEST_POSITION_ANNOTATION], position);
+    assert_eq!(summary.annotations[dunnage_estargz::annotations::MANIFEST_POSITION_ANNOTATION], position);
     let stored = &blob[at as usize..(at + len) as usize];
     let checksum = dunnage_digest::Digest::of(dunnage_digest::Algorithm::Sha256, stored).to_string();
-    assert_eq!(summary.annotations[dunnage_estargz::MANIFEST_CHECKSUM_ANNOTATION], checksum);
+    assert_eq!(summary.annotations[dunnage_estargz::annotations::MANIFEST_CHECKSUM_ANNOTATION], checksum);
     // Q22: a legacy footer and nothing else is long enough; Q4: a blob shorter than any footer is an error.
     assert!(open_footer(&gzip_footer(b"0000000000000000STARGZ").unwrap()).is_ok());
     let error = open_footer(&[0_u8; 46]).unwrap_err();

@@ -13,8 +13,12 @@ use std::{
 
 use dunnage_digest::{Algorithm, Cancel, Digest, Offset, ReadAt};
 use dunnage_estargz::{
-    Build, Codec, Error, Gunzip, GzipCompressor, Level, Missing, NO_PREFETCH_LANDMARK, NonUtf8, OpenOptions,
-    PREFETCH_LANDMARK, Reader, WriteOptions, Writer, unpack,
+    Build, Error, OpenOptions, Reader, WriteOptions, Writer,
+    codec::{Codec, GzipCompressor, Level},
+    compose::{Missing, NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK},
+    input::Gunzip,
+    unpack,
+    write::NonUtf8,
 };
 use dunnage_tree::{
     Mtime,

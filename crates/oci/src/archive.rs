@@ -10,4 +10,9 @@ mod sniff;
 mod store;
 mod write;
 
-pub use self::{docker::DockerArchive, oci::OciArchive, sniff::{detect, may_be_archive}, write::ArchiveWriter};
+pub use self::{
+    docker::DockerArchive,
+    oci::OciArchive,
+    sniff::{detect, may_be_archive},
+    write::ArchiveWriter,
+};

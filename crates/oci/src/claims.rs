@@ -14,9 +14,12 @@ use std::{fmt, io};
 
 use dunnage_digest::{Cursor, Digest, Hasher, HashingReader, Mismatch, ReadAt, Section};
 use dunnage_estargz::{
-    Error as LayerError, Format as TocFormat, MANIFEST_CHECKSUM_ANNOTATION, MANIFEST_POSITION_ANNOTATION, Reader,
-    STORAGE_CHECKSUM_ANNOTATION, STORAGE_POSITION_ANNOTATION, STORAGE_TAR_SPLIT_ANNOTATION, TOC_DIGEST_ANNOTATION,
-    TocPlace, UNCOMPRESSED_SIZE_ANNOTATION,
+    Error as LayerError, Reader,
+    annotations::{
+        MANIFEST_CHECKSUM_ANNOTATION, MANIFEST_POSITION_ANNOTATION, STORAGE_CHECKSUM_ANNOTATION,
+        STORAGE_POSITION_ANNOTATION, STORAGE_TAR_SPLIT_ANNOTATION, TOC_DIGEST_ANNOTATION, UNCOMPRESSED_SIZE_ANNOTATION,
+    },
+    footer::{Format as TocFormat, TocPlace},
 };
 
 use crate::{Descriptor, Error, Format, ImageLayer};

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs::File, sync::Arc};
 
 use dunnage_digest::{DiffId, Digest, Progress};
-use dunnage_estargz::{LAYER_DIGEST_ANNOTATION, OpenOptions, Packing, Reader};
+use dunnage_estargz::{OpenOptions, Reader, annotations::LAYER_DIGEST_ANNOTATION, input::Packing};
 use dunnage_tree::{Overlay, Tree, tar::TarTree};
 
 use crate::{

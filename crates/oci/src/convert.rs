@@ -19,7 +19,7 @@ mod toc_image;
 use std::{collections::BTreeMap, thread};
 
 use dunnage_digest::{Digest, Progress};
-use dunnage_estargz::{Format as TocFormat, Missing, WriteOptions};
+use dunnage_estargz::{WriteOptions, compose::Missing, footer::Format as TocFormat};
 
 pub use self::report::{Converted, ConvertedLayer, ConvertedManifest, Outcome};
 use self::{

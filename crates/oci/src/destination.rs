@@ -3,7 +3,7 @@
 use std::{fmt, io};
 
 use dunnage_digest::{Algorithm, Digest};
-use dunnage_estargz::Restart;
+use dunnage_estargz::compose::Restart;
 
 use crate::{Descriptor, Error, SameTag};
 

@@ -5,7 +5,7 @@
 //! written.
 
 use dunnage_digest::{DiffId, Digest};
-use dunnage_estargz::LAYER_DIGEST_ANNOTATION;
+use dunnage_estargz::annotations::LAYER_DIGEST_ANNOTATION;
 use serde_json::value::RawValue;
 
 use crate::{

@@ -4,7 +4,8 @@ use std::{fmt, sync::Arc};
 
 use dunnage_digest::{Cursor, ErrorKind, ReadAt, SourceError};
 use dunnage_estargz::{
-    Error as LayerError, ExternalTocDecompressor, Format as TocFormat, OpenOptions, Packing, Reader, find_footer,
+    Error as LayerError, OpenOptions, Reader, codec::ExternalTocDecompressor, footer::Format as TocFormat,
+    input::Packing, read::find_footer,
 };
 
 use crate::{Descriptor, Error, Images};

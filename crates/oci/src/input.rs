@@ -7,7 +7,7 @@
 use std::io::{self, Read};
 
 use dunnage_digest::{Cursor, DiffId, ErrorKind, Hasher, Mismatch, Progress, VerifyingReader};
-use dunnage_estargz::{Error as LayerError, Packing};
+use dunnage_estargz::{Error as LayerError, input::Packing};
 use dunnage_tree::Spool;
 
 use crate::{Blob, Descriptor, Error, progress::Share};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use dunnage_digest::{Cancel, Progress, VerifyingReader};
-use dunnage_estargz::{Audit, Format as TocFormat, Limits as LayerLimits, OpenOptions, Reader};
+use dunnage_estargz::{Limits as LayerLimits, OpenOptions, Reader, audit::Audit, footer::Format as TocFormat};
 use dunnage_tree::tar::{self, Header};
 
 use crate::{

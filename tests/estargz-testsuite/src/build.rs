@@ -15,7 +15,7 @@ use super::{
     layer::{Layer, Mode, Packed, clean, entries, is_added, options},
     sharing,
 };
-use dunnage_estargz::{Reader, Streams, TocEntry};
+use dunnage_estargz::{Reader, toc::TocEntry, write::Streams};
 
 struct Case {
     name: &'static str,

@@ -8,7 +8,10 @@ use super::{
     layer::clean,
     sha256,
 };
-use dunnage_estargz::{Reader, Toc, TocEntry, TocType};
+use dunnage_estargz::{
+    Reader,
+    toc::{Toc, TocEntry, TocType},
+};
 
 /// One thing to look at. What it has to be is taken from the input, where it can be.
 #[derive(Clone, Copy, Debug)]
@@ -189,7 +192,7 @@ impl Opened<'_> {
 
     fn pre_read(&self, name: &str, neighbours: &[(&str, usize)]) {
         let mut seen = Vec::new();
-        let visit = |pre: &dunnage_estargz::PreRead<'_>| {
+        let visit = |pre: &dunnage_estargz::read::PreRead<'_>| {
             assert_eq!(pre.chunk.size, pre.content.len() as u64);
             seen.push((pre.entry.path(), pre.chunk.chunk_offset, pre.content.to_vec()));
             Ok(())

@@ -11,7 +11,7 @@ use flate2::bufread::{GzDecoder, MultiGzDecoder};
 use zstd::zstd_safe::find_frame_compressed_size;
 
 use super::{Controller, sha256};
-use dunnage_estargz::{
+use dunnage_estargz::codec::{
     Codec, Compressor, Decompressor, ExternalTocCompressor, ExternalTocDecompressor, GzipCompressor, GzipDecompressor,
     Level, ZstdCompressor, ZstdDecompressor, ZstdLevel,
 };

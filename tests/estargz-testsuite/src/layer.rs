@@ -7,8 +7,13 @@ use dunnage_tree::tar::{self, Header};
 
 use super::{Controller, sha256};
 use dunnage_estargz::{
-    Build, Decompressor, End, Error, Footer, Landmarks, Limits, NO_PREFETCH_LANDMARK, OpenOptions, PREFETCH_LANDMARK,
-    Reader, Streams, Summary, TOC_TAR_NAME, Telemetry, Toc, TocPlace, TocSource, WriteOptions, Writer, unpack_with,
+    Build, Error, Limits, OpenOptions, Reader, Summary, WriteOptions, Writer,
+    codec::{Decompressor, End, TocSource},
+    compose::{NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK},
+    footer::{Footer, TocPlace},
+    read::{Landmarks, Telemetry, unpack_with},
+    toc::{TOC_TAR_NAME, Toc},
+    write::Streams,
 };
 
 pub(super) struct Layer<'c> {

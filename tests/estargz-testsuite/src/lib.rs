@@ -14,7 +14,7 @@
 //! compression; only the former if the compressor has no [gauge](Compressor::gauge).
 //!
 //! ```
-//! use dunnage_estargz::Codec;
+//! use dunnage_estargz::codec::Codec;
 //! use dunnage_estargz_testsuite::{self as testsuite, GzipController};
 //!
 //! let counts = testsuite::run(&[&GzipController::new(Codec::Zlib, 1)]);
@@ -62,7 +62,10 @@ pub use self::controller::{
     gzip_diff_id_of, zstd_diff_id_of,
 };
 use self::entry::Format;
-use dunnage_estargz::{Compressor, Decompressor, Streams};
+use dunnage_estargz::{
+    codec::{Compressor, Decompressor},
+    write::Streams,
+};
 
 /// A compression to be tested: the reference's `TestingController`.
 pub trait Controller: Sync {

@@ -13,7 +13,12 @@ use super::{
     layer::{Layer, Mode, options},
     sharing,
 };
-use dunnage_estargz::{Hook, STORAGE_FOOTER_LEN, Streams, Telemetry, Toc, TocPlace};
+use dunnage_estargz::{
+    footer::{STORAGE_FOOTER_LEN, TocPlace},
+    read::{Hook, Telemetry},
+    toc::Toc,
+    write::Streams,
+};
 
 struct Case {
     name: &'static str,

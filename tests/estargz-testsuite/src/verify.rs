@@ -15,7 +15,10 @@ use super::{
     sha256, sharing,
 };
 use dunnage_estargz::{
-    LANDMARK_CONTENT, NO_PREFETCH_LANDMARK, Reader, Streams, TOC_TAR_NAME, TocEntry, TocType, WriteOptions,
+    Reader, WriteOptions,
+    compose::{LANDMARK_CONTENT, NO_PREFETCH_LANDMARK},
+    toc::{TOC_TAR_NAME, TocEntry, TocType},
+    write::Streams,
 };
 
 struct Case {

@@ -2,7 +2,10 @@
 
 use std::io::Read;
 
-use dunnage_estargz::{Decompressor, GzipDecompressor, Packing, ZstdDecompressor};
+use dunnage_estargz::{
+    codec::{Decompressor, GzipDecompressor, ZstdDecompressor},
+    input::Packing,
+};
 
 pub(super) const GZIP: &[&[u8]] = &[
     b"\x1f\x8b\x08\x00",

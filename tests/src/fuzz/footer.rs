@@ -1,9 +1,13 @@
 //! Footers: the position of an accepted footer lies inside the blob, and it is written again byte for byte.
 
 use dunnage_estargz::{
-    EXTERNAL_FOOTER_LEN, Error, FOOTER_LEN, Footer, LEGACY_FOOTER_LEN, STORAGE_FOOTER_LEN, TocPlace, ZSTD_FOOTER_LEN,
-    external_footer_bytes, find_footer, footer_bytes, open_footer, parse_external_footer, parse_footer,
-    parse_legacy_footer, parse_storage_footer, parse_zstd_footer,
+    Error,
+    footer::{
+        EXTERNAL_FOOTER_LEN, FOOTER_LEN, Footer, LEGACY_FOOTER_LEN, STORAGE_FOOTER_LEN, TocPlace, ZSTD_FOOTER_LEN,
+        external_footer_bytes, footer_bytes, parse_external_footer, parse_footer, parse_legacy_footer,
+        parse_storage_footer, parse_zstd_footer,
+    },
+    read::{find_footer, open_footer},
 };
 
 pub(super) const DICTIONARY: &[&[u8]] = &[

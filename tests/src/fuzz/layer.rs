@@ -4,8 +4,10 @@ use std::sync::{Arc, OnceLock};
 
 use dunnage_digest::{Cancel, Progress};
 use dunnage_estargz::{
-    Codec, Compressor, ExternalTocCompressor, GzipCompressor, Level, Limits, Streams, Toc, WriteOptions, Writer,
-    ZstdCompressor, ZstdLevel,
+    Limits, WriteOptions, Writer,
+    codec::{Codec, Compressor, ExternalTocCompressor, GzipCompressor, Level, ZstdCompressor, ZstdLevel},
+    toc::Toc,
+    write::Streams,
 };
 use dunnage_tree::{CompareMtime, CompareOptions, compare, tar::TarTree};
 
@@ -49,7 +51,8 @@ pub fn roundtrip_estargz(data: &[u8]) {
     assert_eq!(reader.entries(), summary.entries);
     reader.verify_toc(&summary.toc_digest).expect("what was written has the digest that was told");
     reader.verify(1, &Cancel::new(), &|_| {}).expect("what was written verifies");
-    let audit = reader.audit(&Cancel::new(), &|_| {}).and_then(dunnage_estargz::Audit::agreed).expect("an audit");
+    let audit =
+        reader.audit(&Cancel::new(), &|_| {}).and_then(dunnage_estargz::audit::Audit::agreed).expect("an audit");
     assert_eq!(audit.diff_id, summary.diff_id);
     let unpacked = layer::unpack(blob.as_slice()).expect("streams of ours");
     assert!(!lossless || unpacked == tar, "a lossless layer lost something");

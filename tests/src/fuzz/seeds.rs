@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, io::Read};
 
-use dunnage_estargz::find_footer;
+use dunnage_estargz::read::find_footer;
 
 use super::Target;
 use crate::{

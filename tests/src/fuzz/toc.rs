@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use dunnage_digest::Cancel;
-use dunnage_estargz::{Limits, Toc};
+use dunnage_estargz::{Limits, toc::Toc};
 use dunnage_tree::Walk;
 
 use crate::{case, layer, stored};
@@ -63,7 +63,10 @@ pub fn toc_json(data: &[u8]) {
     for entry in &toc.entries {
         let Some(found) = reader.lookup(&entry.name) else { continue };
         let covered: u64 = found.chunks().map(|chunk| chunk.size).sum();
-        assert!(covered == found.size() || found.kind() != dunnage_estargz::TocType::Reg, "chunks do not cover a file");
+        assert!(
+            covered == found.size() || found.kind() != dunnage_estargz::toc::TocType::Reg,
+            "chunks do not cover a file"
+        );
         for chunk in found.chunks() {
             assert!(chunk.offset.get() < payload.len() as u64 && chunk.stream_end.get() <= payload.len() as u64);
             assert!(chunk.offset < chunk.stream_end, "a stream of no bytes");

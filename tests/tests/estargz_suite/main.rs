@@ -15,7 +15,7 @@ mod sort;
 mod tables;
 
 use dunnage_conformance::layer;
-use dunnage_estargz::{Codec, ZstdLevel};
+use dunnage_estargz::codec::{Codec, ZstdLevel};
 use dunnage_estargz_testsuite::{Controller, Counts, ExternalTocController, GzipController, ZstdController, run};
 
 /// No compression, fastest, best, default, Huffman coding only.

@@ -6,7 +6,7 @@ use dunnage_conformance::{
     tarball::{Entry, Format, suite_tarball},
     tarview::entries,
 };
-use dunnage_estargz::{Codec, Missing};
+use dunnage_estargz::{codec::Codec, compose::Missing};
 use serde::Deserialize;
 
 #[derive(Deserialize)]

@@ -11,9 +11,12 @@ use dunnage_conformance::{
 };
 use dunnage_digest::{Cursor, Offset, ReadAt as _};
 use dunnage_estargz::{
-    Codec, Compressor, EXTERNAL_FOOTER_LEN, Error, ExternalTocCompressor, FOOTER_LEN, GzipCompressor,
-    LEGACY_FOOTER_LEN, Level, TocPlace, WriteOptions, ZSTD_FOOTER_LEN, ZstdCompressor, footer_bytes, gzip_footer,
-    parse_external_footer, parse_footer, parse_legacy_footer, parse_zstd_footer,
+    Error, WriteOptions,
+    codec::{Codec, Compressor, ExternalTocCompressor, GzipCompressor, Level, ZstdCompressor},
+    footer::{
+        EXTERNAL_FOOTER_LEN, FOOTER_LEN, LEGACY_FOOTER_LEN, TocPlace, ZSTD_FOOTER_LEN, footer_bytes, gzip_footer,
+        parse_external_footer, parse_footer, parse_legacy_footer, parse_zstd_footer,
+    },
 };
 use serde::Deserialize;
 

@@ -16,7 +16,7 @@ mod pre_read;
 mod reference;
 
 use anyhow::Result;
-use dunnage_estargz::Streams;
+use dunnage_estargz::write::Streams;
 
 use self::{
     combination::{Combination, Form, MODES},

@@ -21,7 +21,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use dunnage_digest::Progress;
-use dunnage_estargz::{Codec, ExternalTocCompressor, GzipCompressor, Level, WriteOptions, ZstdCompressor};
+use dunnage_estargz::{
+    WriteOptions,
+    codec::{Codec, ExternalTocCompressor, GzipCompressor, Level, ZstdCompressor},
+};
 use dunnage_oci::{
     Conversion, Converted, Depth, ImageOptions, Layout, Limits, Tar, Target, Verification, VerifyOptions,
 };

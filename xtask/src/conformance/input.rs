@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use dunnage_conformance::{dump::clean, layer, random::Random};
 use dunnage_digest::Digest;
-use dunnage_estargz::{Codec, TocType};
+use dunnage_estargz::{codec::Codec, toc::TocType};
 
 use super::Options;
 use crate::{

@@ -15,8 +15,12 @@ use dunnage_conformance::{
 };
 use dunnage_digest::Cancel;
 use dunnage_estargz::{
-    Codec, Limits, NonUtf8, STORAGE_CHECKSUM_ANNOTATION, STORAGE_POSITION_ANNOTATION, STORAGE_TAR_SPLIT_ANNOTATION,
-    StorageCompressor, Summary, Toc, WriteOptions, ZstdLevel, find_footer,
+    Limits, Summary, WriteOptions,
+    annotations::{STORAGE_CHECKSUM_ANNOTATION, STORAGE_POSITION_ANNOTATION, STORAGE_TAR_SPLIT_ANNOTATION},
+    codec::{Codec, StorageCompressor, ZstdLevel},
+    read::find_footer,
+    toc::Toc,
+    write::NonUtf8,
 };
 use serde_json::Value;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dunnage_estargz::{FileFacts, Group, GroupShare, Segment, SegmentKind, SizeClass, StreamFacts, StreamKind};
+use dunnage_estargz::report::{FileFacts, Group, GroupShare, Segment, SegmentKind, SizeClass, StreamFacts, StreamKind};
 use serde::Serialize;
 
 use super::{

@@ -4,7 +4,7 @@ use std::{fmt::Display, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dunnage_digest::{Algorithm, Digest};
-use dunnage_estargz::{FileFacts, GroupShare, LandmarkKind, LayoutReport, SegmentKind, SizeClass, StreamFacts};
+use dunnage_estargz::report::{FileFacts, GroupShare, LandmarkKind, LayoutReport, SegmentKind, SizeClass, StreamFacts};
 
 use super::{
     Document, ImageReport, Report, Section,

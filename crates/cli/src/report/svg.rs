@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use dunnage_estargz::{GroupShare, LayoutReport, Segment, SegmentKind, SizeClass};
+use dunnage_estargz::report::{GroupShare, LayoutReport, Segment, SegmentKind, SizeClass};
 
 use super::{
     html::Html,

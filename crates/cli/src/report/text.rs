@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use dunnage_estargz::{GroupShare, LayoutReport, Measured, SizeClass, StreamFacts};
+use dunnage_estargz::report::{GroupShare, LayoutReport, Measured, SizeClass, StreamFacts};
 
 use super::{
     Report,

@@ -1,6 +1,9 @@
 //! The words that all forms of a report use.
 
-use dunnage_estargz::{Group, LandmarkKind, NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK, Plain};
+use dunnage_estargz::{
+    compose::{NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK},
+    report::{Group, LandmarkKind, Plain},
+};
 
 use crate::print::printable;
 

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use dunnage_digest::{Cursor, ErrorKind};
-use dunnage_estargz::Packing;
+use dunnage_estargz::input::Packing;
 use dunnage_tree::{
     Limits, Spool, Tree,
     tar::{self, Header, TarTree},

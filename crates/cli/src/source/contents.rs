@@ -4,7 +4,13 @@ use std::{collections::BTreeMap, fmt, fs::File, time::Instant};
 
 use anyhow::{Context as _, Result};
 use dunnage_digest::{Cursor, ErrorKind, Hasher, HashingReader, ReadAt};
-use dunnage_estargz::{NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK, Packing, Prefetch, Reader, TOC_TAR_NAME};
+use dunnage_estargz::{
+    Reader,
+    compose::{NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK},
+    input::Packing,
+    read::Prefetch,
+    toc::TOC_TAR_NAME,
+};
 use dunnage_tree::{
     Kind, Tree, Walk,
     tar::{self, EntryType, Header},

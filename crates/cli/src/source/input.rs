@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use dunnage_digest::{Cursor, ReadAt};
-use dunnage_estargz::{Packing, Reader, unpack};
+use dunnage_estargz::{Reader, input::Packing, unpack};
 use dunnage_tree::{ExportOptions, TarExport, Tree};
 
 use crate::{print::printable, progress::Progress};

@@ -4,7 +4,7 @@ use std::{fs::File, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, Result};
 use dunnage_digest::Cancel;
-use dunnage_estargz::{Audit, Format, Reader};
+use dunnage_estargz::{Reader, audit::Audit, footer::Format};
 use dunnage_tree::{Limits, Tree, Walk};
 
 use super::{About, Candidate, Input, Kind, Source, contents, directory::export_options, name_of, title};

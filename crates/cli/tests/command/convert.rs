@@ -286,14 +286,14 @@ fn a_layer_that_says_two_things_is_not_converted() {
 #[test]
 fn holes_are_left_out_of_a_tar_that_is_to_be_sparse() {
     let here = Here::new();
-    fs::create_dir(here.path("tree")).unwrap();
-    let file = fs::File::create(here.path("tree/disk")).unwrap();
+    fs::create_dir(here.path("holes")).unwrap();
+    let file = fs::File::create(here.path("holes/disk")).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&file, b"in the middle", 32 << 20).unwrap();
     file.set_len(64 << 20).unwrap();
-    here.ok("convert tree layer --to zstd-chunked-storage -q");
+    here.ok("convert holes layer --to zstd-chunked-storage -q");
     here.ok("convert layer whole.tar --to tar -q");
     assert!(here.read("whole.tar").len() > 64 << 20);
-    for source in ["tree", "layer"] {
+    for source in ["holes", "layer"] {
         here.ok(&format!("convert {source} sparse.tar --to tar --sparse -q"));
         assert!(here.read("sparse.tar").len() < 64 << 10, "{source}");
         assert_eq!(here.ok(&format!("diff sparse.tar {source}")).out, "");
@@ -301,11 +301,13 @@ fn holes_are_left_out_of_a_tar_that_is_to_be_sparse() {
         let _ = fs::remove_dir_all(&unpacked);
         fs::create_dir(&unpacked).unwrap();
         let mut tar = std::process::Command::new("tar");
-        assert!(tar.args(["xf", "sparse.tar", "-C", "unpacked"]).current_dir(here.path("")).status().unwrap().success());
-        assert_eq!(here.read("unpacked/disk"), here.read("tree/disk"), "{source}");
+        assert!(
+            tar.args(["xf", "sparse.tar", "-C", "unpacked"]).current_dir(here.path("")).status().unwrap().success()
+        );
+        assert_eq!(here.read("unpacked/disk"), here.read("holes/disk"), "{source}");
     }
-    let refusal = "--sparse is for directories, images and layers, and `whole.tar` is: tar";
+    let refusal = "--sparse is for images, directories and layers, and `whole.tar` is: tar";
     here.run("convert whole.tar x --to tar --sparse").failed(2, &[refusal]);
-    here.run("convert tree x --to estargz --sparse").failed(2, &["--sparse is for tar"]);
+    here.run("convert holes x --to estargz --sparse").failed(2, &["--sparse is for tar"]);
     here.run("convert layer x --to tar --sparse --lossless").failed(2, &["cannot be used with"]);
 }

@@ -66,7 +66,7 @@ impl Mounted {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.code();
             }
-            assert!(start.elapsed() < limit, "still running after {limit:?}");
+            assert!(start.elapsed() < limit, "still running after {limit:?}: {}", doing(self.child.id()));
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -80,6 +80,20 @@ impl Drop for Mounted {
         }
         detach(&self.at);
     }
+}
+
+/// What each thread of a process does, and how busy the machine is: a limit of time that was missed says little alone.
+fn doing(pid: u32) -> String {
+    let mut lines = Vec::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+        let of = |name: &str| fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        let state = of("stat").rsplit_once(") ").map(|(_, rest)| rest.get(..1).unwrap_or_default().to_owned());
+        lines.push(format!("{} {}: {}", of("comm").trim(), state.unwrap_or_default(), of("stack").replace('\n', " ")));
+    }
+    for busy in ["/proc/loadavg", "/proc/pressure/cpu", "/proc/pressure/io"] {
+        lines.push(format!("{busy}: {}", fs::read_to_string(busy).unwrap_or_default().replace('\n', " ")));
+    }
+    lines.join("\n")
 }
 
 /// Takes off in the end what may have been left at a place.
@@ -279,7 +293,7 @@ fn a_busy_mount_is_detached_and_a_second_signal_ends_it() {
     mounted.signal("-INT");
     let start = Instant::now();
     while is_mounted(&mounted.at) {
-        assert!(start.elapsed() < Duration::from_secs(2));
+        assert!(start.elapsed() < Duration::from_secs(2), "still mounted: {}", doing(mounted.child.id()));
         thread::sleep(Duration::from_millis(5));
     }
     let mut start_of_file = [0; 1000];

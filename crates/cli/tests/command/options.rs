@@ -64,6 +64,7 @@ const SAMPLES: &[&str] = &[
     "--record record",
     "--allow-missing --prioritize big",
     "--lossless",
+    "--sparse",
     "--duplicates keep",
     "--non-utf8 replace",
     "--annotations",

@@ -12,8 +12,8 @@ use dunnage_tree::{
 
 use super::Report;
 use crate::{
-    Format, TocEntry, TocType,
-    toc::{format_modtime, format_time, parse_modtime, parse_time},
+    footer::Format,
+    toc::{TocEntry, TocType, format_modtime, format_time, parse_modtime, parse_time},
 };
 
 /// The names last given to ids, in both. A TOC mentions a name only where it changes, and so must be read that way.

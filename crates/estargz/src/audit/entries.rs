@@ -6,7 +6,11 @@ use crossbeam_channel::{Receiver, SendError, Sender, bounded};
 use dunnage_digest::{Mismatch, ReadAt};
 
 use super::is_node;
-use crate::{Covers, Error, Reader, TocEntry, toc::TocParser};
+use crate::{
+    Error, Reader,
+    codec::Covers,
+    toc::{TocEntry, TocParser},
+};
 
 /// Entries that are handed over at once.
 const BATCH: usize = 128;

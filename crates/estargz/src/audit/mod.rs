@@ -19,7 +19,12 @@ use self::{
     entries::{Entries, with_entries},
     streams::{Payload, behind_payload},
 };
-use crate::{Error, Format, Reader, TOC_TAR_NAME, TocEntry, TocType, error::shown, toc::clean_name};
+use crate::{
+    Error, Reader,
+    error::shown,
+    footer::Format,
+    toc::{TOC_TAR_NAME, TocEntry, TocType, clean_name},
+};
 
 /// Differences that are listed; those beyond are counted.
 const LISTED: usize = 10;

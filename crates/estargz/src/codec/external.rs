@@ -15,7 +15,10 @@ use super::{
     gzip::{gzip_decoder, gzip_streams},
     toc_member::TocJson,
 };
-use crate::{EXTERNAL_FOOTER_LEN, Error, Footer, Format, TocPlace, external_footer_bytes, parse_external_footer};
+use crate::{
+    Error,
+    footer::{EXTERNAL_FOOTER_LEN, Footer, Format, TocPlace, external_footer_bytes, parse_external_footer},
+};
 
 /// Compresses to gzip members, and hands the TOC out instead of writing it: [`Summary::external_toc`](crate::Summary).
 ///

@@ -14,7 +14,9 @@ use super::{
     toc_member::{TocJson, write_toc_member},
 };
 use crate::{
-    Error, FOOTER_LEN, Footer, LEGACY_FOOTER_LEN, footer_bytes, input::Decoded, parse_footer, parse_legacy_footer,
+    Error,
+    footer::{FOOTER_LEN, Footer, LEGACY_FOOTER_LEN, footer_bytes, parse_footer, parse_legacy_footer},
+    input::Decoded,
 };
 
 /// Which implementation of deflate compresses. Bytes differ between them; any gzip reader reads both.

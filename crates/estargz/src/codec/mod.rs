@@ -25,7 +25,11 @@ pub use self::{
     level::Level,
     zstd::{StorageCompressor, StorageDecompressor, ZstdCompressor, ZstdDecompressor, ZstdLevel},
 };
-use crate::{Error, Footer, Format, TOC_DIGEST_ANNOTATION};
+use crate::{
+    Error,
+    annotations::TOC_DIGEST_ANNOTATION,
+    footer::{Footer, Format},
+};
 
 /// Compresses streams and writes the TOC and footer after them.
 pub trait Compressor: fmt::Debug + Send + Sync {

@@ -27,7 +27,7 @@ use super::{
     End, Level, TocWritten,
     deflate::{Deflater, gzip_header},
 };
-use crate::{Error, TOC_TAR_NAME};
+use crate::{Error, toc::TOC_TAR_NAME};
 
 /// Bytes of one block before compression.
 const BLOCK: usize = 1 << 20;

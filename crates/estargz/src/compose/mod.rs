@@ -17,9 +17,10 @@ use dunnage_tree::{
 pub use self::input::{Input, Once, Pass, Restart};
 use self::order::Plan;
 use crate::{
-    Error, Form, Summary, TOC_TAR_NAME, WriteOptions, Writer,
+    Error, Summary, WriteOptions, Writer,
+    codec::Form,
     input::{Packing, Watched, decompressed},
-    toc::clean_name,
+    toc::{TOC_TAR_NAME, clean_name},
 };
 
 /// Ends the prefetch area: everything in front of it is worth fetching before the container starts.

@@ -44,7 +44,7 @@ pub fn external_footer_bytes() -> [u8; EXTERNAL_FOOTER_LEN] {
 /// own.
 ///
 /// ```
-/// use dunnage_estargz::{FOOTER_LEN, footer_bytes, gzip_footer};
+/// use dunnage_estargz::footer::{FOOTER_LEN, footer_bytes, gzip_footer};
 ///
 /// let footer = gzip_footer(b"SG\x16\x00000000000000007eSTARGZ")?;
 /// assert_eq!(footer, footer_bytes(0x7e.into()));

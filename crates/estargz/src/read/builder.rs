@@ -12,8 +12,9 @@ use super::{
     open::{OpenOptions, RepeatedNames},
 };
 use crate::{
-    ChunkType, Error, Footer, Format, Limits, TocType,
-    toc::{EntryRef, clean_name, parse_time},
+    Error, Limits,
+    footer::{Footer, Format},
+    toc::{ChunkType, EntryRef, TocType, clean_name, parse_time},
 };
 
 pub(super) struct Builder {

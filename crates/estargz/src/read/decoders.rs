@@ -10,7 +10,7 @@ use std::{
 use dunnage_digest::ReadRequest;
 use dunnage_tree::pieces::wait_for;
 
-use crate::{Decoder, Decompressor};
+use crate::codec::{Decoder, Decompressor};
 
 /// A set of decoders for any number of readers: at most one more than the machine has cores.
 ///
@@ -172,7 +172,7 @@ mod tests {
     use dunnage_digest::{ErrorKind, Purpose, kind_of};
 
     use super::*;
-    use crate::CorruptStream;
+    use crate::codec::CorruptStream;
 
     const ALWAYS: ReadRequest<'_> = ReadRequest { purpose: Purpose::Demand, deadline: None, cancel: None };
 

@@ -6,7 +6,7 @@
 use dunnage_digest::Digest;
 use dunnage_tree::Mtime;
 
-use crate::TocEntry;
+use crate::toc::TocEntry;
 
 /// Row of a node.
 pub(crate) type Row = u32;

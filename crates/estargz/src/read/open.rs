@@ -20,8 +20,12 @@ use super::{
     telemetry::Telemetry,
 };
 use crate::{
-    Covers, Decompressor, EXTERNAL_FOOTER_LEN, Error, ExternalTocDecompressor, Footer, GzipDecompressor,
-    LegacyGzipDecompressor, Limits, StorageDecompressor, TocPlace, ZstdDecompressor,
+    Error, Limits,
+    codec::{
+        Covers, Decompressor, ExternalTocDecompressor, GzipDecompressor, LegacyGzipDecompressor, StorageDecompressor,
+        ZstdDecompressor,
+    },
+    footer::{EXTERNAL_FOOTER_LEN, Footer, TocPlace},
     toc::{Ended, Progress, TocParser},
 };
 

@@ -11,7 +11,7 @@ use super::{
     Chunk, Entry, FileReader, Reader,
     index::{Location, Row},
 };
-use crate::{Decoder, Error};
+use crate::{Error, codec::Decoder};
 
 /// A chunk of a stream that holds several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

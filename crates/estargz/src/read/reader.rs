@@ -16,8 +16,12 @@ use super::{
     zeros::ZeroDigests,
 };
 use crate::{
-    ChunkType, Decoder, Decompressor, Error, Footer, Limits, NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK, TocType,
-    error::shown, toc::clean_name,
+    Error, Limits,
+    codec::{Decoder, Decompressor},
+    compose::{NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK},
+    error::shown,
+    footer::Footer,
+    toc::{ChunkType, TocType, clean_name},
 };
 
 /// A layer whose TOC has been loaded.

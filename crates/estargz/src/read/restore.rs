@@ -7,7 +7,10 @@ use dunnage_tree::{
     tar::{self, Header},
 };
 
-use crate::{Error, NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK};
+use crate::{
+    Error,
+    compose::{NO_PREFETCH_LANDMARK, PREFETCH_LANDMARK},
+};
 
 /// Copies the tar stream of a layer as an archive of its own: landmarks are left out, and the end marker is added if it
 /// has none.

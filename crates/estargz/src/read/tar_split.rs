@@ -11,10 +11,10 @@ use dunnage_digest::{Cancel, DiffId, Digest, Hasher, Mismatch, Offset, ReadAt, R
 
 use super::{Reader, index::NodeKind};
 use crate::{
-    Decompressor, Error, Format, StorageDecompressor,
-    codec::TocFrame,
+    Error,
+    codec::{Decompressor, StorageDecompressor, TocFrame},
     crc64::Crc64,
-    footer::{Part, storage_parts},
+    footer::{Format, Part, storage_parts},
     toc::{Scanner, Stop, clean_name, excerpt, folds_to},
 };
 

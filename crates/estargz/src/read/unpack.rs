@@ -5,7 +5,11 @@ use std::io::Read;
 use dunnage_digest::{Cursor, Offset, ReadAt, Section};
 
 use super::open::{known, search};
-use crate::{Decompressor, Error, Footer, GzipDecompressor, LEGACY_FOOTER_LEN, LegacyGzipDecompressor, OpenOptions};
+use crate::{
+    Error, OpenOptions,
+    codec::{Decompressor, GzipDecompressor, LegacyGzipDecompressor},
+    footer::{Footer, LEGACY_FOOTER_LEN},
+};
 
 /// Finds the footer of a layer in any format that this crate knows, whether its TOC can be had or not.
 ///

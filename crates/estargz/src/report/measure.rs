@@ -9,7 +9,12 @@ use dunnage_digest::{Cancel, Cursor, Offset, ReadAt, Section, read_some};
 use flate2::{Compression, bufread::GzDecoder, write::GzEncoder};
 
 use super::{LayoutReport, Parts, StreamKind};
-use crate::{Error, Level, ZstdLevel, input::Decoded, read::Reader};
+use crate::{
+    Error,
+    codec::{Level, ZstdLevel},
+    input::Decoded,
+    read::Reader,
+};
 
 /// How to measure.
 #[derive(Clone, Debug, Default)]

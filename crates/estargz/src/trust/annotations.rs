@@ -12,8 +12,11 @@ use dunnage_digest::{Digest, ReadAt};
 
 use super::Verifiers;
 use crate::{
-    Error, Format, Reader, STORAGE_CHECKSUM_ANNOTATION, STORAGE_POSITION_ANNOTATION, STORAGE_TAR_SPLIT_ANNOTATION,
-    TOC_DIGEST_ANNOTATION,
+    Error, Reader,
+    annotations::{
+        STORAGE_CHECKSUM_ANNOTATION, STORAGE_POSITION_ANNOTATION, STORAGE_TAR_SPLIT_ANNOTATION, TOC_DIGEST_ANNOTATION,
+    },
+    footer::Format,
 };
 
 /// The claims of a descriptor's annotations about a TOC. Use it to compare a layer with the manifest that names it.

@@ -12,9 +12,11 @@ use std::{
 use dunnage_digest::{Cancel, Digest, Hasher, Mismatch, Offset, ReadAt};
 
 use crate::{
-    Chunk, Decoder, Error, Reader,
+    Error, Reader,
+    codec::Decoder,
     error::shown,
     read::{
+        Chunk,
         index::{DigestCell, Location, NodeKind, Row},
         zeros::hash_zeros,
     },

@@ -3,7 +3,7 @@
 use dunnage_digest::Digest;
 
 use super::zeros::{Hashed, Zeros};
-use crate::{Encoder, Error, crc64::Crc64};
+use crate::{Error, codec::Encoder, crc64::Crc64};
 
 /// What a piece of content is of its file, or of its chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

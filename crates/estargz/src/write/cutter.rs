@@ -5,7 +5,7 @@ use std::io::Read;
 use dunnage_tree::tar::{EntryType, Header};
 
 use super::line::AnyLine;
-use crate::{Error, TocType};
+use crate::{Error, toc::TocType};
 
 /// Cuts the tar stream of one layer. [`estargz`](super::estargz) and [`storage`](super::storage) implement it.
 ///

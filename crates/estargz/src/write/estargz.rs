@@ -20,8 +20,9 @@ use super::{
     toc_log::{Place, TocLog},
 };
 use crate::{
-    Error, Gauge, TarSplit, TocType,
-    toc::{RawEntry, format_modtime},
+    Error,
+    codec::{Gauge, TarSplit},
+    toc::{RawEntry, TocType, format_modtime},
 };
 
 /// A shared stream takes no further content from this size on, however well it compresses.

@@ -21,7 +21,11 @@ use super::{
     toc_log::TocLog,
     zeros::Zeros,
 };
-use crate::{Compressor, End, Error, TarSplit, toc::RawEntry};
+use crate::{
+    Error,
+    codec::{Compressor, End, TarSplit},
+    toc::RawEntry,
+};
 
 /// The line hands a batch to the workers once it has this many bytes.
 const BATCH: usize = 512 << 10;

@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use dunnage_digest::{Cancel, DiffId, Digest, Mismatch};
 
 use super::hashing::Hashes;
-use crate::{Compressor, Error, Gauge, Gunzip, GzipCompressor, Limits};
+use crate::{
+    Error, Limits,
+    codec::{Compressor, Gauge, GzipCompressor},
+    input::Gunzip,
+};
 
 /// The largest size at which a shared stream can be told to end.
 const MAX_LEAST: u64 = 64 << 20;

@@ -28,9 +28,10 @@ use super::{
     toc_log::{Place, TocLog},
 };
 use crate::{
-    ChunkType, Error, TarSplit, TocType, ZstdLevel,
+    Error,
+    codec::{TarSplit, ZstdLevel},
     crc64::Crc64,
-    toc::{RawEntry, format_time},
+    toc::{ChunkType, RawEntry, TocType, format_time},
 };
 
 /// Content of one stream. A chunk that is larger has several.

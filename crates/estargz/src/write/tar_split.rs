@@ -16,7 +16,12 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dunnage_digest::{Algorithm, Digest};
 use dunnage_tree::tar;
 
-use crate::{Error, TarSplit, ZstdLevel, crc64::Crc64, toc::json_text};
+use crate::{
+    Error,
+    codec::{TarSplit, ZstdLevel},
+    crc64::Crc64,
+    toc::json_text,
+};
 
 /// Lines, compressed while they are added.
 pub(super) struct TarSplitLog {

@@ -8,8 +8,9 @@ use std::borrow::Cow;
 use dunnage_digest::Digest;
 
 use crate::{
-    ChunkType, Error, TocSource, TocType,
-    toc::{RawEntry, Style, XattrRefs, write_entry},
+    Error,
+    codec::TocSource,
+    toc::{ChunkType, RawEntry, Style, TocType, XattrRefs, write_entry},
 };
 
 /// Where the digest of a logged entry stands, and behind its digests, if it has any, where its content ends.
@@ -281,7 +282,7 @@ impl<'a> Cursor<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Toc, TocEntry};
+    use crate::toc::{Toc, TocEntry};
 
     fn entries() -> Vec<TocEntry> {
         let digest = Digest::sha256([7; 32]);

@@ -26,9 +26,11 @@ use super::{
     toc_log::TocLog,
 };
 use crate::{
-    Compressor, Error, Form, Gunzip, Limits, TOC_TAR_NAME, UNCOMPRESSED_SIZE_ANNOTATION,
-    input::{Watched, decompressed},
-    toc::{Style, clean_name},
+    Error, Limits,
+    annotations::UNCOMPRESSED_SIZE_ANNOTATION,
+    codec::{Compressor, Form},
+    input::{Gunzip, Watched, decompressed},
+    toc::{Style, TOC_TAR_NAME, clean_name},
 };
 
 /// Bytes of a chunk unless the caller says otherwise.

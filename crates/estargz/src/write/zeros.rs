@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use dunnage_digest::{Algorithm, Digest};
 
-use crate::{Encoder, Error, crc64::Crc64};
+use crate::{Error, codec::Encoder, crc64::Crc64};
 
 /// Shorter runs of zeros are not worth a look.
 const LEAST: usize = 4096;

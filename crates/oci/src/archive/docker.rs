@@ -11,7 +11,7 @@ use std::{
 };
 
 use dunnage_digest::{Algorithm, DiffId, Digest, Hasher, HashingReader, Mismatch, Offset, ReadAt as _};
-use dunnage_estargz::{Error as LayerError, Packing};
+use dunnage_estargz::{Error as LayerError, input::Packing};
 use serde_json::value::RawValue;
 
 use super::members::{Found, Members};

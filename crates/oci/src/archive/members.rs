@@ -3,7 +3,7 @@
 use std::{fs::File, io, ops::Range, path::Path};
 
 use dunnage_digest::{Cursor, Offset, Progress, ReadAt, Section};
-use dunnage_estargz::Packing;
+use dunnage_estargz::input::Packing;
 use dunnage_tree::{
     Limits as TarLimits, Spool,
     tar::{EntryType, Header, Reader},

@@ -7,7 +7,7 @@
 use std::{fs::File, io::Read, path::Path};
 
 use dunnage_digest::Cursor;
-use dunnage_estargz::Packing;
+use dunnage_estargz::input::Packing;
 use dunnage_tree::{
     Limits as TarLimits,
     tar::{EntryType, Header, Reader},

@@ -12,7 +12,7 @@ use std::{
 };
 
 use dunnage_digest::{Digest, ReadAt};
-use dunnage_estargz::Restart;
+use dunnage_estargz::compose::Restart;
 use dunnage_tree::NewFile;
 
 use crate::{Blob, Error, NewBlob};

@@ -7,8 +7,12 @@ use std::{
 
 use dunnage_digest::{Algorithm, DiffId, Digest, Hasher, HashingWriter, Mismatch, Progress, read_some};
 use dunnage_estargz::{
-    Audit, Build, Built, Error as LayerError, Format as TocFormat, Input, Missing, OpenOptions, Packing, Pass, Reader,
-    Summary, Writer, restore_tar,
+    Build, Built, Error as LayerError, Input, OpenOptions, Reader, Summary, Writer,
+    audit::Audit,
+    compose::{Missing, Pass},
+    footer::Format as TocFormat,
+    input::Packing,
+    read::restore_tar,
 };
 
 use super::{

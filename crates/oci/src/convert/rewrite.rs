@@ -1,7 +1,7 @@
 //! The documents of an image, from the leaves up: new descriptors where something changed, everything else as it was.
 
 use dunnage_digest::Digest;
-use dunnage_estargz::Missing;
+use dunnage_estargz::compose::Missing;
 
 use super::{Conversion, ConvertedLayer, ConvertedManifest, Mode, Outcome, jobs::Done, layer::LayerDone};
 use crate::{

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use dunnage_estargz::LAYER_DIGEST_ANNOTATION;
+use dunnage_estargz::annotations::LAYER_DIGEST_ANNOTATION;
 
 use super::jobs::Done;
 use crate::{

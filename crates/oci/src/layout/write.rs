@@ -13,7 +13,7 @@ use std::{
 };
 
 use dunnage_digest::{Algorithm, Digest};
-use dunnage_estargz::Restart;
+use dunnage_estargz::compose::Restart;
 use dunnage_tree::{NewFile, Root, SameName, flush_dir};
 use rustix::{
     fs::{FlockOperation, Mode, OFlags},

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fs};
 
-use dunnage_estargz::{Missing, TOC_DIGEST_ANNOTATION, UNCOMPRESSED_SIZE_ANNOTATION};
+use dunnage_estargz::{
+    annotations::{TOC_DIGEST_ANNOTATION, UNCOMPRESSED_SIZE_ANNOTATION},
+    compose::Missing,
+};
 use dunnage_oci::{Conversion, ImageOptions, Images, Layout, Limits, Outcome, Record, SameTag, Target};
 use serde_json::{Value, json};
 

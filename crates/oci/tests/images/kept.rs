@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use dunnage_estargz::Missing;
+use dunnage_estargz::compose::Missing;
 use dunnage_oci::{ImageOptions, Outcome, Record};
 
 use crate::{

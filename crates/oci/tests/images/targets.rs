@@ -3,7 +3,9 @@
 use std::{fs, io::Write, sync::Arc};
 
 use dunnage_estargz::{
-    Compressor, Encoder, End, ExternalTocCompressor, Format, GzipCompressor, TocWritten, WriteOptions, ZstdCompressor,
+    WriteOptions,
+    codec::{Compressor, Encoder, End, ExternalTocCompressor, GzipCompressor, TocWritten, ZstdCompressor},
+    footer::Format,
 };
 use dunnage_oci::{ImageOptions, Outcome, Tar, Target};
 use serde_json::{Value, json};

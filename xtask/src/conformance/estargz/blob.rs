@@ -6,7 +6,7 @@ use dunnage_conformance::{
     layer,
 };
 use dunnage_digest::{Cancel, Digest};
-use dunnage_estargz::{Limits, Reader, Toc};
+use dunnage_estargz::{Limits, Reader, toc::Toc};
 
 /// A blob in memory.
 #[derive(Debug)]

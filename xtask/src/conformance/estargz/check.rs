@@ -10,8 +10,12 @@ use std::{
 use anyhow::{Context as _, Result};
 use dunnage_conformance::{dump::first_difference, layer};
 use dunnage_estargz::{
-    Codec, Limits, MANIFEST_CHECKSUM_ANNOTATION, MANIFEST_POSITION_ANNOTATION, Streams, Summary, TOC_DIGEST_ANNOTATION,
-    Toc, find_footer,
+    Limits, Summary,
+    annotations::{MANIFEST_CHECKSUM_ANNOTATION, MANIFEST_POSITION_ANNOTATION, TOC_DIGEST_ANNOTATION},
+    codec::Codec,
+    read::find_footer,
+    toc::Toc,
+    write::Streams,
 };
 
 use super::{

@@ -5,8 +5,9 @@ use std::{fs, io::BufReader, path::Path, sync::Arc};
 use anyhow::{Context as _, Result};
 use dunnage_conformance::layer;
 use dunnage_estargz::{
-    Codec, Compressor, ExternalTocCompressor, GzipCompressor, Level, Streams, Summary, WriteOptions, ZstdCompressor,
-    ZstdLevel,
+    Summary, WriteOptions,
+    codec::{Codec, Compressor, ExternalTocCompressor, GzipCompressor, Level, ZstdCompressor, ZstdLevel},
+    write::Streams,
 };
 
 use super::blob::Blob;

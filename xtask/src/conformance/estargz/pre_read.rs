@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, fmt::Debug, fs, path::Path};
 
 use anyhow::{Context as _, Result};
 use dunnage_conformance::{dump::clean, layer, random::Random};
-use dunnage_estargz::{Limits, PreRead, Toc, TocType};
+use dunnage_estargz::{
+    Limits,
+    read::PreRead,
+    toc::{Toc, TocType},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{blob::Blob, reference::Reference};

@@ -3,7 +3,7 @@
 use std::{fmt, fs::File, io::BufReader, path::Path, time::Instant};
 
 use anyhow::{Context as _, Result};
-use dunnage_estargz::Missing;
+use dunnage_estargz::compose::Missing;
 use dunnage_oci::{
     Conversion, Converted, ConvertedLayer, ConvertedManifest, ImageOptions, Limits, Outcome, Record, Reference,
     SameTag, Tar, Target as ImageTarget,

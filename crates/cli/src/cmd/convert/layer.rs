@@ -6,8 +6,12 @@ use std::{io::BufRead, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use dunnage_estargz::{
-    Build, Built, Codec, Compressor, Error, ExternalTocCompressor, GzipCompressor, Input as BuildInput, Level, Missing,
-    NonUtf8, Pass, StorageCompressor, Streams, WriteOptions, Writer, ZstdCompressor, ZstdLevel,
+    Build, Built, Error, Input as BuildInput, WriteOptions, Writer,
+    codec::{
+        Codec, Compressor, ExternalTocCompressor, GzipCompressor, Level, StorageCompressor, ZstdCompressor, ZstdLevel,
+    },
+    compose::{Missing, Pass},
+    write::{NonUtf8, Streams},
 };
 
 use super::report::Made;

@@ -7,7 +7,7 @@ use std::io::{BufWriter, Read, Write};
 
 use anyhow::{Context as _, Result};
 use dunnage_digest::{Hasher, HashingWriter};
-use dunnage_estargz::restore_tar;
+use dunnage_estargz::read::restore_tar;
 
 use super::report::Made;
 use crate::{

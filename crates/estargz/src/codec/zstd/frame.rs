@@ -9,7 +9,7 @@ use zstd::zstd_safe::{
 };
 
 use super::WINDOW_LOG_MAX;
-use crate::{CorruptStream, Decoder};
+use crate::codec::{CorruptStream, Decoder};
 
 /// The bytes that a frame may hold after the wanted ones (padding and the headers that follow) before decoding the front
 /// alone is cheaper.

@@ -26,8 +26,11 @@ use self::{
 };
 use super::{Compressor, Decoder, Decompressor, Encoder, End, Gauge, TocWritten};
 use crate::{
-    Error, Footer, Format, MANIFEST_CHECKSUM_ANNOTATION, MANIFEST_POSITION_ANNOTATION, ZSTD_FOOTER_LEN,
-    footer::{Part, SKIPPABLE_HEADER, parse_zstd_footer, skippable_header, zstd_footer_bytes},
+    Error,
+    annotations::{MANIFEST_CHECKSUM_ANNOTATION, MANIFEST_POSITION_ANNOTATION},
+    footer::{
+        Footer, Format, Part, SKIPPABLE_HEADER, ZSTD_FOOTER_LEN, parse_zstd_footer, skippable_header, zstd_footer_bytes,
+    },
     input::Decoded,
 };
 

@@ -19,9 +19,10 @@ use super::{
     FrameDecoder, FrameEncoder, Frames, TocFrame, ZstdLevel, compress_json, context, frames, position, write_skippable,
 };
 use crate::{
-    Compressor, Covers, Decoder, Decompressor, Encoder, End, Error, Footer, Form, Format, STORAGE_CHECKSUM_ANNOTATION,
-    STORAGE_FOOTER_LEN, STORAGE_POSITION_ANNOTATION, STORAGE_TAR_SPLIT_ANNOTATION, TocWritten,
-    footer::{SKIPPABLE_HEADER, parse_storage_footer, storage_footer_bytes},
+    Error,
+    annotations::{STORAGE_CHECKSUM_ANNOTATION, STORAGE_POSITION_ANNOTATION, STORAGE_TAR_SPLIT_ANNOTATION},
+    codec::{Compressor, Covers, Decoder, Decompressor, Encoder, End, Form, TocWritten},
+    footer::{Footer, Format, SKIPPABLE_HEADER, STORAGE_FOOTER_LEN, parse_storage_footer, storage_footer_bytes},
 };
 
 /// Compresses to zstd frames, with the TOC, tar headers and footer of containers/storage.

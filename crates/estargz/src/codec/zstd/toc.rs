@@ -5,7 +5,11 @@ use std::io::{self, BufReader, Read, Write};
 use dunnage_digest::{Algorithm, Digest, Hasher, Offset};
 
 use super::{WINDOW_LOG_MAX, ZstdLevel};
-use crate::{CorruptStream, End, Error, Footer};
+use crate::{
+    Error,
+    codec::{CorruptStream, End},
+    footer::Footer,
+};
 
 /// A compressed TOC.
 pub(crate) struct CompressedToc {
