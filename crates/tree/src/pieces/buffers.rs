@@ -8,7 +8,6 @@ use std::{
     fmt, io,
     ops::{Deref, DerefMut},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    thread,
 };
 
 use dunnage_digest::{Purpose, ReadRequest};
@@ -17,10 +16,8 @@ use super::wait::wait_for;
 
 /// Buffers of all sources of a cache.
 pub(super) struct Buffers {
-    /// Bytes in all buffers together.
+    /// Bytes in all buffers together, those that are kept for the next reads included.
     most: u64,
-    /// Buffers that are kept for the next reads.
-    kept: usize,
     state: Mutex<State>,
     freed: Condvar,
 }
@@ -32,15 +29,17 @@ struct State {
     /// Threads that wait for room. The first one goes next: reads with a caller before others, then in the order of arrival.
     queue: BTreeSet<(Purpose, u64)>,
     arrivals: u64,
-    /// The largest ones are kept, so that all of them soon have the size that reads need, and memory stays as it is from then
-    /// on.
+    /// Buffers for the next reads. The largest ones are kept, so that all of them soon have the size that reads need. Then none
+    /// is allocated any more: buffers of all sizes that come and go would leave holes in the memory between the pages of
+    /// pieces, which stay.
     idle: Vec<Vec<u8>>,
+    /// Bytes of the idle buffers.
+    idle_bytes: u64,
 }
 
 impl Buffers {
     pub(super) fn new(most: u64) -> Arc<Self> {
-        let kept = thread::available_parallelism().map_or(1, usize::from).saturating_add(1);
-        Arc::new(Self { most, kept, state: Mutex::default(), freed: Condvar::new() })
+        Arc::new(Self { most, state: Mutex::default(), freed: Condvar::new() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -75,9 +74,13 @@ impl Buffers {
         }
         state.used = state.used.saturating_add(reserved);
         let wanted = usize::try_from(len).unwrap_or(usize::MAX);
-        let fitting = state.idle.iter().position(|idle| idle.len() >= wanted);
-        let bytes = fitting.map(|at| state.idle.remove(at)).unwrap_or_default();
+        let fitting = state.idle.iter().enumerate().filter(|(_, idle)| idle.len() >= wanted);
+        let smallest = fitting.min_by_key(|(_, idle)| idle.len()).map(|(at, _)| at);
+        let bytes = smallest.map(|at| state.idle.swap_remove(at)).unwrap_or_default();
+        state.idle_bytes = state.idle_bytes.saturating_sub(bytes.len() as u64);
+        let surplus = self.surplus(&mut state);
         drop(state);
+        drop(surplus);
         Ok(PieceBuffer { home: Arc::clone(self), bytes, len: 0, reserved })
     }
 
@@ -85,23 +88,44 @@ impl Buffers {
         state.used == 0 || state.used.saturating_add(len) <= self.most
     }
 
+    /// The smallest idle buffers, as many as exceed the bound. The caller drops them outside of the lock.
+    fn surplus(&self, state: &mut State) -> Vec<Vec<u8>> {
+        let mut surplus = Vec::new();
+        while state.used.saturating_add(state.idle_bytes) > self.most
+            && let Some((at, len)) = state.idle.iter().map(Vec::len).enumerate().min_by_key(|(_, len)| *len)
+        {
+            surplus.push(state.idle.swap_remove(at));
+            state.idle_bytes = state.idle_bytes.saturating_sub(len as u64);
+        }
+        surplus
+    }
+
     fn give_back(&self, bytes: Vec<u8>, reserved: u64) {
         let mut state = self.state();
         state.used = state.used.saturating_sub(reserved);
-        let mut surplus = None;
         if !bytes.is_empty() && bytes.len() <= LONGEST_KEPT {
+            state.idle_bytes = state.idle_bytes.saturating_add(bytes.len() as u64);
             state.idle.push(bytes);
-            if state.idle.len() > self.kept {
-                let smallest = state.idle.iter().enumerate().min_by_key(|(_, idle)| idle.len()).map(|(at, _)| at);
-                surplus = smallest.map(|at| state.idle.swap_remove(at));
-            }
         }
+        let surplus = self.surplus(&mut state);
         let is_awaited = !state.queue.is_empty();
         drop(state);
         drop(surplus);
         if is_awaited {
             self.freed.notify_all();
         }
+    }
+}
+
+/// The size of a buffer for `len` bytes: up to an eighth more, so that it fits the next read of about as many bytes.
+const fn rounded(len: usize) -> usize {
+    let step = match len.checked_next_power_of_two() {
+        Some(power) if power / 8 > 1 => power / 8,
+        _ => 1,
+    };
+    match len.checked_next_multiple_of(step) {
+        Some(rounded) => rounded,
+        None => len,
     }
 }
 
@@ -121,11 +145,12 @@ impl PieceBuffer {
     /// Makes the buffer `len` bytes long and keeps the bytes that it holds. The content of the new bytes is unspecified.
     pub fn grow(&mut self, len: usize) {
         if self.bytes.len() < len {
+            let rounded = rounded(len);
             if self.len == 0 {
                 // Memory that the system hands out zeroed is not written twice.
-                self.bytes = vec![0; len];
+                self.bytes = vec![0; rounded];
             } else {
-                self.bytes.resize(len, 0);
+                self.bytes.resize(rounded, 0);
             }
         }
         self.len = len;
@@ -168,6 +193,7 @@ impl fmt::Debug for Buffers {
 mod tests {
     use std::{
         sync::atomic::{AtomicU64, Ordering::SeqCst},
+        thread,
         time::{Duration, Instant},
     };
 
@@ -242,17 +268,22 @@ mod tests {
     }
 
     #[test]
-    fn idle_buffers_are_used_again_and_few() {
-        let buffers = Buffers::new(1 << 40);
+    fn idle_buffers_are_used_again_and_count_against_the_bound() {
+        let buffers = Buffers::new(10 << 20);
         let mut first = buffers.take(100, &ALWAYS).unwrap();
         first.grow(100);
         first.fill(7);
         first.grow(120);
         assert_eq!((&first[..100], first.len()), ([7; 100].as_slice(), 120));
+        assert_eq!([1, 8, 9, 1000, 1025, usize::MAX].map(rounded), [1, 8, 10, 1024, 1280, usize::MAX]);
         drop(first);
         let again = buffers.take(50, &ALWAYS).unwrap();
-        assert_eq!((again.len(), again.bytes.len(), buffers.state().idle.len()), (0, 120, 0));
+        assert_eq!((again.len(), again.bytes.len(), buffers.state().idle.len()), (0, 128, 0));
         drop(again);
+        let idle = || {
+            let state = buffers.state();
+            (state.idle.len(), state.idle_bytes)
+        };
         let many: Vec<_> = (0..50)
             .map(|_| {
                 let mut buffer = buffers.take(10, &ALWAYS).unwrap();
@@ -261,7 +292,11 @@ mod tests {
             })
             .collect();
         drop(many);
-        assert_eq!(buffers.state().idle.len(), buffers.kept);
+        assert_eq!(idle(), (50, 128 + 49 * 10));
+        // The smallest ones go when the bytes are needed.
+        let wide = buffers.take((10 << 20) - 200, &ALWAYS).unwrap();
+        assert_eq!(idle(), (8, 128 + 7 * 10));
+        drop(wide);
         let mut large = buffers.take(9 << 20, &ALWAYS).unwrap();
         large.grow(9 << 20);
         drop(large);

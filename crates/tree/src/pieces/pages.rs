@@ -1,29 +1,63 @@
 //! Memory of kept pieces: pages of one size, used again and again.
 //!
 //! Pieces have all sizes, and are dropped in another order than they were made. With an allocation each, the dropped ones
-//! would leave holes between those that stay, and a long-lived server would grow by the holes.
+//! would leave holes between those that stay, and a long-lived server would grow by the holes. With an allocation for each
+//! page, the buffers that come and go between the pages would leave them. So pages are cut from slabs, which are large enough
+//! that the system hands each out as a mapping of its own, and takes no memory for pages that were never used.
 
 use std::{
     fmt, mem,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+
+use bytes::BytesMut;
 
 /// Small enough to waste little after the end of a piece, large enough that a large piece takes few.
 const PAGE: usize = 16 << 10;
+/// The size from which on allocators always ask the system for a mapping.
+const SLAB: usize = 32 << 20;
 
-type Page = Box<[u8; PAGE]>;
+/// Where pages come from.
+pub(super) struct Pages {
+    /// Bytes of the largest piece that is cut from slabs. A larger one has memory of its own.
+    most: usize,
+    free: Mutex<Free>,
+}
 
 /// Pages that no piece uses at the moment.
-pub(super) struct Pages {
-    /// Pages kept for later pieces.
-    most: usize,
-    idle: Mutex<Vec<Page>>,
+#[derive(Default)]
+struct Free {
+    idle: Vec<BytesMut>,
+    /// The part of the newest slab that was never used.
+    rest: BytesMut,
+    /// Pages of slabs that pieces use.
+    used: usize,
+}
+
+impl Free {
+    fn take(&mut self, count: usize) -> Vec<BytesMut> {
+        self.used = self.used.saturating_add(count);
+        let first = self.idle.len().saturating_sub(count);
+        let mut pages: Vec<BytesMut> = Vec::with_capacity(count);
+        pages.extend(self.idle.drain(first..));
+        while pages.len() < count {
+            if self.rest.len() < PAGE {
+                self.rest = BytesMut::zeroed(SLAB);
+            }
+            pages.push(self.rest.split_to(PAGE));
+        }
+        pages
+    }
 }
 
 impl Pages {
-    /// Keeps at most `bytes` bytes of unused pages.
+    /// For pieces of which `bytes` bytes are kept.
     pub(super) fn new(bytes: usize) -> Arc<Self> {
-        Arc::new(Self { most: bytes.div_ceil(PAGE), idle: Mutex::default() })
+        Arc::new(Self { most: bytes, free: Mutex::default() })
+    }
+
+    fn free(&self) -> MutexGuard<'_, Free> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes of memory that a piece of `len` bytes takes.
@@ -33,33 +67,38 @@ impl Pages {
 
     /// A piece with a copy of `content`.
     pub(super) fn piece(self: &Arc<Self>, content: &[u8]) -> Piece {
-        let count = content.len().div_ceil(PAGE);
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = idle.len().saturating_sub(count);
-        let mut pages: Vec<Page> = Vec::with_capacity(count);
-        pages.extend(idle.drain(first..));
-        drop(idle);
-        pages.resize_with(count, || Box::new([0; PAGE]));
+        let is_large = content.len() > self.most;
+        let mut pages = if is_large {
+            let mut own = BytesMut::zeroed(Self::size_for(content.len()));
+            content.chunks(PAGE).map(|_| own.split_to(PAGE)).collect()
+        } else {
+            self.free().take(content.len().div_ceil(PAGE))
+        };
         for (page, content) in pages.iter_mut().zip(content.chunks(PAGE)) {
             if let Some(page) = page.get_mut(..content.len()) {
                 page.copy_from_slice(content);
             }
         }
-        Piece { pages, len: content.len(), home: Arc::clone(self) }
+        Piece { pages, len: content.len(), home: (!is_large).then(|| Arc::clone(self)) }
     }
 
-    /// Gives the unused pages back to the system.
+    /// Gives the slabs back to the system, if no piece lies in them.
     pub(super) fn trim(&self) {
-        let idle = mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
-        drop(idle);
+        let mut free = self.free();
+        if free.used == 0 {
+            let slabs = mem::take(&mut *free);
+            drop(free);
+            drop(slabs);
+        }
     }
 }
 
 /// The decoded bytes of one piece. Its memory goes back to the cache when the last reader drops it.
 pub struct Piece {
-    pages: Vec<Page>,
+    pages: Vec<BytesMut>,
     len: usize,
-    home: Arc<Pages>,
+    /// Where the pages go back to, unless they are a memory of their own.
+    home: Option<Arc<Pages>>,
 }
 
 impl Piece {
@@ -104,10 +143,11 @@ impl Piece {
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        let pages = mem::take(&mut self.pages);
-        let mut idle = self.home.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = self.home.most.saturating_sub(idle.len());
-        idle.extend(pages.into_iter().take(room));
+        if let Some(home) = &self.home {
+            let mut free = home.free();
+            free.used = free.used.saturating_sub(self.pages.len());
+            free.idle.append(&mut self.pages);
+        }
     }
 }
 
@@ -144,17 +184,23 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_used_again_and_not_hoarded() {
+    fn pages_are_used_again_and_slabs_are_given_back() {
         let pages = Pages::new(4 * PAGE);
-        let idle = || pages.idle.lock().unwrap().len();
+        let idle = || pages.free().idle.len();
         drop(pages.piece(&noise(3 * PAGE)));
         assert_eq!(idle(), 3);
         let piece = pages.piece(&noise(2 * PAGE));
         assert_eq!((idle(), piece.memory()), (1, 2 * PAGE));
-        drop(piece);
+        // One that is larger than all that is kept has memory of its own.
         drop(pages.piece(&noise(9 * PAGE)));
-        assert_eq!(idle(), 4);
+        assert_eq!((idle(), pages.free().used), (1, 2));
         pages.trim();
-        assert_eq!(idle(), 0);
+        assert_eq!(idle(), 1);
+        drop(piece);
+        assert_eq!((idle(), pages.free().rest.len()), (3, SLAB - 3 * PAGE));
+        pages.trim();
+        assert_eq!((idle(), pages.free().rest.len()), (0, 0));
+        let many: Vec<_> = (0..=SLAB / PAGE).map(|_| pages.piece(&[1])).collect();
+        assert_eq!((many.len(), pages.free().rest.len()), (SLAB / PAGE + 1, SLAB - PAGE));
     }
 }
