@@ -15,6 +15,7 @@ mod layer;
 mod report;
 mod rewrite;
 mod toc_image;
+mod work;
 
 use std::{collections::BTreeMap, thread};
 
@@ -209,7 +210,7 @@ impl<'s> Conversion<'s> {
         let watch = Watch::new(progress);
         let write = WriteOptions { threads, ..self.options.write.clone() };
         let work =
-            jobs::Work { source: self.source, to, options: &self.options, mode: self.mode, write, watch: &watch };
+            work::Work { source: self.source, to, options: &self.options, mode: self.mode, write, watch: &watch };
         let done = run_jobs(&self.jobs, threads.min(AT_ONCE), &work)?;
         let mut rewrite = Rewrite::new(self, to, &done);
         let (root, _) = rewrite.node(&self.root)?;

@@ -9,7 +9,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::{
     index::{ChunkRow, DigestCell, Extent, Index, Location, Node, NodeKind, OwnerRow, ROOT, Row, Span},
-    open::{OpenOptions, RepeatedNames},
+    options::{OpenOptions, RepeatedNames},
 };
 use crate::{
     Error, Limits,

@@ -4,6 +4,7 @@ mod builder;
 mod decoders;
 pub(crate) mod index;
 mod open;
+mod options;
 mod pre_read;
 mod reader;
 mod restore;
@@ -15,7 +16,7 @@ pub(crate) mod zeros;
 
 pub use self::{
     decoders::Decoders,
-    open::{Landmarks, OpenOptions, RepeatedNames, Trust, Versions},
+    options::{Landmarks, OpenOptions, RepeatedNames, Trust, Versions},
     pre_read::{PreRead, PreReader},
     reader::{Chunk, Entry, FileReader, Prefetch, Reader},
     restore::restore_tar,

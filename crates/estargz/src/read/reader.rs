@@ -11,7 +11,8 @@ use dunnage_tree::pieces::{PieceBuffer, PieceLookup, PieceSource};
 use super::{
     decoders::{Decoders, Maker},
     index::{DigestCell, Index, Location, Node, NodeKind, ROOT, Row},
-    open::{Document, Found, Landmarks, OpenOptions, Opened, Trust, document, find, load},
+    open::{Document, Found, Opened, document, find, load},
+    options::{Landmarks, OpenOptions, Trust},
     pre_read::Shared,
     zeros::ZeroDigests,
 };

@@ -17,7 +17,7 @@ use dunnage_estargz::{
 
 use super::{
     Mode, Outcome, Tar, Target,
-    jobs::{Work, copy_blob},
+    work::{Work, copy_blob},
 };
 use crate::{
     Blob, Descriptor, Error, NewBlob,
