@@ -26,7 +26,7 @@ use std::{
 use dunnage_digest::{Hasher, Offset};
 use dunnage_estargz::{
     Error, OpenOptions, Reader, WriteOptions, Writer,
-    codec::{Compressor, CorruptStream, Decoder, Decompressor, Encoder, End, Gauge, TocWritten},
+    codec::{Compressor, CorruptStream, Decoder, Decompressor, Encoder, End, GrowingStream, TocWritten},
     footer::{Footer, Format, TocPlace},
 };
 use dunnage_estargz_testsuite::{Controller, run};
@@ -64,8 +64,8 @@ impl Compressor for Stored {
         Ok(TocWritten::new(hasher.finish(), 0))
     }
 
-    fn gauge(&self) -> Result<Option<Box<dyn Gauge>>, Error> {
-        Ok(self.measured.then(|| Box::new(StoredGauge(0)) as Box<dyn Gauge>))
+    fn gauge(&self) -> Result<Option<Box<dyn GrowingStream>>, Error> {
+        Ok(self.measured.then(|| Box::new(StoredGauge(0)) as Box<dyn GrowingStream>))
     }
 }
 
@@ -81,7 +81,7 @@ impl Encoder for StoredEncoder {
 
 struct StoredGauge(u64);
 
-impl Gauge for StoredGauge {
+impl GrowingStream for StoredGauge {
     fn start(&mut self) -> Result<(), Error> {
         self.0 = 4;
         Ok(())

@@ -130,8 +130,13 @@ pub(crate) fn report(json: bool, error: &anyhow::Error) -> Exit {
     // An error that standard error cannot take is lost: there is no other place for it.
     let _ = if json {
         let kind = kind.to_string();
-        let told =
-            Told { schema: schema("error"), exit: exit.0, kind: &kind, message: &message, hint: hint.as_deref() };
+        let told = ErrorObject {
+            schema: schema("error"),
+            exit: exit.0,
+            kind: &kind,
+            message: &message,
+            hint: hint.as_deref(),
+        };
         serde_json::to_writer(&mut stderr, &told).map_err(io::Error::from).and_then(|()| writeln!(stderr))
     } else {
         match hint {
@@ -143,7 +148,7 @@ pub(crate) fn report(json: bool, error: &anyhow::Error) -> Exit {
 }
 
 #[derive(Serialize)]
-struct Told<'a> {
+struct ErrorObject<'a> {
     schema: String,
     exit: u8,
     kind: &'a str,

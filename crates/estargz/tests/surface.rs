@@ -16,8 +16,8 @@ use dunnage_digest::{Offset, ReadAt};
 use dunnage_estargz::{
     Build, Error, Limits, OpenOptions, Reader, Summary, WriteOptions, Writer,
     codec::{
-        Codec, Compressor, Covers, Decompressor, ExternalTocCompressor, ExternalTocDecompressor, GzipCompressor,
-        GzipDecompressor, LegacyGzipDecompressor, Level, ZstdCompressor, ZstdDecompressor, ZstdLevel,
+        Codec, Compressor, Decompressor, ExternalTocCompressor, ExternalTocDecompressor, GzipCompressor,
+        GzipDecompressor, LegacyGzipDecompressor, Level, TocDigestOf, ZstdCompressor, ZstdDecompressor, ZstdLevel,
     },
     footer::{Format, TocPlace, gzip_footer},
     read::{open_footer, unpack_with},
@@ -114,7 +114,7 @@ fn by_parts(blob: &[u8], summary: &Summary, format: Format, decompressor: &dyn D
     };
     let mut json = Vec::new();
     decompressor.toc_json(place.clone().map(stored), &footer).unwrap().read_to_end(&mut json).unwrap();
-    assert_eq!(decompressor.toc_digest_covers(), Covers::Document);
+    assert_eq!(decompressor.toc_digest_covers(), TocDigestOf::Document);
     let hash = |bytes: &[u8]| dunnage_digest::Digest::of(dunnage_digest::Algorithm::Sha256, bytes);
     assert_eq!(hash(&json), summary.toc_digest);
     let toc = Toc::parse(&json, &Limits::default()).unwrap();

@@ -59,7 +59,7 @@ pub enum Target {
 /// Whether the tar inside of a layer is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "closed: it is kept or not")]
-pub enum Tar {
+pub enum TarBytes {
     /// The layer is written again, with landmarks. A runtime that pulls lazily reads this best.
     #[default]
     Rewrite,
@@ -82,7 +82,7 @@ pub struct ImageOptions {
     /// Whether a file of `prioritized` may be missing in all layers of a manifest. Files of the record may always be missing.
     pub missing: Missing,
     /// Whether tars are kept bit for bit.
-    pub tar: Tar,
+    pub tar: TarBytes,
     /// Layers that are worked on at once, and threads for each of them; 0 for as many as the machine has.
     pub threads: usize,
     /// Only images for these platforms; all if empty.
@@ -314,7 +314,7 @@ impl ImageOptions {
                 return Err(Error::Misuse(format!("images cannot have layers of the format {format}")));
             }
             (true, None, _) => "files can be put in front in layers that are pulled lazily, not in tars",
-            (true, Some(TocFormat::StorageChunked), _) | (true, _, Tar::Lossless) => {
+            (true, Some(TocFormat::StorageChunked), _) | (true, _, TarBytes::Lossless) => {
                 "a tar that is kept bit for bit cannot have files put in front"
             }
             _ => return Ok(()),

@@ -8,7 +8,7 @@ use dunnage_digest::Progress;
 use dunnage_estargz::{Limits as LayerLimits, WriteOptions};
 
 use crate::{
-    Conversion, Converted, Destination, Error, ImageOptions, Images, LayerForm, Platform, SameTag, Tar, Target,
+    Conversion, Converted, Destination, Error, ImageOptions, Images, LayerForm, Platform, SameTag, TarBytes, Target,
     convert::Mode,
 };
 
@@ -108,7 +108,7 @@ fn image_options(options: &CopyOptions) -> ImageOptions {
     let write = WriteOptions { limits: options.limits.clone(), ..WriteOptions::default() };
     ImageOptions {
         target: Target::Tar,
-        tar: Tar::Lossless,
+        tar: TarBytes::Lossless,
         write,
         threads: options.threads,
         platforms: options.platforms.clone(),

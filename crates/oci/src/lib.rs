@@ -28,7 +28,7 @@ mod verify;
 pub use crate::{
     archive::{ArchiveWriter, DockerArchive, OciArchive, detect, may_be_archive},
     contents::{Contents, Image, ImageLayer},
-    convert::{Conversion, Converted, ConvertedLayer, ConvertedManifest, ImageOptions, Outcome, Tar, Target},
+    convert::{Conversion, Converted, ConvertedLayer, ConvertedManifest, ImageOptions, Outcome, TarBytes, Target},
     copying::{Copied, CopyOptions, Copying},
     descriptor::{Descriptor, TAG_ANNOTATION},
     destination::{Destination, LayerForm, NewBlob},

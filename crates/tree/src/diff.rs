@@ -11,7 +11,7 @@ use std::{cmp::Ordering, collections::BTreeMap, ops::ControlFlow};
 use dunnage_digest::Progress;
 use hashbrown::HashMap;
 
-pub use self::difference::{Difference, What};
+pub use self::difference::{Difference, DifferenceKind};
 use crate::{
     Attr, Error, Kind, Limits, NodeId, Span, Tree, Visited, Walk,
     content::{Content, prefix},
@@ -139,11 +139,11 @@ where
         match (order, &at_a, &at_b) {
             (Ordering::Less, Some(only), _) => {
                 walk_a.skip_children();
-                found.push(Difference::new(&only.path, What::OnlyInA { kind: only.attr.kind }));
+                found.push(Difference::new(&only.path, DifferenceKind::OnlyInA { kind: only.attr.kind }));
             }
             (Ordering::Greater, _, Some(only)) => {
                 walk_b.skip_children();
-                found.push(Difference::new(&only.path, What::OnlyInB { kind: only.attr.kind }));
+                found.push(Difference::new(&only.path, DifferenceKind::OnlyInB { kind: only.attr.kind }));
             }
             (_, Some(in_a), Some(in_b)) => {
                 if in_a.attr.kind != in_b.attr.kind {
@@ -192,7 +192,7 @@ impl<A: Tree + ?Sized, B: Tree + ?Sized> Pair<'_, A, B> {
         let (a, b) = (&in_a.attr, &in_b.attr);
         let mut report = |what| found.push(Difference::new(&in_a.path, what));
         if a.kind != b.kind {
-            report(What::Kind { a: a.kind, b: b.kind });
+            report(DifferenceKind::Kind { a: a.kind, b: b.kind });
             return Ok(());
         }
         let known = match self.link(in_a, in_b) {
@@ -209,10 +209,10 @@ impl<A: Tree + ?Sized, B: Tree + ?Sized> Pair<'_, A, B> {
         }
         // Symlinks have no modes of their own; a source may report any.
         if a.mode != b.mode && a.kind != Kind::Symlink {
-            report(What::Mode { a: a.mode, b: b.mode });
+            report(DifferenceKind::Mode { a: a.mode, b: b.mode });
         }
         if (a.uid, a.gid) != (b.uid, b.gid) && self.options.owners == CompareOwners::Count {
-            report(What::Owner { a: (a.uid, a.gid), b: (b.uid, b.gid) });
+            report(DifferenceKind::Owner { a: (a.uid, a.gid), b: (b.uid, b.gid) });
         }
         if let (Some(time_a), Some(time_b)) = (a.mtime, b.mtime) {
             let differs = match self.options.mtime {
@@ -221,25 +221,25 @@ impl<A: Tree + ?Sized, B: Tree + ?Sized> Pair<'_, A, B> {
                 CompareMtime::Ignore => false,
             };
             if differs {
-                report(What::Mtime { a: time_a, b: time_b });
+                report(DifferenceKind::Mtime { a: time_a, b: time_b });
             }
         }
         if a.device != b.device {
-            report(What::Device { a: a.device, b: b.device });
+            report(DifferenceKind::Device { a: a.device, b: b.device });
         }
         if a.kind == Kind::Symlink {
             let (link_a, link_b) = (self.a.read_link(in_a.node)?, self.b.read_link(in_b.node)?);
             if link_a != link_b {
-                report(What::Target { a: link_a.into_owned(), b: link_b.into_owned() });
+                report(DifferenceKind::Target { a: link_a.into_owned(), b: link_b.into_owned() });
             }
         }
         if a.kind == Kind::File {
             if a.size != b.size {
-                report(What::Size { a: a.size, b: b.size });
+                report(DifferenceKind::Size { a: a.size, b: b.size });
             } else if self.options.content == CompareContent::Read
                 && let Some(at) = self.content(in_a.node, in_b.node, a.size)?
             {
-                report(What::Content { at });
+                report(DifferenceKind::Content { at });
             }
         }
         self.xattrs(in_a.node, in_b.node, &mut report)
@@ -257,7 +257,7 @@ impl<A: Tree + ?Sized, B: Tree + ?Sized> Pair<'_, A, B> {
             (None, None) => None,
             (first_a, first_b) => {
                 let first = |side: Option<&(NodeId, Vec<u8>)>| side.map(|(_, path)| path.clone());
-                Some(What::HardLink { a: first(first_a), b: first(first_b) })
+                Some(DifferenceKind::HardLink { a: first(first_a), b: first(first_b) })
             }
         };
         self.partners.entry(in_a.node).or_insert_with(|| (in_b.node, in_a.path.clone()));
@@ -293,7 +293,7 @@ impl<A: Tree + ?Sized, B: Tree + ?Sized> Pair<'_, A, B> {
         }
     }
 
-    fn xattrs(&self, a: NodeId, b: NodeId, report: &mut dyn FnMut(What)) -> Result<(), Error> {
+    fn xattrs(&self, a: NodeId, b: NodeId, report: &mut dyn FnMut(DifferenceKind)) -> Result<(), Error> {
         let counts = |name: &[u8]| match self.options.xattrs {
             CompareXattrs::All => true,
             CompareXattrs::User => name.starts_with(b"user."),
@@ -319,7 +319,7 @@ impl<A: Tree + ?Sized, B: Tree + ?Sized> Pair<'_, A, B> {
         })?;
         for (name, (a, b)) in all {
             if a != b {
-                report(What::Xattr { name, a, b });
+                report(DifferenceKind::Xattr { name, a, b });
             }
         }
         Ok(())
@@ -350,7 +350,7 @@ enum Link {
     New,
     /// They were compared under an earlier name.
     Known,
-    Differs(What),
+    Differs(DifferenceKind),
 }
 
 const BLOCK: usize = 1 << 20;

@@ -27,8 +27,8 @@ mod whiteout;
 pub use crate::{
     confine::Root,
     diff::{
-        CompareContent, CompareMtime, CompareOptions, CompareOwners, CompareXattrs, Difference, What, compare,
-        compare_with,
+        CompareContent, CompareMtime, CompareOptions, CompareOwners, CompareXattrs, Difference, DifferenceKind,
+        compare, compare_with,
     },
     dir::DirTree,
     entries::{Entries, ExportMtime, ExportNanos, ExportOptions, ExportOwners, ExportRoot, ExportSparse},

@@ -26,7 +26,7 @@ use dunnage_estargz::{
     codec::{Codec, ExternalTocCompressor, GzipCompressor, Level, ZstdCompressor},
 };
 use dunnage_oci::{
-    Conversion, Converted, Depth, ImageOptions, Layout, Limits, Tar, Target, Verification, VerifyOptions,
+    Conversion, Converted, Depth, ImageOptions, Layout, Limits, TarBytes, Target, Verification, VerifyOptions,
 };
 use dunnage_tree::{CompareOptions, DirTree, compare};
 use serde_json::Value;
@@ -83,14 +83,14 @@ enum To {
 }
 
 /// What to convert to, and how it is called.
-const TARGETS: [(&str, To, Tar); 7] = [
-    ("estargz", To::EStargz, Tar::Rewrite),
-    ("estargz-lossless", To::EStargz, Tar::Lossless),
-    ("external", To::EStargzExternalToc, Tar::Rewrite),
-    ("external-lossless", To::EStargzExternalToc, Tar::Lossless),
-    ("zstd-chunked", To::ZstdChunked, Tar::Rewrite),
-    ("zstd-chunked-lossless", To::ZstdChunked, Tar::Lossless),
-    ("tar", To::Tar, Tar::Rewrite),
+const TARGETS: [(&str, To, TarBytes); 7] = [
+    ("estargz", To::EStargz, TarBytes::Rewrite),
+    ("estargz-lossless", To::EStargz, TarBytes::Lossless),
+    ("external", To::EStargzExternalToc, TarBytes::Rewrite),
+    ("external-lossless", To::EStargzExternalToc, TarBytes::Lossless),
+    ("zstd-chunked", To::ZstdChunked, TarBytes::Rewrite),
+    ("zstd-chunked-lossless", To::ZstdChunked, TarBytes::Lossless),
+    ("tar", To::Tar, TarBytes::Rewrite),
 ];
 
 /// The images of the layout, and for how many platforms each is.
@@ -119,7 +119,7 @@ impl Images<'_> {
                 if tag == "five" {
                     same.push(converted.digest);
                 }
-                let keeps = form != To::EStargz && (tar == Tar::Lossless || form == To::Tar);
+                let keeps = form != To::EStargz && (tar == TarBytes::Lossless || form == To::Tar);
                 let layers = converted.manifests.iter().flat_map(|manifest| &manifest.layers);
                 let kept = layers.into_iter().all(|layer| layer.diff_id == layer.source_diff_id);
                 tally.same(&format!("{name}: diff IDs of {tag} stay"), &kept, &keeps);
@@ -215,7 +215,7 @@ pub(super) fn skopeo(args: &[&str]) -> Result<String> {
     capture(Command::new("skopeo").arg("--insecure-policy").args(args))
 }
 
-fn image_options(form: To, tar: Tar, threads: usize) -> Result<ImageOptions> {
+fn image_options(form: To, tar: TarBytes, threads: usize) -> Result<ImageOptions> {
     let mut write = WriteOptions::default();
     let gzip = GzipCompressor::new(Codec::Libdeflate, Level::new(6)?);
     write.compressor = match form {

@@ -4,7 +4,7 @@ use std::{io::Write, ops::ControlFlow};
 
 use anyhow::{Context as _, Result};
 use dunnage_digest::Progress;
-use dunnage_tree::{CompareMtime, CompareOptions, CompareOwners, Difference, Tree, What, compare_with};
+use dunnage_tree::{CompareMtime, CompareOptions, CompareOwners, Difference, DifferenceKind, Tree, compare_with};
 use serde::Serialize;
 
 use crate::{
@@ -79,18 +79,18 @@ impl Line {
             schema: schema("diff"),
             path: JsonName { key: "path", name: difference.path.clone() },
             what: match difference.what {
-                What::OnlyInA { .. } => "only-in-a",
-                What::OnlyInB { .. } => "only-in-b",
-                What::Kind { .. } => "kind",
-                What::Mode { .. } => "mode",
-                What::Owner { .. } => "owner",
-                What::Mtime { .. } => "mtime",
-                What::Size { .. } => "size",
-                What::Content { .. } => "content",
-                What::Target { .. } => "target",
-                What::Device { .. } => "device",
-                What::Xattr { .. } => "xattr",
-                What::HardLink { .. } => "hard-link",
+                DifferenceKind::OnlyInA { .. } => "only-in-a",
+                DifferenceKind::OnlyInB { .. } => "only-in-b",
+                DifferenceKind::Kind { .. } => "kind",
+                DifferenceKind::Mode { .. } => "mode",
+                DifferenceKind::Owner { .. } => "owner",
+                DifferenceKind::Mtime { .. } => "mtime",
+                DifferenceKind::Size { .. } => "size",
+                DifferenceKind::Content { .. } => "content",
+                DifferenceKind::Target { .. } => "target",
+                DifferenceKind::Device { .. } => "device",
+                DifferenceKind::Xattr { .. } => "xattr",
+                DifferenceKind::HardLink { .. } => "hard-link",
                 _ => "other",
             },
             text: difference.to_string(),

@@ -8,7 +8,7 @@ use dunnage_digest::{Mismatch, ReadAt};
 use super::is_node;
 use crate::{
     Error, Reader,
-    codec::Covers,
+    codec::TocDigestOf,
     toc::{TocEntry, TocParser},
 };
 
@@ -124,7 +124,7 @@ fn read<R: ReadAt + Sync>(
         gathered.push(entry.to_owned());
         Ok(())
     })?;
-    if document.covers == Covers::Document {
+    if document.covers == TocDigestOf::Document {
         Mismatch::check(reader.toc_digest(), &document.hasher.finish()).map_err(|source| {
             Stop::Failed(Error::Mismatch { what: "the TOC has changed since it was opened".to_owned(), source })
         })?;

@@ -4,7 +4,7 @@
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-use super::{CorruptStream, Gauge, Level};
+use super::{CorruptStream, GrowingStream, Level};
 use crate::Error;
 
 /// Bytes that fit in front of every compressed input: deflate never grows by more.
@@ -76,7 +76,7 @@ impl DeflateGauge {
     }
 }
 
-impl Gauge for DeflateGauge {
+impl GrowingStream for DeflateGauge {
     fn start(&mut self) -> Result<(), Error> {
         self.deflater.0.reset();
         self.total = gzip_header(Level::DEFAULT).len() as u64;

@@ -11,7 +11,7 @@ use std::{
 use dunnage_digest::Offset;
 
 use super::{
-    Compressor, Decoder, Decompressor, Encoder, End, Gauge, GzipCompressor, TocWritten,
+    Compressor, Decoder, Decompressor, Encoder, End, GrowingStream, GzipCompressor, TocWritten,
     gzip::{gzip_decoder, gzip_streams},
     toc_member::TocJson,
 };
@@ -57,7 +57,7 @@ impl Compressor for ExternalTocCompressor {
         Ok(TocWritten { external_toc: Some(toc), ..TocWritten::new(written.toc_digest, 0) })
     }
 
-    fn gauge(&self) -> Result<Option<Box<dyn Gauge>>, Error> {
+    fn gauge(&self) -> Result<Option<Box<dyn GrowingStream>>, Error> {
         self.gzip.gauge()
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Compressor, CorruptStream, Decoder, Decompressor, Encoder, End, Gauge, Level, TocWritten,
+    Compressor, CorruptStream, Decoder, Decompressor, Encoder, End, GrowingStream, Level, TocWritten,
     deflate::{DeflateGauge, Deflater, Inflater, gzip_header},
     toc_member::{TocJson, write_toc_member},
 };
@@ -76,7 +76,7 @@ impl Compressor for GzipCompressor {
         Ok(written)
     }
 
-    fn gauge(&self) -> Result<Option<Box<dyn Gauge>>, Error> {
+    fn gauge(&self) -> Result<Option<Box<dyn GrowingStream>>, Error> {
         Ok(Some(Box::new(DeflateGauge::new(self.level))))
     }
 }

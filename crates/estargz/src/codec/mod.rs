@@ -59,7 +59,7 @@ pub trait Compressor: fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// Those of the codec.
-    fn gauge(&self) -> Result<Option<Box<dyn Gauge>>, Error> {
+    fn gauge(&self) -> Result<Option<Box<dyn GrowingStream>>, Error> {
         Ok(None)
     }
 
@@ -107,7 +107,7 @@ impl fmt::Debug for TarSplit {
 }
 
 /// Says how long a stream has become while it grows.
-pub trait Gauge: Send {
+pub trait GrowingStream: Send {
     /// Begins a stream.
     ///
     /// # Errors
@@ -219,8 +219,8 @@ pub trait Decompressor: fmt::Debug + Send + Sync {
     ) -> Result<Box<dyn Read + Send + 'a>, Error>;
 
     /// Of what the TOC's digest is taken.
-    fn toc_digest_covers(&self) -> Covers {
-        Covers::Document
+    fn toc_digest_covers(&self) -> TocDigestOf {
+        TocDigestOf::Document
     }
 
     /// Decompresses all streams of `payload`, one after the other.
@@ -230,7 +230,7 @@ pub trait Decompressor: fmt::Debug + Send + Sync {
 /// Of what the digest of a TOC is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "closed: before or after compression")]
-pub enum Covers {
+pub enum TocDigestOf {
     /// Of the document.
     Document,
     /// Of its bytes as they are stored.

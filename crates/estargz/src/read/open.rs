@@ -21,8 +21,8 @@ use super::{
 use crate::{
     Error,
     codec::{
-        Covers, Decompressor, ExternalTocDecompressor, GzipDecompressor, LegacyGzipDecompressor, StorageDecompressor,
-        ZstdDecompressor,
+        Decompressor, ExternalTocDecompressor, GzipDecompressor, LegacyGzipDecompressor, StorageDecompressor,
+        TocDigestOf, ZstdDecompressor,
     },
     footer::{EXTERNAL_FOOTER_LEN, Footer, TocPlace},
     toc::{Ended, Progress, TocParser},
@@ -143,8 +143,8 @@ pub(super) fn load<R: ReadAt + Sync>(source: &R, found: Found, options: &OpenOpt
     };
     // Where the TOC is known by the digest of its stored bytes, that is taken while they are read.
     let stored = match decompressor.toc_digest_covers() {
-        Covers::Document => None,
-        Covers::Stored => Some(Arc::new(Mutex::new(Hasher::sha256()))),
+        TocDigestOf::Document => None,
+        TocDigestOf::Stored => Some(Arc::new(Mutex::new(Hasher::sha256()))),
     };
     let raw: Option<Box<dyn Read + Send + '_>> = match (raw, &stored) {
         (Some(raw), Some(hasher)) => Some(Box::new(Hashed { raw, hasher: Arc::clone(hasher) })),
@@ -176,7 +176,7 @@ pub(super) fn load<R: ReadAt + Sync>(source: &R, found: Found, options: &OpenOpt
 /// A TOC document, to be read once more.
 pub(crate) struct Document<'a> {
     pub(crate) json: Box<dyn Read + Send + 'a>,
-    pub(crate) covers: Covers,
+    pub(crate) covers: TocDigestOf,
     /// For the bytes read so far.
     pub(crate) hasher: Hasher,
 }

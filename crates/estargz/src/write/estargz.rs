@@ -15,13 +15,13 @@ use super::{
     cutter::{Cutter, kind_of},
     hashing::Hashing,
     line::{AnyLine, Done, Log, Pending},
-    names::{Mentions, text_of, xattrs_of},
+    names::{NamesGiven, text_of, xattrs_of},
     options::{NonUtf8, Streams, WriteOptions},
     toc_log::{Place, TocLog},
 };
 use crate::{
     Error,
-    codec::{Gauge, TarSplit},
+    codec::{GrowingStream, TarSplit},
     toc::{RawEntry, TocType, format_modtime},
 };
 
@@ -33,13 +33,13 @@ pub(super) struct EstargzCutter {
     chunk: usize,
     streams: Streams,
     /// Measures the open stream, and how much of the batch it has seen.
-    gauge: Option<(Box<dyn Gauge>, usize)>,
+    gauge: Option<(Box<dyn GrowingStream>, usize)>,
     /// The next content starts a stream, whatever the size of the open one.
     fresh: bool,
     non_utf8: NonUtf8,
     longest_name: u64,
-    users: Mentions,
-    groups: Mentions,
+    users: NamesGiven,
+    groups: NamesGiven,
 }
 
 impl EstargzCutter {
@@ -51,8 +51,8 @@ impl EstargzCutter {
             fresh: false,
             non_utf8: options.non_utf8,
             longest_name: options.limits.name,
-            users: Mentions::default(),
-            groups: Mentions::default(),
+            users: NamesGiven::default(),
+            groups: NamesGiven::default(),
         })
     }
 

@@ -50,9 +50,9 @@ fn shown(name: &[u8]) -> Cow<'_, str> {
 
 /// Names already given to an id; a TOC mentions a name only where it changes.
 #[derive(Debug, Default)]
-pub(super) struct Mentions(HashMap<i64, Vec<u8>>);
+pub(super) struct NamesGiven(HashMap<i64, Vec<u8>>);
 
-impl Mentions {
+impl NamesGiven {
     /// `name` if it has to be written, else nothing.
     pub(super) fn new_name<'a>(&mut self, id: i64, name: &'a [u8]) -> &'a [u8] {
         if name.is_empty() {

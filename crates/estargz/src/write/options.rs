@@ -7,7 +7,7 @@ use dunnage_digest::{Cancel, DiffId, Digest, Mismatch};
 use super::hashing::Hashes;
 use crate::{
     Error, Limits,
-    codec::{Compressor, Gauge, GzipCompressor},
+    codec::{Compressor, GrowingStream, GzipCompressor},
     input::Gunzip,
 };
 
@@ -31,7 +31,7 @@ pub enum Streams {
 
 impl Streams {
     /// What measures streams, if they have to be.
-    pub(super) fn gauge(self, compressor: &dyn Compressor) -> Result<Option<Box<dyn Gauge>>, Error> {
+    pub(super) fn gauge(self, compressor: &dyn Compressor) -> Result<Option<Box<dyn GrowingStream>>, Error> {
         let (Self::AtLeast(least) | Self::CompressedAtLeast(least)) = self else { return Ok(None) };
         if least > MAX_LEAST {
             return Err(Error::Misuse(format!("stream size {least}: expected at most {MAX_LEAST} bytes")));

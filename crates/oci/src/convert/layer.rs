@@ -16,7 +16,7 @@ use dunnage_estargz::{
 };
 
 use super::{
-    Mode, Outcome, Tar, Target,
+    Mode, Outcome, TarBytes, Target,
     work::{Work, copy_blob},
 };
 use crate::{
@@ -183,7 +183,7 @@ impl LayerJob {
     /// Unpacks a layer. A layer without a table of contents is unpacked as it is; from one with a table, the table is left
     /// out, unless the tar is kept bit for bit.
     fn to_tar(&self, work: &Work<'_>, input: &LayerInput<'_>) -> Result<LayerDone, Error> {
-        let is_stripped = input.payload_len.is_some() && work.options.tar == Tar::Rewrite;
+        let is_stripped = input.payload_len.is_some() && work.options.tar == TarBytes::Rewrite;
         let blob = work.to.begin(Algorithm::Sha256)?;
         let (blob, digest, size) = input.read(&self.diff_id, |tar| {
             let failed = |source| LayerError::Write { source };
@@ -206,10 +206,10 @@ impl LayerJob {
     fn to_layer(&self, work: &Work<'_>, input: &LayerInput<'_>) -> Result<LayerDone, Error> {
         let mut blob = work.to.begin(Algorithm::Sha256)?;
         let (summary, missed) = match (work.write.compressor.format(), work.options.tar) {
-            (TocFormat::StorageChunked, _) | (_, Tar::Lossless) => {
+            (TocFormat::StorageChunked, _) | (_, TarBytes::Lossless) => {
                 (self.lossless(work, input, &mut *blob)?, Vec::new())
             }
-            (_, Tar::Rewrite) => {
+            (_, TarBytes::Rewrite) => {
                 let built = self.build(work, input, &mut *blob)?;
                 (built.summary, built.missed)
             }

@@ -7,7 +7,7 @@ use dunnage_estargz::{
     codec::{Compressor, Encoder, End, ExternalTocCompressor, GzipCompressor, TocWritten, ZstdCompressor},
     footer::Format,
 };
-use dunnage_oci::{ImageOptions, Outcome, Tar, Target};
+use dunnage_oci::{ImageOptions, Outcome, TarBytes, Target};
 use serde_json::{Value, json};
 
 use crate::make::*;
@@ -80,20 +80,20 @@ fn a_lossless_conversion_keeps_diff_ids_where_the_format_can() {
     let config = |layout: &str| manifest(&here.path(layout), "latest")["config"]["digest"].clone();
     for (target, _, format) in TARGETS {
         let done = here
-            .convert(("in", None), (format, None), &ImageOptions { tar: Tar::Lossless, ..options(target) })
+            .convert(("in", None), (format, None), &ImageOptions { tar: TarBytes::Lossless, ..options(target) })
             .unwrap();
         let kept = done.manifests[0].layers.iter().all(|layer| layer.diff_id == layer.source_diff_id);
         assert_eq!(kept, target != To::EStargz, "{format}");
         assert_eq!(config(format) == config("in"), kept, "{format}");
         // And back, to what it was.
-        let back = ImageOptions { tar: Tar::Lossless, ..options(To::Tar) };
+        let back = ImageOptions { tar: TarBytes::Lossless, ..options(To::Tar) };
         let name = format!("{format}-back");
         let done = here.convert((format, Some("latest")), (&name, None), &back).unwrap();
         let diff_ids: Vec<String> = done.manifests[0].layers.iter().map(|layer| layer.diff_id.to_string()).collect();
         let config = read_json(making.path(), config("in").as_str().unwrap());
         assert_eq!(json!(diff_ids), config["rootfs"]["diff_ids"], "{format}");
     }
-    let both = ImageOptions { tar: Tar::Lossless, prioritized: vec!["a".to_owned()], ..options(To::EStargz) };
+    let both = ImageOptions { tar: TarBytes::Lossless, prioritized: vec!["a".to_owned()], ..options(To::EStargz) };
     let error = here.convert(("in", None), ("no", None), &both).unwrap_err();
     assert_eq!(told(&error), "a tar that is kept bit for bit cannot have files put in front");
 }

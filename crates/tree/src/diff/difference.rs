@@ -11,11 +11,11 @@ pub struct Difference {
     /// Where, without leading slash; empty for the root.
     pub path: Vec<u8>,
     /// The attribute that differs.
-    pub what: What,
+    pub what: DifferenceKind,
 }
 
 impl Difference {
-    pub(super) fn new(path: &[u8], what: What) -> Self {
+    pub(super) fn new(path: &[u8], what: DifferenceKind) -> Self {
         Self { path: path.to_vec(), what }
     }
 }
@@ -24,7 +24,7 @@ impl Difference {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "`a` and `b` are the values of the two sides")]
 #[non_exhaustive]
-pub enum What {
+pub enum DifferenceKind {
     /// Only the first tree has it; the nodes below it are not reported again.
     OnlyInA { kind: Kind },
     /// Only the second tree has it; the nodes below it are not reported again.
@@ -58,20 +58,20 @@ impl fmt::Display for Difference {
             path => write!(f, "{}: ", display(path))?,
         }
         match &self.what {
-            What::OnlyInA { kind } => write!(f, "{kind} only in the first"),
-            What::OnlyInB { kind } => write!(f, "{kind} only in the second"),
-            What::Kind { a, b } => write!(f, "{a} / {b}"),
-            What::Mode { a, b } => write!(f, "mode {a:04o} / {b:04o}"),
-            What::Owner { a, b } => write!(f, "owner {}:{} / {}:{}", a.0, a.1, b.0, b.1),
-            What::Mtime { a, b } => write!(f, "mtime {}.{:09} / {}.{:09}", a.secs, a.nanos, b.secs, b.nanos),
-            What::Size { a, b } => write!(f, "size {a} / {b} bytes"),
-            What::Content { at } => write!(f, "content from offset {at:#x}"),
-            What::Target { a, b } => write!(f, "target `{}` / `{}`", display(a), display(b)),
-            What::Device { a, b } => write!(f, "device {}:{} / {}:{}", a.0, a.1, b.0, b.1),
-            What::Xattr { name, a, b } => {
+            DifferenceKind::OnlyInA { kind } => write!(f, "{kind} only in the first"),
+            DifferenceKind::OnlyInB { kind } => write!(f, "{kind} only in the second"),
+            DifferenceKind::Kind { a, b } => write!(f, "{a} / {b}"),
+            DifferenceKind::Mode { a, b } => write!(f, "mode {a:04o} / {b:04o}"),
+            DifferenceKind::Owner { a, b } => write!(f, "owner {}:{} / {}:{}", a.0, a.1, b.0, b.1),
+            DifferenceKind::Mtime { a, b } => write!(f, "mtime {}.{:09} / {}.{:09}", a.secs, a.nanos, b.secs, b.nanos),
+            DifferenceKind::Size { a, b } => write!(f, "size {a} / {b} bytes"),
+            DifferenceKind::Content { at } => write!(f, "content from offset {at:#x}"),
+            DifferenceKind::Target { a, b } => write!(f, "target `{}` / `{}`", display(a), display(b)),
+            DifferenceKind::Device { a, b } => write!(f, "device {}:{} / {}:{}", a.0, a.1, b.0, b.1),
+            DifferenceKind::Xattr { name, a, b } => {
                 write!(f, "xattr {} {} / {}", display(name), value(a.as_deref()), value(b.as_deref()))
             }
-            What::HardLink { a, b } => write!(f, "hard link {} / {}", link(a.as_deref()), link(b.as_deref())),
+            DifferenceKind::HardLink { a, b } => write!(f, "hard link {} / {}", link(a.as_deref()), link(b.as_deref())),
         }
     }
 }

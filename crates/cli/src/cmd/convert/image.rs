@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use dunnage_estargz::compose::Missing;
 use dunnage_oci::{
     Conversion, Converted, ConvertedLayer, ConvertedManifest, ImageOptions, Limits, Outcome, Record, Reference,
-    SameTag, Tar, Target as ImageTarget,
+    SameTag, TarBytes, Target as ImageTarget,
 };
 use serde::Serialize;
 
@@ -67,7 +67,7 @@ fn options(context: &Context, args: &Convert) -> Result<ImageOptions> {
         target,
         prioritized: prioritized(args)?,
         missing: if args.allow_missing { Missing::Report } else { Missing::Refuse },
-        tar: if args.lossless { Tar::Lossless } else { Tar::Rewrite },
+        tar: if args.lossless { TarBytes::Lossless } else { TarBytes::Rewrite },
         threads: context.threads,
         platforms: context.platforms.clone(),
         same_tag: if args.no_clobber { SameTag::Refuse } else { SameTag::Replace },

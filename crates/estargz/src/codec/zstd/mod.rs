@@ -24,7 +24,7 @@ use self::{
     frame::{FrameDecoder, Frames},
     toc::compress_json,
 };
-use super::{Compressor, Decoder, Decompressor, Encoder, End, Gauge, TocWritten};
+use super::{Compressor, Decoder, Decompressor, Encoder, End, GrowingStream, TocWritten};
 use crate::{
     Error,
     annotations::{MANIFEST_CHECKSUM_ANNOTATION, MANIFEST_POSITION_ANNOTATION},
@@ -115,7 +115,7 @@ impl Compressor for ZstdCompressor {
         Ok(written)
     }
 
-    fn gauge(&self) -> Result<Option<Box<dyn Gauge>>, Error> {
+    fn gauge(&self) -> Result<Option<Box<dyn GrowingStream>>, Error> {
         Ok(Some(Box::new(FrameGauge { context: context(self.level)?, total: 0 })))
     }
 }
@@ -165,7 +165,7 @@ struct FrameGauge {
     total: u64,
 }
 
-impl Gauge for FrameGauge {
+impl GrowingStream for FrameGauge {
     fn start(&mut self) -> Result<(), Error> {
         self.total = 0;
         self.context.reset(ResetDirective::SessionOnly).map_err(failed).map(drop)

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     Error,
     annotations::{STORAGE_CHECKSUM_ANNOTATION, STORAGE_POSITION_ANNOTATION, STORAGE_TAR_SPLIT_ANNOTATION},
-    codec::{Compressor, Covers, Decoder, Decompressor, Encoder, End, Form, TocWritten},
+    codec::{Compressor, Decoder, Decompressor, Encoder, End, Form, TocDigestOf, TocWritten},
     footer::{Footer, Format, SKIPPABLE_HEADER, STORAGE_FOOTER_LEN, parse_storage_footer, storage_footer_bytes},
 };
 
@@ -113,8 +113,8 @@ impl Decompressor for StorageDecompressor {
         Ok(Box::new(TocFrame::open(toc.ok_or(Error::ExternalToc)?, footer)?))
     }
 
-    fn toc_digest_covers(&self) -> Covers {
-        Covers::Stored
+    fn toc_digest_covers(&self) -> TocDigestOf {
+        TocDigestOf::Stored
     }
 
     fn streams<'a>(&self, payload: Box<dyn Read + Send + 'a>) -> Box<dyn Read + Send + 'a> {
