@@ -7,7 +7,7 @@ use std::{
     io::{self, Read},
 };
 
-use dunnage_digest::{Cancel, ErrorKind, Progress};
+use dunnage_digest::{ErrorKind, Progress};
 use dunnage_estargz::{Error, Writer, codec::Codec, input::Packing};
 use dunnage_tree::{
     Existing, ExtractOptions, ExtractWhiteouts, Kind, Limits, Tree, Visited, Walk, extract, extract_tar, tar::TarTree,
@@ -31,7 +31,7 @@ pub fn read_layer(blob: &[u8], limits: &dunnage_estargz::Limits) -> Result<Vec<S
     let of_layer = |at: &'static str| move |error: Error| refusal(at, error.kind(), &error);
     let of_tree = |at: &'static str| move |error: dunnage_tree::Error| refusal(at, error.kind(), &error);
     reader.verify_toc(reader.toc_digest()).map_err(of_layer("verify_toc"))?;
-    let verified = reader.verify(1, &Cancel::new(), &|_| {}).map_err(of_layer("verify"));
+    let verified = reader.verify(1, Progress::none()).map_err(of_layer("verify"));
     let nodes: Result<Vec<Visited>, _> = Walk::new(&reader).limits(limits.tar.clone()).collect();
     let nodes = nodes.map_err(of_tree("ls"));
     let files = nodes.iter().flatten().filter(|visited| visited.attr.kind == Kind::File);
@@ -54,7 +54,7 @@ pub fn read_layer(blob: &[u8], limits: &dunnage_estargz::Limits) -> Result<Vec<S
 #[must_use]
 pub fn audit(blob: &[u8], limits: &dunnage_estargz::Limits) -> String {
     let audited = layer::open_within(blob, None, limits)
-        .and_then(|reader| reader.audit(&Cancel::new(), &|_| ()))
+        .and_then(|reader| reader.audit(Progress::none()))
         .and_then(dunnage_estargz::audit::Audit::agreed);
     match audited {
         Ok(audit) => format!("ok: {}", audit.diff_id),

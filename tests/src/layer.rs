@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use dunnage_digest::{Algorithm, Cancel, Digest, ReadAt};
+use dunnage_digest::{Algorithm, Digest, Progress, ReadAt};
 use dunnage_estargz::{
     Build, Built, Error, Limits, OpenOptions, Reader, Summary, WriteOptions, Writer,
     codec::{Codec, ExternalTocDecompressor, GzipCompressor, Level},
@@ -87,7 +87,7 @@ where
 pub fn verify<R: ReadAt + Send + Sync>(blob: R, toc_digest: &Digest, threads: usize) -> Result<Verified, Error> {
     let reader = open(blob)?;
     reader.verify_toc(toc_digest)?;
-    reader.verify(threads, &Cancel::new(), &|_| {})
+    reader.verify(threads, Progress::none())
 }
 
 /// The tar inside, without TOC.

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dunnage_digest::{Cancel, Digest, ErrorKind};
+use dunnage_digest::{Digest, ErrorKind, Progress};
 use dunnage_estargz::{Error, Limits, footer::Format, read::find_footer, toc::Toc};
 
 use crate::{
@@ -320,7 +320,7 @@ impl Subject {
         let external = (self.format == Format::ExternalToc).then(|| apart.to_vec());
         let reader = layer::open_within(blob, external, &Limits::small())?;
         reader.verify_toc(&self.digest)?;
-        reader.verify(1, &Cancel::new(), &|_| {})?;
+        reader.verify(1, Progress::none())?;
         // A blob that verifies must be readable too.
         Ok(dump(&reader, &self.toc, true).unwrap_or_default())
     }

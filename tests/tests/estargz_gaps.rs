@@ -20,7 +20,7 @@ use dunnage_conformance::{
     layer, parallel,
     tarball::{Entry, EntryKind, Format, checksum, file_header, members, octal, pad, tarball},
 };
-use dunnage_digest::{Cancel, Offset, ReadAt as _};
+use dunnage_digest::{Offset, Progress, ReadAt as _};
 use dunnage_estargz::{
     Build, Error, Limits, OpenOptions, Reader, Summary, WriteOptions, Writer,
     codec::{Codec, ZstdLevel},
@@ -119,7 +119,7 @@ impl Way {
         let layer = Layer { blob, summary, options: OpenOptions { decompressors, ..OpenOptions::default() } };
         let reader = layer.reader();
         reader.verify_toc(&layer.summary.toc_digest).unwrap();
-        reader.verify(1, &Cancel::new(), &|_| ()).unwrap();
+        reader.verify(1, Progress::none()).unwrap();
         let offsets: Vec<u64> = layer.toc().entries.iter().map(|entry| entry.offset).collect();
         self.controller.check_streams(&layer.blob, &offsets);
         assert_eq!(self.controller.diff_id_of(&layer.blob), layer.summary.diff_id);

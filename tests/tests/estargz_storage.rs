@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 
 use dunnage_conformance::{case::cases, layer, stored};
-use dunnage_digest::{Algorithm, Cancel, Digest};
+use dunnage_digest::{Algorithm, Cancel, Digest, Progress};
 use dunnage_estargz::{
     Reader,
     annotations::{STORAGE_CHECKSUM_ANNOTATION, STORAGE_POSITION_ANNOTATION, STORAGE_TAR_SPLIT_ANNOTATION},
@@ -131,7 +131,7 @@ fn refusal(blob: &[u8], annotations: &BTreeMap<String, String>) -> (&'static str
     if let Err(error) = annotated.and_then(|toc| reader.verify_annotated(&toc.unwrap()).map(drop)) {
         return ("annotations", words(&error));
     }
-    if let Err(error) = reader.verify(1, &Cancel::new(), &|_| ()) {
+    if let Err(error) = reader.verify(1, Progress::none()) {
         return ("verify", words(&error));
     }
     if let Err(error) = reader.tar_split(&mut |_| Ok(())) {

@@ -9,7 +9,7 @@ use dunnage_conformance::{
     dump::{dump, sum},
     layer,
 };
-use dunnage_digest::Cancel;
+use dunnage_digest::Progress;
 use dunnage_estargz::{Limits, read::find_footer, toc::Toc};
 use dunnage_tree::{Follow, Tree as _, resolve};
 use serde::Deserialize;
@@ -72,7 +72,7 @@ fn vectors_are_read_as_the_specification_says() {
             layer::open_with(blob.as_slice(), external.clone()).unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(reader.toc_digest().to_string(), case.toc_digest, "{what}");
         reader.verify_toc(&case.toc_digest.parse().unwrap()).unwrap();
-        reader.verify(2, &Cancel::new(), &|_| ()).unwrap_or_else(|error| panic!("{what}: {error}"));
+        reader.verify(2, Progress::none()).unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(layer::sha256(&layer::inflate(blob.as_slice()).unwrap()).to_string(), case.diff_id, "{what}");
         assert_eq!(layer::sha256(&layer::unpack(blob.as_slice()).unwrap()).to_string(), case.unpacked, "{what}");
 

@@ -34,6 +34,12 @@ impl<'p> Progress<'p> {
         Self { cancel: Some(cancel), ..self }
     }
 
+    /// The same without reports, for a part of a run whose bytes are counted elsewhere.
+    #[must_use]
+    pub const fn without_reports(self) -> Self {
+        Self { report: None, ..self }
+    }
+
     /// Reports that the run has handled `bytes` since its start. For the run to call.
     pub fn at(&self, bytes: u64) {
         if let Some(report) = self.report {
@@ -70,7 +76,9 @@ mod tests {
         let progress = Progress::to(&report).cancelled_by(&cancel);
         progress.at(1);
         progress.check().unwrap();
+        progress.without_reports().at(7);
         cancel.cancel();
+        assert_eq!(progress.without_reports().check(), Err(Cancelled));
         progress.at(2);
         assert_eq!(progress.check(), Err(Cancelled));
         assert_eq!(*seen.lock().unwrap(), [1, 2]);

@@ -8,7 +8,7 @@
 
 use std::{error::Error, fs::File, time::Instant};
 
-use dunnage_digest::{Algorithm, Cancel, Digest, Offset, ReadAt};
+use dunnage_digest::{Algorithm, Digest, Offset, Progress, ReadAt};
 use dunnage_estargz::{OpenOptions, Reader};
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let threads = threads.parse()?;
             let reader = Reader::open(File::open(blob)?, &OpenOptions { threads, ..OpenOptions::default() })?;
             reader.verify_toc(reader.toc_digest())?;
-            let verified = reader.verify(threads, &Cancel::new(), &|_| ())?;
+            let verified = reader.verify(threads, Progress::none())?;
             let seconds = start.elapsed().as_secs_f64();
             println!("{{\"seconds\": {seconds}, \"chunks\": {}, \"bytes\": {}}}", verified.chunks, verified.bytes);
         }

@@ -11,7 +11,7 @@
 
 use std::{io::Write, sync::Arc};
 
-use dunnage_digest::{Cancel, Digest};
+use dunnage_digest::{Cancel, Digest, Progress};
 use dunnage_estargz::{
     Build, Error, Limits, OpenOptions, Reader, WriteOptions, Writer,
     audit::Audit,
@@ -67,7 +67,7 @@ fn audit(blob: &[u8], external: Option<Vec<u8>>) -> Result<Audit, Error> {
     if let Some(toc) = external {
         options.decompressors.push(Arc::new(ExternalTocDecompressor::new(move || Ok(toc.clone()))));
     }
-    Reader::open(blob, &options)?.audit(&Cancel::new(), &|_| ())
+    Reader::open(blob, &options)?.audit(Progress::none())
 }
 
 #[test]
@@ -237,10 +237,10 @@ fn a_toc_that_changed_since_is_noticed() {
     let reader = Reader::open(&blob, &OpenOptions::default()).unwrap();
     let other: Digest = format!("sha256:{}", "0".repeat(64)).parse().unwrap();
     assert!(reader.verify_toc(&other).is_err());
-    reader.audit(&Cancel::new(), &|_| ()).unwrap().agreed().unwrap();
+    reader.audit(Progress::none()).unwrap().agreed().unwrap();
     let cancel = Cancel::new();
     cancel.cancel();
-    assert!(matches!(reader.audit(&cancel, &|_| ()), Err(Error::Cancelled(_))));
+    assert!(matches!(reader.audit(Progress::none().cancelled_by(&cancel)), Err(Error::Cancelled(_))));
 }
 
 #[test]

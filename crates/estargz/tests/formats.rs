@@ -18,7 +18,7 @@ use std::{
     },
 };
 
-use dunnage_digest::{Algorithm, Cancel, Digest, Offset};
+use dunnage_digest::{Algorithm, Digest, Offset, Progress};
 use dunnage_estargz::{
     Build, Error, OpenOptions, Reader, Summary, TrustedReader, WriteOptions, Writer,
     annotations::{STORAGE_CHECKSUM_ANNOTATION, TOC_DIGEST_ANNOTATION},
@@ -151,7 +151,7 @@ fn check(what: &str, format: Format, tar: &[u8], blob: &[u8], summary: &Summary,
         assert_eq!(*summary.diff_id.digest(), Digest::of(Algorithm::Sha256, &unpacked), "{what}");
     }
     let reader = Reader::open(blob, &options(summary)).unwrap().trusted(&summary.toc_digest).unwrap();
-    reader.verify(2, &Cancel::new(), &|_| ()).unwrap_or_else(|error| panic!("{what}: {error}"));
+    reader.verify(2, Progress::none()).unwrap_or_else(|error| panic!("{what}: {error}"));
     for (name, content) in files() {
         let mut got = vec![0; content.len()];
         let file = reader.open_file(&name).unwrap();
@@ -232,7 +232,7 @@ fn two_tars_in_one_layer_do_not_share_a_stream() {
     writer.append_tar(tarball().as_slice()).unwrap();
     writer.append_tar(tarball().as_slice()).unwrap();
     let reader = Reader::open(writer.finish().unwrap().0, &OpenOptions::default()).unwrap();
-    reader.verify(1, &Cancel::new(), &|_| ()).unwrap();
+    reader.verify(1, Progress::none()).unwrap();
     // The second tar's entries replace those of the first, and lie in the second stream.
     let chunk = reader.chunk_for_offset("d/01", 0).unwrap();
     assert!(chunk.offset.get() > 0, "{chunk:?}");

@@ -154,8 +154,8 @@ fn check(what: &str, tar: &[u8], blob: &[u8], summary: &Summary) {
     let annotated = AnnotatedToc::from_annotations(|name| summary.annotations.get(name).map(String::as_str));
     reader.verify_annotated(&annotated.unwrap().unwrap()).unwrap();
     assert_eq!(*reader.toc_digest(), summary.toc_digest, "{what}");
-    reader.verify(2, &Cancel::new(), &|_| ()).unwrap_or_else(|error| panic!("{what}: {error}"));
-    let audit = reader.audit(&Cancel::new(), &|_| ()).unwrap().agreed();
+    reader.verify(2, Progress::none()).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let audit = reader.audit(Progress::none()).unwrap().agreed();
     assert_eq!(*audit.unwrap_or_else(|error| panic!("{what}: {error}")).diff_id.digest(), digest, "{what}");
     let mut again = Vec::new();
     let reassembled = reader.reassemble(&mut again, &Cancel::new()).unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -253,8 +253,8 @@ fn holes_are_chunks_that_need_no_stream() {
     let mut got = [1; 5000];
     reader.open_file("d/hole-before").unwrap().read_exact_at(Offset::ZERO, &mut got).unwrap();
     assert_eq!(got, [0; 5000]);
-    reader.verify(1, &Cancel::new(), &|_| ()).unwrap();
-    assert!(reader.audit(&Cancel::new(), &|_| ()).and_then(dunnage_estargz::audit::Audit::agreed).is_err());
+    reader.verify(1, Progress::none()).unwrap();
+    assert!(reader.audit(Progress::none()).and_then(dunnage_estargz::audit::Audit::agreed).is_err());
 }
 
 /// Chunks of zeros are neither read nor written to disk: a hole of 64 MiB takes a block or two.
@@ -338,8 +338,8 @@ fn an_audit_compares_all_that_the_document_says() {
         assert!(json.contains(from), "{from}");
         let changed = with_document(&blob, json.replacen(from, to, 1).as_bytes());
         let reader = Reader::open(&changed, &OpenOptions::default()).unwrap();
-        reader.verify(1, &Cancel::new(), &|_| ()).unwrap();
-        let audit = reader.audit(&Cancel::new(), &|_| ()).unwrap();
+        reader.verify(1, Progress::none()).unwrap();
+        let audit = reader.audit(Progress::none()).unwrap();
         let told: Vec<_> = audit.differences.iter().map(ToString::to_string).collect();
         match wanted {
             "" => assert_eq!(audit.total, 0, "{told:?}"),

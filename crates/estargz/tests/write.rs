@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use dunnage_digest::{Algorithm, Cancel, Digest, Offset, ReadAt};
+use dunnage_digest::{Algorithm, Cancel, Digest, Offset, Progress, ReadAt};
 use dunnage_estargz::{
     Build, Error, OpenOptions, Reader, WriteOptions, Writer,
     codec::{Codec, GzipCompressor, Level},
@@ -133,7 +133,7 @@ fn the_same_bytes_for_any_number_of_threads_and_either_way_in() {
         assert_eq!(summary.uncompressed_len, whole.len() as u64);
         let reader = open(&first);
         reader.verify_toc(&summary.toc_digest).unwrap();
-        let verified = reader.verify(2, &Cancel::new(), &|_| ()).unwrap();
+        let verified = reader.verify(2, Progress::none()).unwrap();
         assert_eq!(verified.chunks, reader.chunks());
     }
 }
@@ -276,7 +276,7 @@ fn repeated_names_keep_their_last_entry_and_its_own_chunks() {
     let (blob, _) = writer.finish().unwrap();
     assert_eq!(names(&blob), ["a", "d/", "./a", "d/"]);
     assert_eq!(content(&open(&blob), "a"), b"new");
-    open(&blob).verify(1, &Cancel::new(), &|_| ()).unwrap();
+    open(&blob).verify(1, Progress::none()).unwrap();
     // Bytes in a pipe cannot be taken back.
     let error = build.from_stream(&archive(&entries)[..], Vec::new()).unwrap_err();
     assert_eq!(error.to_string(), "`./a` appears twice, and the earlier entry has already been written");
@@ -454,7 +454,7 @@ fn both_codecs_write_the_same_tar() {
             build.from_source(&tar[..], Vec::new()).unwrap().0
         };
         let unpacked = |blob: Vec<u8>| {
-            open(&blob).verify(1, &Cancel::new(), &|_| ()).unwrap();
+            open(&blob).verify(1, Progress::none()).unwrap();
             let mut tar = Vec::new();
             unpack(&blob[..]).unwrap().read_to_end(&mut tar).unwrap();
             tar
@@ -471,7 +471,7 @@ fn every_level_writes_the_same_tar() {
         let compressor = Arc::new(GzipCompressor::new(Codec::Zlib, Level::new(level).unwrap()));
         let build = Build { write: WriteOptions { compressor, ..options(4096, 2) }, ..Build::default() };
         let (blob, _) = build.from_source(&tar[..], Vec::new()).unwrap();
-        open(&blob).verify(1, &Cancel::new(), &|_| ()).unwrap();
+        open(&blob).verify(1, Progress::none()).unwrap();
         let mut tar = Vec::new();
         unpack(&blob[..]).unwrap().read_to_end(&mut tar).unwrap();
         tar

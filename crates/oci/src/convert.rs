@@ -167,21 +167,7 @@ impl<'s> Conversion<'s> {
     /// [`Error::Layer`] for one that cannot be converted, [`Error::NotFound`] for a prioritized file,
     /// [`Error::TagExists`], [`Error::Io`], [`Error::Cancelled`]; [`Error::Misuse`] for a target that the destination
     /// cannot hold.
-    pub fn run(
-        &self,
-        to: &dyn Destination,
-        name: Option<&str>,
-        progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<Converted, Error> {
-        self.run_with(to, name, Progress::to(progress).cancelled_by(&self.options.write.cancel))
-    }
-
-    pub(crate) fn run_with(
-        &self,
-        to: &dyn Destination,
-        name: Option<&str>,
-        progress: Progress<'_>,
-    ) -> Result<Converted, Error> {
+    pub fn run(&self, to: &dyn Destination, name: Option<&str>, progress: Progress<'_>) -> Result<Converted, Error> {
         if to.layers() == LayerForm::PlainTars && (self.options.target, self.mode) != (Target::Tar, Mode::Convert) {
             let message =
                 format!("`{}` holds layers as plain tars: convert to tar, or write to oci-archive:FILE", to.name());

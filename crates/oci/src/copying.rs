@@ -91,12 +91,12 @@ impl<'s> Copying<'s> {
     /// [`Error::Cancelled`]; [`Error::Misuse`] for an image of several platforms where the destination holds one.
     pub fn run(&self, to: &dyn Destination, name: Option<&str>, progress: Progress<'_>) -> Result<Copied, Error> {
         if to.layers() == LayerForm::Any {
-            let image = self.plan.run_with(to, name, progress)?;
+            let image = self.plan.run(to, name, progress)?;
             return Ok(Copied { blobs_changed: false, image });
         }
         let options = image_options(&self.options);
         let plan = Conversion::prepare(self.source, self.name.as_deref(), options, Mode::Convert)?;
-        let image = plan.run_with(to, name, progress)?;
+        let image = plan.run(to, name, progress)?;
         let layers = image.manifests.iter().flat_map(|manifest| &manifest.layers);
         let blobs_changed =
             image.digest != image.source || layers.into_iter().any(|layer| layer.digest != layer.source);

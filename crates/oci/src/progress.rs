@@ -21,6 +21,11 @@ impl<'w> Watch<'w> {
         Self { done: AtomicU64::new(0), progress, failed: AtomicBool::new(false) }
     }
 
+    /// For a part of the work whose bytes are counted already.
+    pub(crate) const fn without_reports(&self) -> Progress<'w> {
+        self.progress.without_reports()
+    }
+
     /// Stops the other threads, because one failed.
     pub(crate) fn fail(&self) {
         self.failed.store(true, Ordering::Relaxed);
@@ -58,6 +63,11 @@ pub(crate) struct Share<'w> {
 impl Share<'_> {
     pub(crate) fn check(&self) -> Result<(), Cancelled> {
         self.watch.check()
+    }
+
+    /// For a part of the work whose bytes are counted already.
+    pub(crate) const fn without_reports(&self) -> Progress<'_> {
+        self.watch.without_reports()
     }
 
     fn count(&self, more: u64) {

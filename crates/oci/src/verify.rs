@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dunnage_digest::{Cancel, Progress, VerifyingReader};
+use dunnage_digest::{Progress, VerifyingReader};
 use dunnage_estargz::{Limits as LayerLimits, OpenOptions, Reader, audit::Audit, footer::Format as TocFormat};
 use dunnage_tree::tar::{self, Header};
 
@@ -30,8 +30,6 @@ pub struct VerifyOptions {
     pub platforms: Vec<Platform>,
     /// How much is compared.
     pub depth: Depth,
-    /// Stops the check early.
-    pub cancel: Cancel,
 }
 
 /// How much of an image is compared.
@@ -141,12 +139,12 @@ impl<'l> Verification<'l> {
     ///
     /// [`Error::Mismatch`], [`Error::NoBlob`], [`Error::DiffId`], [`Error::TocDigest`], [`Error::Inconsistent`],
     /// [`Error::Layer`], of the first layer that has one; [`Error::Limit`], [`Error::Io`], [`Error::Cancelled`].
-    pub fn run(&self, progress: &(dyn Fn(u64) + Sync)) -> Result<VerifiedImage, Error> {
+    pub fn run(&self, progress: Progress<'_>) -> Result<VerifiedImage, Error> {
         let threads = match self.options.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         };
-        let watch = Watch::new(Progress::to(progress).cancelled_by(&self.options.cancel));
+        let watch = Watch::new(progress);
         let check = |job: &Job| {
             watch.check()?;
             let share = watch.share(job.descriptor().size());
@@ -207,10 +205,10 @@ impl<'l> Verification<'l> {
         }
         layer.claims().check_places(&reader, unpacked)?;
         if format != Format::Toc(TocFormat::Stargz) {
-            found.chunks = reader.verify(1, &self.options.cancel, &|_| ()).map_err(failed)?.chunks;
+            found.chunks = reader.verify(1, share.without_reports()).map_err(failed)?.chunks;
         }
         if self.options.depth == Depth::Audit {
-            reader.audit(&self.options.cancel, &|_| ()).and_then(Audit::agreed).map_err(failed)?;
+            reader.audit(share.without_reports()).and_then(Audit::agreed).map_err(failed)?;
         }
         Ok(found)
     }

@@ -2,7 +2,7 @@
 
 use std::{io::Read, sync::Arc};
 
-use dunnage_digest::{Cancel, DiffId, Digest};
+use dunnage_digest::{DiffId, Digest, Progress};
 use dunnage_tree::tar::{self, Header};
 
 use super::{Controller, sha256};
@@ -104,7 +104,7 @@ impl<'c> Layer<'c> {
     pub(super) fn verify(&self, toc_digest: &Digest) -> Result<(), Error> {
         let reader = self.open()?;
         reader.verify_toc(toc_digest)?;
-        reader.verify(1, &Cancel::new(), &|_| ()).map(drop)
+        reader.verify(1, Progress::none()).map(drop)
     }
 
     pub(super) fn footer(&self) -> Footer {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use dunnage_digest::{Cancel, Progress};
+use dunnage_digest::Progress;
 use dunnage_estargz::{
     Limits, WriteOptions, Writer,
     codec::{Codec, Compressor, ExternalTocCompressor, GzipCompressor, Level, ZstdCompressor, ZstdLevel},
@@ -50,9 +50,8 @@ pub fn roundtrip_estargz(data: &[u8]) {
     let reader = layer::open_with(blob.as_slice(), external).expect("what was written opens");
     assert_eq!(reader.entries(), summary.entries);
     reader.verify_toc(&summary.toc_digest).expect("what was written has the digest that was told");
-    reader.verify(1, &Cancel::new(), &|_| {}).expect("what was written verifies");
-    let audit =
-        reader.audit(&Cancel::new(), &|_| {}).and_then(dunnage_estargz::audit::Audit::agreed).expect("an audit");
+    reader.verify(1, Progress::none()).expect("what was written verifies");
+    let audit = reader.audit(Progress::none()).and_then(dunnage_estargz::audit::Audit::agreed).expect("an audit");
     assert_eq!(audit.diff_id, summary.diff_id);
     let unpacked = layer::unpack(blob.as_slice()).expect("streams of ours");
     assert!(!lossless || unpacked == tar, "a lossless layer lost something");
@@ -152,7 +151,7 @@ pub fn toc_vs_tar_consistency(data: &[u8]) {
     }
     let blob = stored::blob(&blob[..layer::toc_offset(&blob)], &toc.to_json());
     let Ok(reader) = layer::open_within(blob.as_slice(), None, &Limits::small()) else { return };
-    let Ok(audit) = reader.audit(&Cancel::new(), &|_| {}) else { return };
+    let Ok(audit) = reader.audit(Progress::none()) else { return };
     let differences = audit.differences.clone();
     assert_eq!(audit.total == 0, differences.is_empty());
     if audit.agreed().is_err() {

@@ -159,7 +159,7 @@ impl Archives<'_> {
     fn facts(&self, image: &Reference, other: Option<&Reference>, name: &str) -> Result<Facts> {
         let images = image.open(&Limits::default())?;
         let options = VerifyOptions { depth: Depth::Audit, ..VerifyOptions::default() };
-        let verified = Verification::plan(&*images, image.name.as_deref(), options)?.run(&|_| ())?;
+        let verified = Verification::plan(&*images, image.name.as_deref(), options)?.run(Progress::none())?;
         let contents = Contents::read(&*images, image.name.as_deref(), &[])?;
         let [only] = contents.images.as_slice() else { bail!("{} images", contents.images.len()) };
         if let Some(other) = other {
@@ -174,7 +174,8 @@ impl Archives<'_> {
         }
         let to = Layout::create(&self.dir.join(format!("{name}-converted")), &Limits::default())?;
         let options = ImageOptions::default();
-        let converted = Conversion::plan(&*images, image.name.as_deref(), options)?.run(&to, Some("x"), &|_| ())?;
+        let converted =
+            Conversion::plan(&*images, image.name.as_deref(), options)?.run(&to, Some("x"), Progress::none())?;
         let layers = converted.manifests.iter().flat_map(|manifest| &manifest.layers);
         Ok(Facts {
             config: only.config.digest().to_string(),

@@ -230,11 +230,11 @@ fn image_options(form: To, tar: TarBytes, threads: usize) -> Result<ImageOptions
 fn convert(from: &Path, tag: &str, to: &Path, options: &ImageOptions) -> Result<Converted, dunnage_oci::Error> {
     let source = Layout::open(from, &Limits::default())?;
     let plan = Conversion::plan(&source, Some(tag), options.clone())?;
-    plan.run(&Layout::create(to, &Limits::default())?, None, &|_| ())
+    plan.run(&Layout::create(to, &Limits::default())?, None, Progress::none())
 }
 
 fn verify(layout: &Path, tag: &str) -> Result<(), dunnage_oci::Error> {
     let layout = Layout::open(layout, &Limits::default())?;
     let options = VerifyOptions { depth: Depth::Audit, ..VerifyOptions::default() };
-    Verification::plan(&layout, Some(tag), options)?.run(&|_| ()).map(drop)
+    Verification::plan(&layout, Some(tag), options)?.run(Progress::none()).map(drop)
 }

@@ -13,7 +13,7 @@ use dunnage_conformance::{
     dump::{Line, dump, first_difference},
     layer,
 };
-use dunnage_digest::Cancel;
+use dunnage_digest::Progress;
 use dunnage_estargz::{
     Limits, Summary, WriteOptions,
     annotations::{STORAGE_CHECKSUM_ANNOTATION, STORAGE_POSITION_ANNOTATION, STORAGE_TAR_SPLIT_ANNOTATION},
@@ -147,7 +147,7 @@ impl Combination<'_> {
         let Some(reader) = tally.works(&format!("{whose}: we open it"), layer::open(bytes)) else { return Ok(()) };
         let toc_digest = blob.annotations.get(STORAGE_CHECKSUM_ANNOTATION).context("no digest of the TOC")?.parse()?;
         tally.works(&format!("{whose}: its TOC is the one that the annotation names"), reader.verify_toc(&toc_digest));
-        tally.works(&format!("{whose}: we verify it"), reader.verify(2, &Cancel::new(), &|_| {}));
+        tally.works(&format!("{whose}: we verify it"), reader.verify(2, Progress::none()));
         if let Some(unpacked) = tally.works(&format!("{whose}: we unpack it"), layer::unpack(bytes)) {
             tally.same_bytes(&format!("{whose}: the tar"), &unpacked, tar);
         }

@@ -3,7 +3,6 @@
 use std::{fs::File, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, Result};
-use dunnage_digest::Cancel;
 use dunnage_estargz::{Reader, audit::Audit, footer::Format};
 use dunnage_tree::{Limits, Tree, Walk};
 
@@ -67,7 +66,7 @@ impl Layer {
     /// Makes sure that the TOC and the tar in the layer agree, so that lazy and full pulls see the same files.
     fn audit(&self, context: &Context) -> Result<Audit, dunnage_estargz::Error> {
         let progress = Progress::start(context, "compare", None);
-        self.reader.audit(&Cancel::new(), &|done| progress.set(done))?.agreed()
+        self.reader.audit(dunnage_digest::Progress::to(&|done| progress.set(done)))?.agreed()
     }
 
     fn content_bytes(&self) -> Result<u64> {
@@ -84,7 +83,7 @@ impl Layer {
         let reader = &self.reader;
         let total = if Progress::is_wanted(context) { Some(self.content_bytes()?) } else { None };
         let progress = Progress::start(context, "verify", total);
-        let verified = reader.verify(context.threads, &Cancel::new(), &|done| progress.set(done))?;
+        let verified = reader.verify(context.threads, dunnage_digest::Progress::to(&|done| progress.set(done)))?;
         drop(progress);
         if args.deep {
             let audit = self.audit(context)?;

@@ -11,7 +11,7 @@ mod streams;
 
 use std::{fmt, io::Read};
 
-use dunnage_digest::{Algorithm, Cancel, DiffId, Digest, Hasher, ReadAt};
+use dunnage_digest::{Algorithm, DiffId, Digest, Hasher, Progress, ReadAt};
 use dunnage_tree::tar::{self, EntryType, Header};
 
 use self::{
@@ -95,17 +95,17 @@ impl<R: ReadAt + Sync> Reader<R> {
     /// attributes; that each chunk lies where the TOC says, at the start of a stream or as far inside as it says; that it
     /// has its digest, and each file has; and that neither has an entry more than the other.
     ///
-    /// `progress` is told how many bytes of the tar were compared.
+    /// `progress` reports how many bytes of the tar were compared.
     ///
     /// # Errors
     ///
     /// [`Error::Tar`] for a tar that is none, [`Error::Read`] and damage to the streams, [`Error::Cancelled`]. Differences
     /// are no error of this function: see [`Audit::agreed`].
-    pub fn audit(&self, cancel: &Cancel, progress: &dyn Fn(u64)) -> Result<Audit, Error> {
-        with_entries(self, |toc| self.compare(toc, cancel, progress))
+    pub fn audit(&self, progress: Progress<'_>) -> Result<Audit, Error> {
+        with_entries(self, |toc| self.compare(toc, progress))
     }
 
-    fn compare(&self, toc: &mut Entries, cancel: &Cancel, progress: &dyn Fn(u64)) -> Result<Audit, Error> {
+    fn compare(&self, toc: &mut Entries, progress: Progress<'_>) -> Result<Audit, Error> {
         let payload = Payload::new(self);
         let marks = payload.marks();
         let mut tar = tar::Reader::new(payload, self.limits().tar.clone());
@@ -116,8 +116,8 @@ impl<R: ReadAt + Sync> Reader<R> {
         let mut entry = 0_u64;
         let mut block = vec![0; 256 << 10];
         while tar.next_header(&mut header)? {
-            cancel.check()?;
-            progress(tar.payload_offset().get());
+            progress.check()?;
+            progress.at(tar.payload_offset().get());
             if header.entry == EntryType::GlobalExtension {
                 continue;
             }
@@ -139,7 +139,7 @@ impl<R: ReadAt + Sync> Reader<R> {
             apart = !fields(&described, &header, &mut owners, self.footer().format, &mut report);
             if !apart && header.entry == EntryType::File && header.size > 0 {
                 let at = tar.payload_offset().get();
-                content(&mut tar, &described, &chunks, &mut block, cancel, &mut report)?;
+                content(&mut tar, &described, &chunks, &mut block, progress, &mut report)?;
                 // Streams are known once they were reached.
                 places(&described, &chunks, at, &marks, &mut report);
             }
@@ -233,7 +233,7 @@ fn content<S: Read>(
     described: &TocEntry,
     chunks: &[TocEntry],
     block: &mut [u8],
-    cancel: &Cancel,
+    progress: Progress<'_>,
     report: &mut Report<'_>,
 ) -> Result<(), Error> {
     let hasher = |digest: Option<Digest>| Hasher::new(digest.map_or(Algorithm::Sha256, |digest| digest.algorithm()));
@@ -251,7 +251,7 @@ fn content<S: Read>(
             if len == 0 {
                 break;
             }
-            cancel.check()?;
+            progress.check()?;
             let bytes = block.get(..len).unwrap_or_default();
             piece.update(bytes);
             file.update(bytes);

@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use dunnage_digest::{Cancel, Digest, Hasher, Mismatch, Offset, ReadAt};
+use dunnage_digest::{Digest, Hasher, Mismatch, Offset, Progress, ReadAt};
 
 use crate::{
     Error, Reader,
@@ -104,14 +104,14 @@ impl<R> Reader<R> {
 impl<R: ReadAt + Sync> Reader<R> {
     /// Reads every file and compares it with all its digests: that of each chunk, and that of the file.
     ///
-    /// Each stream is read and decompressed once, `threads` at a time (0 for as many as the machine has). `progress` is
-    /// told how many bytes have been verified.
+    /// Each stream is read and decompressed once, `threads` at a time (0 for as many as the machine has). `progress`
+    /// reports how many bytes have been verified.
     ///
     /// # Errors
     ///
     /// [`Error::Mismatch`] and [`Error::CorruptChunk`] for damage, those of [`verifiers`](Self::verifiers),
     /// [`Error::Read`], [`Error::Cancelled`].
-    pub fn verify(&self, threads: usize, cancel: &Cancel, progress: &(dyn Fn(u64) + Sync)) -> Result<Verified, Error> {
+    pub fn verify(&self, threads: usize, progress: Progress<'_>) -> Result<Verified, Error> {
         self.verifiers()?;
         let files = self.files_in_blob_order();
         let jobs = self.jobs(&files);
@@ -122,10 +122,10 @@ impl<R: ReadAt + Sync> Reader<R> {
             let mut worker = Worker::new(self.decompressor().decoder());
             let mut sum = Verified::default();
             while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                cancel.check()?;
+                progress.check()?;
                 let verified = worker.run(self, files.get(job.clone()).unwrap_or_default())?;
                 let before = done.fetch_add(verified.bytes, Ordering::Relaxed);
-                progress(before.saturating_add(verified.bytes));
+                progress.at(before.saturating_add(verified.bytes));
                 sum = sum.and(verified);
             }
             Ok::<_, Error>(sum)

@@ -113,7 +113,7 @@ impl LayerJob {
         };
         let Some(reader) = reader else { return Ok(None) };
         if claims.check(format, Some(reader.toc_digest())).map_err(|error| input.explain_other(error))? {
-            let audit = reader.audit(&work.write.cancel, &|_| ()).and_then(Audit::agreed);
+            let audit = reader.audit(work.watch.without_reports()).and_then(Audit::agreed);
             let audit = audit.map_err(|error| input.explain(error))?;
             if self.diff_id.digest().algorithm() == audit.diff_id.digest().algorithm() {
                 let mismatch = Mismatch::check(self.diff_id.digest(), audit.diff_id.digest());

@@ -36,7 +36,7 @@ pub(crate) fn verify(here: &Here, text: &str) -> Result<VerifiedImage, Error> {
     let from = reference(here, text);
     let images = from.open(&Limits::default())?;
     let options = VerifyOptions { depth: Depth::Audit, ..VerifyOptions::default() };
-    Verification::plan(&*images, from.name.as_deref(), options)?.run(&|_| ())
+    Verification::plan(&*images, from.name.as_deref(), options)?.run(Progress::none())
 }
 
 fn same_files(here: &Here, a: &str, b: &str) {
@@ -112,7 +112,7 @@ fn conversions_read_and_write_archives() {
         let (from, to) = (reference(&here, from), reference(&here, to));
         let source = from.open(&Limits::default())?;
         let plan = Conversion::plan(&*source, from.name.as_deref(), options)?;
-        plan.run(&*to.create(&Limits::default())?, to.name.as_deref(), &|_| ())
+        plan.run(&*to.create(&Limits::default())?, to.name.as_deref(), Progress::none())
     };
     let wanted = convert("oci:in", "oci:lazy", ImageOptions::default()).unwrap();
     copy(&here, "oci:in", "docker-archive:d.tar", &CopyOptions::default()).unwrap();

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fs};
 
+use dunnage_digest::{Cancel, Progress};
 use dunnage_estargz::{
     annotations::{TOC_DIGEST_ANNOTATION, UNCOMPRESSED_SIZE_ANNOTATION},
     compose::Missing,
@@ -406,9 +407,12 @@ fn a_name_that_comes_up_twice_takes_a_second_look() {
 fn a_cancelled_run_leaves_no_image() {
     let here = Here::new();
     three_layers(&here);
-    let options = ImageOptions::default();
-    options.write.cancel.cancel();
-    let error = here.convert(("in", None), ("out", None), &options).unwrap_err();
+    let source = Layout::open(&here.path("in"), &Limits::default()).unwrap();
+    let to = Layout::create(&here.path("out"), &Limits::default()).unwrap();
+    let cancel = Cancel::new();
+    cancel.cancel();
+    let conversion = Conversion::plan(&source, None, ImageOptions::default()).unwrap();
+    let error = conversion.run(&to, None, Progress::none().cancelled_by(&cancel)).unwrap_err();
     assert_eq!(told(&error), "cancelled by the caller");
     assert!(!here.path("out/index.json").exists());
     // A layout without an index can be continued.

@@ -50,7 +50,8 @@ impl Here {
         let conversion = Conversion::plan(&source, from.1, options.clone())?;
         let done = std::sync::Mutex::new(0);
         let to_layout = Layout::create(&self.path(to.0), &Limits::default())?;
-        let converted = conversion.run(&to_layout, to.1, &|now| *done.lock().unwrap() = now)?;
+        let converted =
+            conversion.run(&to_layout, to.1, dunnage_digest::Progress::to(&|now| *done.lock().unwrap() = now))?;
         assert!(*done.lock().unwrap() <= conversion.total_bytes());
         Ok(converted)
     }

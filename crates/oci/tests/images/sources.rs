@@ -84,12 +84,12 @@ fn every_kind_survives_every_function() {
         }),
         ("verify", |_, images, tag| {
             let options = VerifyOptions { depth: Depth::Audit, threads: 1, ..VerifyOptions::default() };
-            Verification::plan(images, Some(tag), options)?.run(&|_| ()).map(drop)
+            Verification::plan(images, Some(tag), options)?.run(Progress::none()).map(drop)
         }),
         ("convert", |here, images, tag| {
             let options = ImageOptions { threads: 1, ..ImageOptions::default() };
             let to = Layout::create(&here.path("out"), &Limits::default())?;
-            Conversion::plan(images, Some(tag), options)?.run(&to, None, &|_| ()).map(drop)
+            Conversion::plan(images, Some(tag), options)?.run(&to, None, Progress::none()).map(drop)
         }),
         ("copy to a layout", |here, images, tag| {
             let to = Layout::create(&here.path("out"), &Limits::default())?;

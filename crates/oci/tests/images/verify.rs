@@ -15,7 +15,7 @@ pub(crate) fn verify(here: &Here, layout: &str, tag: Option<&str>) -> Result<Ver
     let options = VerifyOptions { depth: Depth::Audit, ..VerifyOptions::default() };
     let plan = Verification::plan(&layout, tag, options)?;
     let done = std::sync::Mutex::new(0);
-    let verified = plan.run(&|now| *done.lock().unwrap() = now)?;
+    let verified = plan.run(dunnage_digest::Progress::to(&|now| *done.lock().unwrap() = now))?;
     assert_eq!(*done.lock().unwrap(), plan.total_bytes());
     Ok(verified)
 }

@@ -5,7 +5,7 @@ use dunnage_conformance::{
     dump::{Line, dump},
     layer,
 };
-use dunnage_digest::{Cancel, Digest};
+use dunnage_digest::{Digest, Progress};
 use dunnage_estargz::{Limits, Reader, toc::Toc};
 
 /// A blob in memory.
@@ -25,7 +25,7 @@ impl Blob {
     pub(super) fn verify(&self, toc_digest: &Digest, threads: usize) -> Result<[u64; 2]> {
         let reader = self.open()?;
         reader.verify_toc(toc_digest)?;
-        let verified = reader.verify(threads, &Cancel::new(), &|_| {})?;
+        let verified = reader.verify(threads, Progress::none())?;
         Ok([verified.chunks, verified.bytes])
     }
 

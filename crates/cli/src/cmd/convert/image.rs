@@ -58,7 +58,8 @@ fn convert(
     let plan = Conversion::plan(source.as_ref(), from.name.as_deref(), options)?;
     let destination = to.create(&Limits::default())?;
     let progress = Progress::start(context, "convert", Some(plan.total_bytes()));
-    plan.run(destination.as_ref(), to.name.as_deref(), &|done| progress.set(done))
+    let report = |done| progress.set(done);
+    plan.run(destination.as_ref(), to.name.as_deref(), dunnage_digest::Progress::to(&report))
 }
 
 fn options(context: &Context, args: &Convert) -> Result<ImageOptions> {

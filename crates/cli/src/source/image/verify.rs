@@ -27,7 +27,7 @@ impl ImageSource {
         };
         let plan = Verification::plan(self.images.as_ref(), self.reference.name.as_deref(), options)?;
         let progress = Progress::start(context, "verify", Some(plan.total_bytes()));
-        let verified = plan.run(&|done| progress.set(done))?;
+        let verified = plan.run(dunnage_digest::Progress::to(&|done| progress.set(done)))?;
         Ok(Page::new(Report::new(args, self.format(), &verified, start.elapsed().as_secs_f64())))
     }
 }
