@@ -43,6 +43,7 @@ impl Steps {
     pub(super) fn whole(&self) -> Vec<Stage> {
         let lanes = [self.checks(), vec![self.package(&[])], self.files(), self.tests()];
         let mut all: Lane = lanes.into_iter().flatten().collect();
+        all.push(self.cargo("tests that ci leaves out", &[TESTS, &["--", "--ignored"]].concat()));
         all.push(self.conformance(&[]));
         all.push(self.own("mutate", &["mutate"]));
         all.push(self.own("fuzz", &["fuzz", "--seconds", "60"]));
