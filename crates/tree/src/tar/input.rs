@@ -12,7 +12,7 @@ use std::{
     mem,
 };
 
-use dunnage_digest::{Cursor, Offset, ReadAt};
+use dunnage_digest::{Cursor, Offset, ReadAt, read_some};
 
 use super::block::{BLOCK, Block};
 use crate::Error;
@@ -63,7 +63,7 @@ impl<R: Read> Input<R> {
     pub(super) fn read_some(&mut self, buf: &mut [u8], what: &'static str) -> Result<usize, Error> {
         if self.from == self.to {
             if buf.len() >= self.buffer.len() {
-                let got = read(&mut self.source, buf).map_err(|source| self.failed(what, source))?;
+                let got = read_some(&mut self.source, buf).map_err(|source| self.failed(what, source))?;
                 self.at = self.at.saturating_add(got as u64);
                 return Ok(got);
             }
@@ -142,7 +142,7 @@ impl<R: Read> Input<R> {
             (self.from, self.to) = (0, self.to.saturating_sub(self.from));
         }
         let free = self.buffer.get_mut(self.to..).unwrap_or_default();
-        let got = read(&mut self.source, free).map_err(|source| self.failed(what, source))?;
+        let got = read_some(&mut self.source, free).map_err(|source| self.failed(what, source))?;
         self.to = self.to.saturating_add(got);
         Ok(got)
     }
@@ -158,15 +158,5 @@ impl<R: ReadAt> Input<Cursor<R>> {
             step
         };
         Ok(Self { source, skip: Some(skip), buffer: vec![0; RANDOM_BUFFER].into(), from: 0, to: 0, at: 0 })
-    }
-}
-
-fn read<R: Read>(source: &mut R, buf: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match source.read(buf) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Ok(got) if got > buf.len() => return Err(io::Error::other("the source claims more than was asked for")),
-            result => return result,
-        }
     }
 }
