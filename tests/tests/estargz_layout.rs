@@ -252,9 +252,11 @@ fn generated_layers_add_up() {
         let options = WriteOptions { compressor, ..layer::options(layer::codecs()[0].1, 6, 4096, 2).unwrap() };
         let (blob, _) = layer::build(tar.as_slice(), &options, &[]).unwrap();
         holds_for(&format!("seed {seed}, zstd"), &blob);
-        let (blob, _) =
-            layer::append_lossless(tar.as_slice(), &layer::options(layer::codecs()[0].1, 1, 0, 2).unwrap()).unwrap();
-        holds_for(&format!("seed {seed}, lossless"), &blob);
+        match layer::append_lossless(tar.as_slice(), &layer::options(layer::codecs()[0].1, 1, 0, 2).unwrap()) {
+            Ok((blob, _)) => holds_for(&format!("seed {seed}, lossless"), &blob),
+            // A link of the tar means something that is replaced later, which no lossless layer can say.
+            Err(error) => assert!(error.to_string().contains("at this point of the archive"), "seed {seed}: {error}"),
+        }
     }
 }
 

@@ -27,7 +27,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use dunnage_digest::{ErrorKind, Progress};
 use dunnage_estargz::input::Packing;
-use dunnage_tree::{Spool, Tree};
+use dunnage_tree::{Spool, Tree, tar::is_header};
 
 use self::archive::Archive;
 pub(crate) use self::{
@@ -222,10 +222,13 @@ fn open_any(context: &Context, path: &Path, access: Access) -> Result<Box<dyn So
     let mut head = Vec::new();
     file.by_ref().take(HEAD).read_to_end(&mut head)?;
     let may_be_images = !is_tar && dunnage_oci::may_be_archive(&head);
+    let starts_as_tar = head.first_chunk().is_some_and(is_header);
     let (packing, mut whole) = Packing::peek(io::Cursor::new(head).chain(file))?;
+    let is_unknown = packing == Packing::Plain && !starts_as_tar;
     // Whether it is a layer shows at its end.
     let may_be_layer = access == Access::OnceUnlessLayer && packing == Packing::Gzip && !is_tar;
-    if may_be_images || may_be_layer {
+    // Only what begins like a tar is read without a further look.
+    if may_be_images || may_be_layer || is_unknown {
         return kept(&mut whole);
     }
     Ok(Box::new(Archive::stream(context, packing, Box::new(whole))))

@@ -474,7 +474,7 @@ fn what_would_be_put_together_differently_is_refused() {
             r"unsupported input entry `a`: `user.\xff` is not UTF-8, and a TOC can hold nothing else",
         ),
         (vec![global], "unsupported input entry `GlobalHead.0.0`: a PAX global header"),
-        (vec![Header { entry: EntryType::Other(b'7'), ..file("a", 0) }], "unsupported input entry `a`: type flag `7`"),
+        (vec![Header { entry: EntryType::Other(b'Z'), ..file("a", 0) }], "unsupported input entry `a`: type flag `Z`"),
         (
             vec![Header { mtime: far, format: tar::Format::Pax, ..file("a", 0) }],
             "unsupported input entry `a`: last changed 253402300800 seconds from 1970, beyond the years 0 to 9999",

@@ -247,7 +247,7 @@ impl<A: Tree + ?Sized, B: Tree + ?Sized> Pair<'_, A, B> {
 
     /// Whether files that share a number on one side share one on the other.
     fn link(&mut self, in_a: &Visited, in_b: &Visited) -> Link {
-        let several = |attr: &Attr| attr.kind == Kind::File && attr.links > 1;
+        let several = |attr: &Attr| attr.kind != Kind::Directory && attr.links > 1;
         if !several(&in_a.attr) && !several(&in_b.attr) {
             return Link::New;
         }

@@ -291,10 +291,7 @@ impl<'t, T: Tree + ?Sized> Entries<'t, T> {
             ExportOwners::Fixed { uid, gid } => (uid, gid),
             _ => (attr.uid, attr.gid),
         };
-        if attr.kind == Kind::Symlink {
-            header.link.extend_from_slice(&self.tree.read_link(node)?);
-        }
-        if attr.kind == Kind::File && attr.links > 1 {
+        if attr.kind != Kind::Directory && attr.links > 1 {
             if let Some(first) = self.linked.get(&node) {
                 header.entry = EntryType::HardLink;
                 header.link.extend_from_slice(first);
@@ -302,6 +299,9 @@ impl<'t, T: Tree + ?Sized> Entries<'t, T> {
                 return Ok(());
             }
             self.linked.insert(node, header.name.as_slice().into());
+        }
+        if attr.kind == Kind::Symlink {
+            header.link.extend_from_slice(&self.tree.read_link(node)?);
         }
         self.tree.xattrs(node, &mut |name, value| {
             header.pax.insert([Header::XATTR, name].concat(), value.to_vec());

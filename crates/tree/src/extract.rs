@@ -59,7 +59,7 @@ pub fn extract<T: Tree + ?Sized>(
             let reason = "a name in it is empty or `.`".to_owned();
             return Err(Error::Refused { path: display(visit.path), reason });
         }
-        if attr.kind == Kind::File && attr.links > 1 {
+        if !matches!(attr.kind, Kind::Directory | Kind::Socket) && attr.links > 1 {
             if let Some(first) = linked.get(&node) {
                 unpacker.hard_link(&path, first)?;
                 continue;

@@ -223,19 +223,16 @@ fn a_hard_link_to_a_file_of_the_same_inode_outside_is_replaced_not_written() {
 }
 
 #[test]
-fn hard_links_lead_to_files_of_this_run_only() {
-    let no_file =
-        |target: &str| format!("refused `hard`: hard link to `{target}`, which is no regular file of this run");
+fn hard_links_lead_to_nodes_of_this_run_only() {
+    let no_file = |target: &str| format!("refused `hard`: hard link to `{target}`, which no entry before it has made");
     refused(new().hard("hard", "/etc/passwd"), &no_file("etc/passwd"));
     refused(new().hard("hard", "../canary"), "unsafe name: `../canary` a relative component");
     refused(new().hard("hard", "a/../../canary"), "unsafe name: `a/../../canary` a relative component");
     refused(new().link("link", "..").hard("hard", "link/canary"), &no_file("link/canary"));
     refused(new().dir("d").file("d/f").link("link", "d").hard("hard", "link/f"), &no_file("link/f"));
-    refused(new().link("link", "../canary").hard("hard", "link"), &no_file("link"));
-    refused(new().dir("d").hard("hard", "d"), &no_file("d"));
+    refused(new().dir("d").hard("hard", "d"), "refused `hard`: hard link to `d`, a directory");
     refused(new().hard("hard", ""), &no_file(""));
     refused(new().file("hard").hard("hard", "hard"), "refused `hard`: hard link to itself");
-    refused(new().file("f").link("f", "../canary").hard("hard", "f"), &no_file("f"));
     let (sandbox, done) = confined(new().file("f").link("hard", "../canary").hard("hard", "./f"));
     assert_eq!(fs::metadata(sandbox.path("in/f")).unwrap().nlink(), 2);
     assert_eq!(done.hard_links, 1);
@@ -590,7 +587,7 @@ fn trees_of_archives_refuse_what_extraction_refuses() {
         new().file("d/f").file("d"),
         new().file("f").file("f/g"),
         new().file(&"n".repeat(256)),
-        Archive(member(b'V', "v", b"")),
+        Archive(member(b'Z', "z", b"")),
     ] {
         let bytes = archive.end();
         TarTree::open(bytes.as_slice(), &Limits::default()).unwrap_err();

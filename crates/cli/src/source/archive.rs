@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use dunnage_digest::{Cursor, ErrorKind};
+use dunnage_digest::{Cursor, ErrorKind, Offset, read_full, read_some};
 use dunnage_estargz::input::Packing;
 use dunnage_tree::{
     Limits, Spool, Tree,
@@ -46,17 +46,17 @@ impl Archive {
         let Candidate::File(file, _) = candidate else { return Ok(None) };
         let (packing, _) = Packing::peek(Cursor::new(*file)?)?;
         let limits = context.tree_limits().clone();
-        let mut first = tar::Reader::new(packing.decompressed(Cursor::new(*file)?)?, limits.clone());
-        match first.next_header(&mut Header::default()) {
-            Err(error) if error.kind() == ErrorKind::Malformed => Err(Failure::new(
-                ErrorKind::Malformed,
-                "it is no directory, no eStargz layer and no tar archive (plain, gzip or zstd)",
-            )
-            .caused_by(error)
-            .into()),
-            Err(error) => Err(error.into()),
-            Ok(_) => Ok(Some(Box::new(Self { packing, from: From::File(file.try_clone()?), limits }))),
+        let mut first = [0; 512];
+        let mut plain = packing.decompressed(Cursor::new(*file)?)?;
+        let len = read_full(&mut plain, &mut first)?;
+        if first == [0; 512] {
+            only_zeros(plain)?;
+        } else if len < first.len() || !tar::is_header(&first) {
+            return Err(no_tar(packing, &first));
         }
+        let mut reader = tar::Reader::new(packing.decompressed(Cursor::new(*file)?)?, limits.clone());
+        reader.next_header(&mut Header::default())?;
+        Ok(Some(Box::new(Self { packing, from: From::File(file.try_clone()?), limits })))
     }
 
     /// The archive that comes out of `stream`, to be read once.
@@ -78,6 +78,48 @@ impl Archive {
                 let stream = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
                 Input::Stream(self.packing, stream.map(|stream| stream as Box<dyn Read + '_>))
             }
+        }
+    }
+}
+
+/// Makes sure that nothing follows the blocks of zeros that end an archive without entries: disk images and file systems
+/// begin with zeros too.
+fn only_zeros(mut plain: impl Read) -> Result<()> {
+    let (mut at, mut block) = (512_u64, vec![0; 64 << 10]);
+    loop {
+        let len = read_some(&mut plain, &mut block)?;
+        let block = block.get(..len).unwrap_or_default();
+        if let Some(found) = block.iter().position(|&byte| byte != 0) {
+            let at = Offset::new(at.saturating_add(found as u64));
+            let message = format!("it begins with zeros, as an empty tar does, but there is data at offset {at}");
+            return Err(Failure::new(ErrorKind::Malformed, message).into());
+        }
+        if len == 0 {
+            return Ok(());
+        }
+        at = at.saturating_add(len as u64);
+    }
+}
+
+/// Compressions that are recognised but not read: their first bytes, their names, and the programs that unpack them.
+const OTHERS: [(&[u8], &str, &str); 4] = [
+    (b"\xfd7zXZ\0", "xz", "xz -dc"),
+    (b"BZh", "bzip2", "bzip2 -dc"),
+    (b"\x04\x22\x4d\x18", "lz4", "lz4 -dc"),
+    (b"\x5d\0\0", "lzma", "xz -dc --format=lzma"),
+];
+
+/// The error for bytes that begin like nothing that is known.
+fn no_tar(packing: Packing, first: &[u8]) -> anyhow::Error {
+    let other = OTHERS.iter().find(|(magic, ..)| packing == Packing::Plain && first.starts_with(magic));
+    match other {
+        Some((_, name, program)) => {
+            let message = format!("it is compressed with {name}, which is not read here");
+            Failure::new(ErrorKind::Unsupported, message).hint(format!("unpack it with `{program}`")).into()
+        }
+        None => {
+            let message = "it is no directory, no eStargz layer and no tar archive (plain, gzip or zstd)";
+            Failure::new(ErrorKind::Malformed, message).into()
         }
     }
 }

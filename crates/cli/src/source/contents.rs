@@ -109,7 +109,7 @@ impl Content {
                 continue;
             }
             let kind = match visit.attr.kind {
-                Kind::File if visit.attr.links > 1 && !linked.insert(visit.node) => "hard_links",
+                kind if kind != Kind::Directory && visit.attr.links > 1 && !linked.insert(visit.node) => "hard_links",
                 Kind::File => {
                     content.bytes = content.bytes.saturating_add(visit.attr.size);
                     content.largest = content.largest.max(visit.attr.size);

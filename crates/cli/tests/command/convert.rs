@@ -311,3 +311,59 @@ fn holes_are_left_out_of_a_tar_that_is_to_be_sparse() {
     here.run("convert holes x --to estargz --sparse").failed(2, &["--sparse is for tar"]);
     here.run("convert layer x --to tar --sparse --lossless").failed(2, &["cannot be used with"]);
 }
+
+#[test]
+fn a_hard_link_keeps_the_content_that_it_was_made_for() {
+    let here = Here::new();
+    fs::create_dir(here.path("s")).unwrap();
+    here.write("s/a", b"old\n");
+    fs::hard_link(here.path("s/a"), here.path("s/q")).unwrap();
+    let tar = |args: &[&str]| {
+        let ran = std::process::Command::new("tar").args(args).current_dir(here.path("")).status().unwrap();
+        assert!(ran.success());
+    };
+    tar(&["cf", "r.tar", "-C", "s", "a", "q"]);
+    fs::remove_file(here.path("s/a")).unwrap();
+    here.write("s/a", b"new\n");
+    tar(&["rf", "r.tar", "-C", "s", "a"]);
+    assert_eq!(here.ok("cat r.tar q a").out, "old\nnew\n");
+    for to in ["estargz", "zstd-chunked", "estargz --prioritize q"] {
+        here.ok(&format!("convert r.tar layer --to {to} -q"));
+        assert_eq!(here.ok("cat layer q a").out, "old\nnew\n", "{to}");
+        assert_eq!(here.ok("diff r.tar layer").out, "", "{to}");
+        here.ok("verify layer --deep");
+    }
+    // A form that keeps both entries of the name cannot say it.
+    for how in ["--lossless", "--duplicates keep"] {
+        let refused = here.run(&format!("convert r.tar x --to estargz {how}"));
+        refused.failed(1, &["`q`", "hard link to what `a` was at this point of the archive"]);
+    }
+    here.run("convert r.tar x --to zstd-chunked-storage").failed(1, &["`a` appears twice"]);
+}
+
+#[test]
+fn every_node_but_a_directory_can_have_two_names() {
+    let here = Here::new();
+    fs::create_dir(here.path("s")).unwrap();
+    symlink("x", here.path("s/l")).unwrap();
+    fs::hard_link(here.path("s/l"), here.path("s/m")).unwrap();
+    let fifo = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, here.path("s/p"), fifo, rustix::fs::Mode::from(0o644), 0).unwrap();
+    fs::hard_link(here.path("s/p"), here.path("s/q")).unwrap();
+    here.ok("convert s t.tar --to tar -q");
+    here.ok("convert t.tar layer --to estargz -q");
+    here.ok("convert layer again.tar --to tar -q");
+    for source in ["t.tar", "layer", "again.tar"] {
+        let out = format!("{source}.out");
+        here.ok(&format!("extract {source} {out} -q"));
+        here.ok(&format!("convert {out} {source}.tree --to estargz -q"));
+        for (one, other) in [("l", "m"), ("p", "q")] {
+            let inode = |name: &str| {
+                use std::os::unix::fs::MetadataExt;
+                fs::symlink_metadata(here.path(&format!("{out}/{name}"))).unwrap().ino()
+            };
+            assert_eq!(inode(one), inode(other), "{source}");
+        }
+        assert!(here.run(&format!("diff t.tar {source}.tree")).out.lines().all(|line| line.starts_with("/: ")));
+    }
+}

@@ -185,3 +185,32 @@ fn completions_and_man_pages_are_made_for_every_command() {
     assert!(here.ok("--help").out.contains("Exit codes:") && here.ok("ls --help").out.contains("Examples:"));
     assert!(here.ok("--version").out.starts_with("dunnage "));
 }
+
+#[test]
+fn what_is_no_tar_is_told_apart_from_a_damaged_one() {
+    let here = Here::with_all_forms();
+    // A header with a right checksum begins a tar, whatever is wrong later.
+    let tar = here.read("tree.tar");
+    here.write("cut.tar", &tar[..700]);
+    let ran = here.run("ls cut.tar");
+    ran.failed(1, &["`cut.tar`"]);
+    assert!(!ran.err.contains("no tar archive"), "{}", ran.err);
+    here.write("disk.img", &[vec![0; 4096], b"superblock".repeat(100)].concat());
+    here.write("file.xz", b"\xfd7zXZ\0\0\x04and so on");
+    here.write("file.bz2", b"BZh91AY&SY and so on");
+    for (name, says) in [
+        ("disk.img", "begins with zeros, as an empty tar does, but there is data at offset 0x1000"),
+        ("file.xz", "compressed with xz, which is not read here; unpack it with `xz -dc`"),
+        ("file.bz2", "compressed with bzip2, which is not read here; unpack it with `bzip2 -dc`"),
+    ] {
+        for verb in ["ls @", "verify @", "extract @ out", "convert @ x --to estargz", "cat @ f"] {
+            let ran = here.run(&verb.replace('@', name));
+            assert!(ran.code == 1 || ran.code == 5, "{verb} {name}: {}", ran.code);
+            assert!(ran.err.contains(says), "{verb} {name}: {}", ran.err);
+            let piped = here.piped(&verb.replace('@', "-"), &here.read(name));
+            assert_eq!((piped.code, piped.err.contains(says)), (ran.code, true), "{verb} - {name}: {}", piped.err);
+        }
+    }
+    here.write("empty.tar", &[0; 10240]);
+    assert_eq!(here.ok("ls empty.tar").out, "");
+}

@@ -24,6 +24,7 @@ use crate::{
     error::shown,
     footer::Format,
     toc::{TOC_TAR_NAME, TocEntry, TocType, clean_name},
+    write::Shape,
 };
 
 /// Differences that are listed; those beyond are counted.
@@ -114,6 +115,8 @@ impl<R: ReadAt + Sync> Reader<R> {
         let mut header = Header::default();
         let mut apart = false;
         let mut entry = 0_u64;
+        // Entries mean what they mean in their order; the TOC knows only how it ends.
+        let mut shape = Shape::default();
         let mut block = vec![0; 256 << 10];
         while tar.next_header(&mut header)? {
             progress.check()?;
@@ -131,6 +134,7 @@ impl<R: ReadAt + Sync> Reader<R> {
                 entry = entry.saturating_add(1);
                 continue;
             };
+            found.meaning(entry, shape.add(&header).map(drop))?;
             let mut report = |what, toc, tar| found.add(entry, name_of(&header), what, toc, tar);
             if self.footer().format != Format::StorageChunked && is_toc(&header) {
                 let tar = "it would be taken for the TOC".to_owned();
@@ -144,6 +148,9 @@ impl<R: ReadAt + Sync> Reader<R> {
                 places(&described, &chunks, at, &marks, &mut report);
             }
             entry = entry.saturating_add(1);
+        }
+        if !apart {
+            found.meaning(entry, shape.check())?;
         }
         let mut stray = 0_u64;
         loop {
@@ -180,6 +187,13 @@ struct Findings {
 }
 
 impl Findings {
+    /// Adds an entry that shows something else to a reader that unpacks the tar than to one that knows the TOC alone.
+    fn meaning(&mut self, entry: u64, result: Result<(), Error>) -> Result<(), Error> {
+        let Err(Error::Unsupported { name, reason }) = result else { return result };
+        self.add(entry, name, "meaning", "what has the name in the end".to_owned(), reason);
+        Ok(())
+    }
+
     fn add(&mut self, entry: u64, name: String, what: &'static str, toc: String, tar: String) {
         self.total = self.total.saturating_add(1);
         if self.differences.len() < LISTED {

@@ -15,7 +15,7 @@ use dunnage_tree::{
 };
 
 pub use self::input::{Input, Once, Pass, Restart};
-use self::order::Plan;
+use self::order::{Plan, Writing};
 use crate::{
     Error, Summary, WriteOptions, Writer,
     codec::Form,
@@ -70,7 +70,8 @@ pub struct Built {
 impl Build {
     /// Builds a layer out of `input` into `sink`.
     ///
-    /// Of entries with the same name, only the last is kept. An old TOC and old landmarks are left out. The bytes depend on the
+    /// Of entries with the same name, only the last is kept. A hard link that was made before its target was replaced keeps the
+    /// content that it had then: the first such link becomes the file, further ones link to it. An old TOC and old landmarks are left out. The bytes depend on the
     /// entries and the options alone: a tar gives the same layer from a pipe, from a file and compressed, and a tree gives the
     /// layer of its exported tar. Memory does not grow with the files' sizes; an input that has to be read twice and cannot be
     /// read in place is kept in a temporary file.
@@ -208,6 +209,7 @@ impl Build {
     /// Builds from a plain tar in a file: all headers first, then the entries.
     fn plain(&self, source: &dyn ReadAt, sink: &mut dyn Restart, progress: Progress<'_>) -> Result<Built, Error> {
         let limits = &self.write.limits.tar;
+        let size = source.size().map_err(|source| Error::Input { source })?;
         let mut plan = Plan::scan(source, limits, &self.write.cancel)?;
         let (picked, missed) = plan.pick_all(&self.prioritized, self.missing)?;
         let mut writer = Writer::new(sink, &self.write)?;
@@ -215,13 +217,8 @@ impl Build {
         if self.prioritized.is_empty() {
             self.append_landmark(&mut writer, NO_PREFETCH_LANDMARK)?;
         } else {
-            let size = source.size().map_err(|source| Error::Input { source })?;
-            for start in picked {
-                let rest = Section::new(source, Offset::new(start), size.saturating_sub(start));
-                let mut entries = tar::Reader::over(rest, limits.clone())?;
-                if entries.next_header(&mut header)? {
-                    writer.append_entry(&header, &mut entries)?;
-                }
+            for writing in picked {
+                self.append(&mut writer, source, size, &writing)?;
             }
             self.append_landmark(&mut writer, PREFETCH_LANDMARK)?;
         }
@@ -229,8 +226,10 @@ impl Build {
         let mut number = 0;
         while entries.next_header(&mut header)? {
             progress.check()?;
-            if plan.is_left(number) {
-                writer.append_entry(&header, &mut entries)?;
+            match plan.change(number).filter(|_| plan.is_left(number)) {
+                Some(writing) => self.append(&mut writer, source, size, &writing)?,
+                None if plan.is_left(number) => writer.append_entry(&header, &mut entries)?,
+                None => {}
             }
             progress.at(entries.position().get());
             number = number.saturating_add(1);
@@ -238,6 +237,24 @@ impl Build {
         progress.at(entries.position().get());
         let (_, summary) = writer.finish()?;
         Ok(Built { summary, missed, left_out: Vec::new() })
+    }
+
+    /// Adds one entry of a plain tar of `size` bytes.
+    fn append<W: Write>(
+        &self,
+        writer: &mut Writer<W>,
+        source: &dyn ReadAt,
+        size: u64,
+        writing: &Writing<'_>,
+    ) -> Result<(), Error> {
+        let rest = Section::new(source, Offset::new(writing.start), size.saturating_sub(writing.start));
+        let mut entries = tar::Reader::over(rest, self.write.limits.tar.clone())?;
+        let mut header = Header::default();
+        if entries.next_header(&mut header)? {
+            writing.apply(&mut header);
+            writer.append_entry(&header, &mut entries)?;
+        }
+        Ok(())
     }
 
     /// Adds a landmark, but in the form of containers/storage, whose readers look for none.

@@ -9,7 +9,7 @@ use dunnage_tree::{
 };
 
 use super::{Missing, is_ours};
-use crate::{Error, toc::clean_name, write::NameSet};
+use crate::{Error, toc::clean_name, write::Shape};
 
 /// The fate of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +30,47 @@ pub(super) struct Plan {
     fates: Vec<Fate>,
     /// Where each entry starts, extension headers included.
     starts: Vec<u64>,
-    /// Cleaned names; an entry without a name of its own (a global header) has the empty one, but is dropped.
-    names: NameSet,
-    /// Targets of hard links, cleaned.
-    links: HashMap<u32, Vec<u8>>,
+    /// What the entries mean when they are unpacked in order.
+    shape: Shape,
+    /// Hard links that are written otherwise than they stand in the tar.
+    changed: HashMap<u32, Change>,
+}
+
+/// A hard link whose target is something else by the end of the tar.
+#[derive(Clone, Debug)]
+enum Change {
+    /// It becomes the file with the content that it means, which the entry with this number has.
+    Content(u32),
+    /// It links to this name, which has the content.
+    Link(Vec<u8>),
+}
+
+/// An entry as it is written.
+#[derive(Clone, Debug)]
+pub(super) struct Writing<'p> {
+    /// Where the entry starts whose header and content are written.
+    pub(super) start: u64,
+    name: Option<&'p [u8]>,
+    link: Option<&'p [u8]>,
+}
+
+impl Writing<'_> {
+    /// Puts the other name or target into the header of the entry.
+    pub(super) fn apply(&self, header: &mut Header) {
+        for (text, with, key) in
+            [(&mut header.name, self.name, b"path".as_slice()), (&mut header.link, self.link, b"linkpath")]
+        {
+            if let Some(with) = with {
+                text.clear();
+                text.extend_from_slice(with);
+                // The record would win over the field.
+                header.pax.remove(key);
+            }
+        }
+        if self.name.is_some() {
+            header.pax.remove(b"GNU.sparse.name".as_slice());
+        }
+    }
 }
 
 impl Plan {
@@ -47,23 +84,41 @@ impl Plan {
             // The bytes before the content: less than a block of padding of the entry before, then headers.
             let before = entries.position().get().saturating_sub(entries.raw().len() as u64);
             plan.starts.push(before.next_multiple_of(512));
-            let number = u32::try_from(plan.names.len()).unwrap_or(u32::MAX);
             if is_ours(&header) || header.entry == EntryType::GlobalExtension {
                 plan.fates.push(Fate::Dropped);
-                // A name that no path can have keeps the numbers in step.
-                plan.names.insert(b"/");
+                plan.shape.pass();
                 continue;
             }
             plan.fates.push(Fate::Left);
-            if let Some(old) = plan.names.insert(&clean_name(&header.name)) {
+            if let Some(old) = plan.shape.add(&header)? {
                 plan.set(old, Fate::Dropped);
-                plan.links.remove(&old);
-            }
-            if header.entry == EntryType::HardLink {
-                plan.links.insert(number, clean_name(&header.link).into_owned());
             }
         }
+        plan.shape.check_replaced()?;
+        plan.keep_content();
         Ok(plan)
+    }
+
+    /// Finds the hard links that would lead to other content once replaced entries are left out: the first of those to one
+    /// content becomes the file, and the others link to it.
+    fn keep_content(&mut self) {
+        let mut links: Vec<u32> = self.shape.links().filter(|&link| self.is_left(link)).collect();
+        links.sort_unstable();
+        let mut files: HashMap<u32, u32> = HashMap::new();
+        for link in links {
+            let inode = self.shape.inode(link);
+            let file = if self.is_left(inode) { Some(inode) } else { files.get(&inode).copied() };
+            let Some(file) = file else {
+                files.insert(inode, link);
+                self.changed.insert(link, Change::Content(inode));
+                continue;
+            };
+            // The target is still a name of this content, and comes first.
+            let target = self.shape.target(link).and_then(|target| self.shape.find(target));
+            if !target.is_some_and(|target| target < link && self.shape.inode(target) == inode) {
+                self.changed.insert(link, Change::Link(self.shape.name(file).to_vec()));
+            }
+        }
     }
 
     /// Whether the entry with this number is to be written in its place.
@@ -71,8 +126,36 @@ impl Plan {
         self.fate(number) == Fate::Left
     }
 
-    /// Puts files in front: where they start, in order, and which were not found.
-    pub(super) fn pick_all(&mut self, files: &[String], missing: Missing) -> Result<(Vec<u64>, Vec<String>), Error> {
+    /// How an entry is written, if that is otherwise than it stands in the tar.
+    pub(super) fn change(&self, number: u32) -> Option<Writing<'_>> {
+        self.changed.contains_key(&number).then(|| self.writing(number))
+    }
+
+    fn writing(&self, number: u32) -> Writing<'_> {
+        let start = |number: u32| usize::try_from(number).ok().and_then(|number| self.starts.get(number).copied());
+        let (from, name, link) = match self.changed.get(&number) {
+            None => (number, None, None),
+            Some(Change::Content(inode)) => (*inode, Some(self.shape.name(number)), None),
+            Some(Change::Link(target)) => (number, None, Some(target.as_slice())),
+        };
+        Writing { start: start(from).unwrap_or_default(), name, link }
+    }
+
+    /// The name that a hard link is written with as its target; `None` for what is written as another entry.
+    fn target(&self, number: u32) -> Option<&[u8]> {
+        match self.changed.get(&number) {
+            None => self.shape.target(number),
+            Some(Change::Content(_)) => None,
+            Some(Change::Link(target)) => Some(target),
+        }
+    }
+
+    /// Puts files in front: how they are written, in order, and which were not found.
+    pub(super) fn pick_all(
+        &mut self,
+        files: &[String],
+        missing: Missing,
+    ) -> Result<(Vec<Writing<'_>>, Vec<String>), Error> {
         let (mut picked, mut missed) = (Vec::new(), Vec::new());
         for file in files {
             let found = self.pick(clean_name(file.as_bytes()).into_owned(), &mut picked)?;
@@ -82,8 +165,7 @@ impl Plan {
                 Missing::Report => missed.push(file.clone()),
             }
         }
-        let start = |number: u32| usize::try_from(number).ok().and_then(|number| self.starts.get(number).copied());
-        Ok((picked.into_iter().filter_map(start).collect(), missed))
+        Ok((picked.into_iter().map(|number| self.writing(number)).collect(), missed))
     }
 
     /// Puts one path in front, after its directories and, for a hard link, after its target. Whether it was found.
@@ -104,7 +186,7 @@ impl Plan {
                 }
                 Step::Visit(path, required) => (path, required),
             };
-            let number = self.names.get(&path);
+            let number = self.shape.find(&path);
             let parent = match path.iter().rposition(|&byte| byte == b'/') {
                 Some(at) => path.get(..at).unwrap_or_default().to_vec(),
                 None => Vec::new(),
@@ -128,8 +210,8 @@ impl Plan {
                 Fate::Left => self.set(number, Fate::Visiting),
             }
             steps.push(Step::Put(number));
-            if let Some(target) = self.links.get(&number) {
-                steps.push(Step::Visit(target.clone(), true));
+            if let Some(target) = self.target(number) {
+                steps.push(Step::Visit(target.to_vec(), true));
             }
             if !is_root {
                 steps.push(Step::Visit(parent, false));

@@ -27,7 +27,7 @@ mod toc_log;
 mod writer;
 mod zeros;
 
-pub(crate) use self::name_set::NameSet;
+pub(crate) use self::shape::Shape;
 pub use self::{
     options::{NonUtf8, Proof, Streams, Summary, WriteOptions},
     writer::Writer,

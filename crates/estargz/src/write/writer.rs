@@ -317,7 +317,7 @@ impl Inner<dyn Write + '_> {
 
     /// Adds the TOC entries and the content of `header`, whose own bytes are in the stream already.
     fn entry(&mut self, header: &Header, content: &mut dyn Read) -> Result<(), Error> {
-        let is_repeated = self.shape.add(header)?;
+        let is_repeated = self.shape.add(header)?.is_some();
         if is_repeated && self.refuse_repeated {
             return Err(Error::Duplicate { name: header.name.escape_ascii().to_string() });
         }

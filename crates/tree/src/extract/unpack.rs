@@ -52,8 +52,16 @@ pub(super) struct Unpacker<'o> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Made {
     inode: Inode,
-    /// A regular file, the only thing that hard links may lead to.
-    file: bool,
+    what: MadeKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MadeKind {
+    Directory,
+    /// Anything else: it can have further names.
+    Node,
+    /// A device that was left out, and its further names with it.
+    LeftOut,
 }
 
 pub(super) type Inode = (u64, u64);
@@ -164,7 +172,7 @@ impl<'o> Unpacker<'o> {
         }
         meta.apply(Subject::open(&file), path.as_bytes(), self.options, &mut self.summary)?;
         let stat = rustix::fs::fstat(&file).map_err(|error| failed("examine", path, error))?;
-        self.made.insert(path.as_bytes().into(), Made { inode: inode(&stat), file: true });
+        self.made.insert(path.as_bytes().into(), Made { inode: inode(&stat), what: MadeKind::Node });
         self.summary.files = self.summary.files.saturating_add(1);
         self.summary.bytes = self.bytes;
         Ok(())
@@ -181,7 +189,7 @@ impl<'o> Unpacker<'o> {
         }
         let Some((parent, name)) = self.begin(path)? else { return Ok(()) };
         let made = self.make_directory(path.as_bytes(), &parent, name)?;
-        self.made.insert(path.as_bytes().into(), Made { inode: made, file: false });
+        self.made.insert(path.as_bytes().into(), Made { inode: made, what: MadeKind::Directory });
         self.directories.insert(path.as_bytes().into(), (made, meta));
         self.summary.directories = self.summary.directories.saturating_add(1);
         Ok(())
@@ -220,7 +228,7 @@ impl<'o> Unpacker<'o> {
         if sort != FileType::Fifo && self.options.devices == ExtractDevices::Drop {
             // The entry removes the node that it replaces all the same.
             self.clear(path.as_bytes(), &parent, name)?;
-            self.summary.drop_part(path.as_bytes(), DroppedPart::Device, "devices were not asked for");
+            self.leave_out_device(path);
             return Ok(());
         }
         let number = if sort == FileType::Fifo { 0 } else { rustix::fs::makedev(device.0, device.1) };
@@ -234,7 +242,7 @@ impl<'o> Unpacker<'o> {
             return Err(refused(path, "it was exchanged while it was made"));
         }
         meta.apply(Subject::Special(fd.as_fd()), path.as_bytes(), self.options, &mut self.summary)?;
-        self.made.insert(path.as_bytes().into(), Made { inode: inode(&stat), file: false });
+        self.made.insert(path.as_bytes().into(), Made { inode: inode(&stat), what: MadeKind::Node });
         let count = if sort == FileType::Fifo { &mut self.summary.fifos } else { &mut self.summary.devices };
         *count = count.saturating_add(1);
         Ok(())
@@ -245,23 +253,37 @@ impl<'o> Unpacker<'o> {
         self.summary.drop_part(path.as_bytes(), DroppedPart::Socket, "sockets are not made");
     }
 
-    /// A further name of the regular file that this run made at `target`.
+    fn leave_out_device(&mut self, path: &SafePath) {
+        self.summary.drop_part(path.as_bytes(), DroppedPart::Device, "devices were not asked for");
+        self.made.insert(path.as_bytes().into(), Made { inode: (0, 0), what: MadeKind::LeftOut });
+    }
+
+    /// A further name of the node that this run made at `target`.
     pub(super) fn hard_link(&mut self, path: &SafePath, target: &SafePath) -> Result<(), Error> {
         let Some((parent, name)) = self.begin(path)? else { return Ok(()) };
-        let made = self.made.get(target.as_bytes()).copied().filter(|made| made.file);
-        let (Some(made), Some((target_parent, target_name))) = (made, target.split_last()) else {
-            let reason = format!("hard link to `{}`, which is no regular file of this run", display(target.as_bytes()));
-            return Err(Error::Refused { path: display(path.as_bytes()), reason });
-        };
         if path == target {
             return Err(refused(path, "hard link to itself"));
         }
-        let from = self.root.open_dir(target_parent, THROUGH).map_err(|error| beneath(target.as_bytes(), error))?;
-        let same = |dir: BorrowedFd<'_>, name: &[u8]| {
-            confine::stat(dir, name).is_ok_and(|stat| {
-                FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && inode(&stat) == made.inode
-            })
+        let made = self.made.get(target.as_bytes()).copied();
+        let wrong = |what: &str| {
+            let reason = format!("hard link to `{}`, {what}", display(target.as_bytes()));
+            Error::Refused { path: display(path.as_bytes()), reason }
         };
+        let (Some(made), Some((target_parent, target_name))) = (made, target.split_last()) else {
+            return Err(wrong("which no entry before it has made"));
+        };
+        match made.what {
+            MadeKind::Node => {}
+            MadeKind::Directory => return Err(wrong("a directory")),
+            MadeKind::LeftOut => {
+                self.clear(path.as_bytes(), &parent, name)?;
+                self.leave_out_device(path);
+                return Ok(());
+            }
+        }
+        let from = self.root.open_dir(target_parent, THROUGH).map_err(|error| beneath(target.as_bytes(), error))?;
+        let same =
+            |dir: BorrowedFd<'_>, name: &[u8]| confine::stat(dir, name).is_ok_and(|stat| inode(&stat) == made.inode);
         if !same(from.as_fd(), target_name.as_bytes()) {
             return Err(refused(target, "it was exchanged since it was extracted"));
         }
@@ -359,7 +381,7 @@ impl<'o> Unpacker<'o> {
                 Ok(()) => {
                     let stat = confine::stat(&dir, name).map_err(|error| beneath(here, error))?;
                     let meta = Meta { mode: 0o755, ..Meta::for_caller() };
-                    self.made.insert(here.into(), Made { inode: inode(&stat), file: false });
+                    self.made.insert(here.into(), Made { inode: inode(&stat), what: MadeKind::Directory });
                     self.directories.insert(here.into(), (inode(&stat), meta));
                 }
                 Err(Errno::EXIST) => {}
@@ -436,7 +458,7 @@ impl<'o> Unpacker<'o> {
 
     fn note(&mut self, path: &SafePath, parent: &OwnedFd, name: &[u8]) -> Result<(), Error> {
         let stat = confine::stat(parent, name).map_err(|error| failed("examine", path, error))?;
-        self.made.insert(path.as_bytes().into(), Made { inode: inode(&stat), file: false });
+        self.made.insert(path.as_bytes().into(), Made { inode: inode(&stat), what: MadeKind::Node });
         Ok(())
     }
 }

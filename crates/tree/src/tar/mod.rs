@@ -20,7 +20,7 @@ pub(crate) use self::{encode::SparseMap, tree::device};
 pub use self::{
     encode::{END, encode_header, padding},
     header::{EntryType, Format, Header},
-    reader::Reader,
+    reader::{Reader, is_header},
     tree::TarTree,
 };
 

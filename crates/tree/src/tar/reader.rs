@@ -38,9 +38,13 @@ use crate::{Error, Limits, Mtime, Span, content::prefix};
 ///
 /// Reads USTAR, PAX, GNU, star and V7 archives, and sparse files of all GNU formats, whose holes read as zeros. Numbers,
 /// names and the detected [`Format`] are those that Go's `archive/tar` finds. The reader refuses archives that are malformed
-/// there, and also: a size on a type without payload, extension headers that no entry follows, or that replace another,
-/// payload or padding cut short, maps of sparse files that leave stored bytes over, sparse formats of unknown version, and
-/// entries that go on from another volume.
+/// there, and also: payload or padding cut short, maps of sparse files that leave stored bytes over, sparse formats of unknown
+/// version, and entries that go on from another volume.
+///
+/// It reads these as GNU tar and Go do: a size on a link, a device, a directory or a FIFO means nothing. Of two extension
+/// headers of one type before an entry, the later one counts; one that no entry follows means nothing. A contiguous file
+/// (type `7`) is a file. A file whose name ends with a slash is a directory, and so is type `D` of an incremental archive;
+/// a payload of theirs is passed over. Labels of volumes (type `V`) are passed over.
 ///
 /// After an error, every further call fails.
 ///
@@ -239,39 +243,36 @@ impl<R: Read> Reader<R> {
         self.long_name.clear();
         self.long_link.clear();
         let mut format = Formats::ALL;
-        let mut extensions = Extensions::default();
         loop {
             let at = self.input.position();
-            let Some(block) = self.next_block()? else {
-                return match extensions.first {
-                    None => Ok(false),
-                    Some(first) => Err(orphan(first, "the end of the archive")),
-                };
-            };
+            let Some(block) = self.next_block()? else { return Ok(false) };
             let parsed = parse_block(&block, at, header)?;
             let size = u64::try_from(parsed.size)
                 .map_err(|_| malformed("tar header size", at, "a number from 0 on", parsed.size))?;
             format = format.and(parsed.format);
             match parsed.flag {
                 b'x' | b'g' => {
-                    extensions.note(parsed.flag, at)?;
                     format = format.and(Formats::PAX);
                     let body_at = self.read_extension(size)?;
+                    header.pax.clear();
                     pax::parse_records(&self.body, body_at, &mut header.pax)?;
                     if parsed.flag == b'g' {
                         return self.finish_global(header, format, at);
                     }
                 }
                 flag @ (b'L' | b'K') => {
-                    extensions.note(flag, at)?;
                     format = format.and(Formats::GNU);
-                    let body_at = self.read_extension(size)?;
-                    let name = block::until_nul(&self.body);
-                    if name.is_empty() {
-                        return Err(malformed("GNU long name", body_at, "a name", "none"));
-                    }
+                    self.read_extension(size)?;
                     let long = if flag == b'L' { &mut self.long_name } else { &mut self.long_link };
-                    long.extend_from_slice(name);
+                    replace(long, block::until_nul(&self.body));
+                }
+                b'V' => {
+                    self.charge(0)?;
+                    self.read_extension(size)?;
+                    header.pax.clear();
+                    self.long_name.clear();
+                    self.long_link.clear();
+                    format = Formats::ALL;
                 }
                 _ => {
                     self.finish_header(header, &block, parsed, at)?;
@@ -356,8 +357,9 @@ impl<R: Read> Reader<R> {
             header.link.clone_from(&self.long_link);
         }
         header.entry = match parsed.flag {
-            0 if header.name.ends_with(b"/") => EntryType::Directory,
-            0 | b'S' => EntryType::File,
+            0 | b'0' | b'7' if header.name.ends_with(b"/") => EntryType::Directory,
+            0 | b'7' | b'S' => EntryType::File,
+            b'D' => EntryType::Directory,
             b'M' => {
                 let got = quote(&header.name);
                 return Err(Error::Unsupported { what: "continuation of a file from another volume", at, got });
@@ -367,12 +369,21 @@ impl<R: Read> Reader<R> {
         let Ok(stored) = u64::try_from(size) else {
             return Err(malformed("size of a tar entry", at, "a number from 0 on", size));
         };
-        if stored > 0 && !matches!(header.entry, EntryType::File | EntryType::Other(_)) {
-            return Err(malformed("size of a tar entry without content", at, 0, stored));
+        // What these types are followed by is the next header, whatever they say.
+        let has_no_payload = matches!(parsed.flag, b'1'..=b'6');
+        let stored = if has_no_payload { 0 } else { stored };
+        let mut full = self.read_map(header, block, stored, at)?;
+        if header.entry == EntryType::Directory {
+            full = 0;
         }
-        let full = self.read_map(header, block, stored, at)?;
         self.payload_at = self.input.position();
         self.padding = padding(stored);
+        if header.entry == EntryType::Directory && self.raw.is_some() {
+            // No caller reads this payload, so it is kept with the header.
+            let payload = std::mem::take(&mut self.stored);
+            self.read_extension(payload)?;
+            self.padding = 0;
+        }
         self.size = full;
         header.size = full;
         header.sparse = self.is_sparse;
@@ -519,29 +530,6 @@ impl Formats {
     }
 }
 
-/// Extension headers seen before an entry.
-#[derive(Debug, Default)]
-struct Extensions {
-    first: Option<Offset>,
-    flags: Vec<u8>,
-}
-
-impl Extensions {
-    /// Notes one more; one that replaces an earlier one is refused.
-    fn note(&mut self, flag: u8, at: Offset) -> Result<(), Error> {
-        if let Some(first) = self.first.filter(|_| flag == b'g') {
-            return Err(orphan(first, "a global header"));
-        }
-        if self.flags.contains(&flag) {
-            let got = format!("another of type `{}`", flag.escape_ascii());
-            return Err(malformed("tar extension header", at, "one of each type for an entry", got));
-        }
-        self.first.get_or_insert(at);
-        self.flags.push(flag);
-        Ok(())
-    }
-}
-
 /// The fields of a header block that do not go into the `Header` as they are.
 #[derive(Clone, Copy, Debug)]
 struct Parsed {
@@ -613,6 +601,12 @@ fn parse_block(block: &Block, at: Offset, header: &mut Header) -> Result<Parsed,
     Ok(Parsed { flag, size, format })
 }
 
+/// Whether `block` is the header of a tar entry by its checksum: bytes that begin so are a tar, whatever is wrong later.
+#[must_use]
+pub fn is_header(block: &[u8; 512]) -> bool {
+    check_sum(block, Offset::ZERO).is_ok()
+}
+
 fn check_sum(block: &Block, at: Offset) -> Result<(), Error> {
     let field = block::CHECKSUM.of(block);
     let (unsigned, signed) = block::checksums(block);
@@ -621,10 +615,6 @@ fn check_sum(block: &Block, at: Offset) -> Result<(), Error> {
         Some(sum) => Err(malformed("tar header checksum", at, unsigned, sum)),
         None => Err(malformed("tar header checksum", at, unsigned, quote(field))),
     }
-}
-
-fn orphan(at: Offset, got: &str) -> Error {
-    malformed("tar extension header", at, "an entry after it", got)
 }
 
 const fn moment(secs: i64) -> Mtime {
