@@ -163,12 +163,19 @@ pub(crate) enum Command {
     Mount(Mount),
     /// Take off a mount of `dunnage mount`
     ///
-    /// If a process uses it, it goes out of sight at once and ends when the last file is closed.
+    /// If a process uses it, it goes out of sight at once and ends when the last file is closed. One with other mounts inside
+    /// stays as it is.
     #[cfg(feature = "fuse")]
     Umount {
         /// Where it is mounted
         #[arg(value_hint = ValueHint::DirPath)]
         dir: PathBuf,
+        /// Take the mounts inside of it off first
+        #[arg(long)]
+        recursive: bool,
+        /// Let the mounts inside go out of sight with it
+        #[arg(long, conflicts_with = "recursive")]
+        lazy: bool,
         /// Tells a guard to wait for the end of standard input, and names its mount.
         #[arg(long, hide = true, value_name = "MAJOR:MINOR")]
         once_closed: Option<String>,

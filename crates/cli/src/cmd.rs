@@ -32,7 +32,8 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<Exit> {
         #[cfg(feature = "fuse")]
         Command::Mount(args) => mount::run(&context.reading(&args.from), &args),
         #[cfg(feature = "fuse")]
-        Command::Umount { dir, once_closed } => mount::unmount(context, &dir, once_closed.as_deref()),
+        Command::Umount { dir, once_closed: Some(device), .. } => mount::keep(&dir, &device),
+        Command::Umount { dir, recursive, lazy, .. } => mount::unmount(context, &dir, recursive, lazy),
         Command::Completions { shell } => docs::completions(shell),
         Command::Man { dir } => docs::man(&dir),
     }

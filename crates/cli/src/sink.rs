@@ -3,7 +3,10 @@
 use std::{
     fs::File,
     io::{self, IsTerminal, Write},
-    os::unix::{ffi::OsStrExt, fs::FileTypeExt},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{FileTypeExt, PermissionsExt},
+    },
     path::{Path, PathBuf},
 };
 
@@ -47,6 +50,10 @@ pub(crate) enum Clobber {
 impl Sink {
     /// Standard output for `-`. A device or a FIFO is written to directly; a symlink to a file is followed.
     pub(crate) fn create(dest: &Path, clobber: Clobber) -> Result<Self> {
+        Self::of(dest, clobber, None)
+    }
+
+    fn of(dest: &Path, clobber: Clobber, bits: Option<u32>) -> Result<Self> {
         if is_stdout(dest) {
             if io::stdout().is_terminal() {
                 return Err(usage("standard output is a terminal", "redirect it, or name a file"));
@@ -55,6 +62,7 @@ impl Sink {
         }
         let name = format!("`{}`", dest.display());
         let failed = || format!("cannot create {name}");
+        let mut replaced = None;
         let path = match std::fs::metadata(dest) {
             Ok(found) if found.is_dir() => {
                 return Err(usage(format!("{name} is a directory"), "name the file to write"));
@@ -64,7 +72,10 @@ impl Sink {
                 let file = File::options().write(true).open(dest).with_context(failed)?;
                 return Ok(Self { name, to: To::Device(file) });
             }
-            Ok(_) => std::fs::canonicalize(dest).with_context(failed)?,
+            Ok(found) => {
+                replaced = Some(found.permissions().mode() & 0o7777);
+                std::fs::canonicalize(dest).with_context(failed)?
+            }
             Err(_) if dest.as_os_str().as_bytes().ends_with(b"/") => {
                 return Err(usage(format!("{name} ends with a slash, so it is no file"), "name the file to write"));
             }
@@ -74,8 +85,16 @@ impl Sink {
             Some(dir) if !dir.as_os_str().is_empty() => dir,
             _ => Path::new("."),
         };
-        let file = NewFile::create_at(dir, 0o666).with_context(failed)?;
+        let mut file = NewFile::create_at(dir, 0o666).with_context(failed)?;
+        if let Some(mode) = replaced.or(bits) {
+            file.set_mode(mode);
+        }
         Ok(Self { name, to: To::New { file, path, clobber } })
+    }
+
+    /// The same for a new file that not everybody should read. One that replaces another has the bits of that one.
+    pub(crate) fn create_with(dest: &Path, clobber: Clobber, bits: u32) -> Result<Self> {
+        Self::of(dest, clobber, Some(bits))
     }
 
     /// How the sink is called in messages.

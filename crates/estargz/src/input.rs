@@ -4,8 +4,8 @@ use std::io::{self, BufReader, Chain, Cursor, Read};
 
 use dunnage_digest::{ErrorKind, Mismatch, Progress, SourceError, error_inside};
 
-use crate::codec::CorruptStream;
 pub use crate::gunzip::Gunzip;
+use crate::{codec::CorruptStream, members::Members};
 
 /// How an input is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Packing {
         let input = BufReader::with_capacity(BUFFER, input);
         Ok(match self {
             Self::Plain => Box::new(input),
-            Self::Gzip => Box::new(Decoded(flate2::bufread::MultiGzDecoder::new(input))),
+            Self::Gzip => Box::new(Decoded(Members::new(input))),
             Self::Zstd => Box::new(Decoded(zstd::Decoder::with_buffer(input)?)),
         })
     }

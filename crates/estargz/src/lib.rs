@@ -12,6 +12,7 @@ pub mod footer;
 mod gunzip;
 pub mod input;
 mod limits;
+mod members;
 pub mod read;
 pub mod report;
 pub mod toc;

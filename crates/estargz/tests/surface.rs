@@ -174,7 +174,7 @@ fn entries_and_verifiers() {
     assert_eq!((dir.kind(), dir.mode(), dir.links()), (TocType::Dir, 0o644, 2));
     assert!(dir.child(b"b").is_none() && dir.child(b"").is_none());
     let file = dir.child(b"a").unwrap();
-    assert_eq!((file.kind(), file.size(), file.links(), file.mtime()), (TocType::Reg, 5, 2, None));
+    assert_eq!((file.kind(), file.size(), file.links(), file.mtime()), (TocType::Reg, 5, 2, Some(0)));
     assert!(file.child(b"a").is_none() && file.children().next().is_none(), "nothing is in a file");
     assert_eq!(root.child(b"l").unwrap().path(), "d/a");
     // A list can be left early.

@@ -42,7 +42,7 @@ pub enum CompareMtime {
     /// To the nanosecond.
     #[default]
     Exact,
-    /// To the second, parts of it cut off.
+    /// To the second, cut off or half a second rounded up: formats that hold no more do one or the other.
     Seconds,
     /// Not at all.
     Ignore,
@@ -217,7 +217,8 @@ impl<A: Tree + ?Sized, B: Tree + ?Sized> Pair<'_, A, B> {
         if let (Some(time_a), Some(time_b)) = (a.mtime, b.mtime) {
             let differs = match self.options.mtime {
                 CompareMtime::Exact => time_a != time_b,
-                CompareMtime::Seconds => time_a.secs != time_b.secs,
+                // Some formats round a time and some cut it off.
+                CompareMtime::Seconds => time_a.secs != time_b.secs && time_a.rounded() != time_b.rounded(),
                 CompareMtime::Ignore => false,
             };
             if differs {

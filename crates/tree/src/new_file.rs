@@ -34,6 +34,8 @@ pub struct NewFile {
     /// Declared before `dir`: its path leads through that descriptor, so it has to be removed first.
     temporary: Option<tempfile::TempPath>,
     dir: OwnedFd,
+    /// Permission bits to set before it gets its name.
+    mode: Option<u32>,
     /// Bytes written since the last flush was requested.
     unflushed: usize,
     flusher: Option<Flusher>,
@@ -57,15 +59,15 @@ impl NewFile {
     /// Those of the system.
     pub fn create_in(dir: BorrowedFd<'_>, mode: u32) -> io::Result<Self> {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        let (file, temporary) = match retry(|| rustix::fs::openat(dir, ".", flags, Mode::from(mode))) {
-            Ok(file) => (File::from(file), None),
+        let (file, temporary, mode) = match retry(|| rustix::fs::openat(dir, ".", flags, Mode::from(mode))) {
+            Ok(file) => (File::from(file), None, None),
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
-                let (file, name) = named(dir, mode)?;
-                (file, Some(name))
+                let (file, name) = named(dir)?;
+                (file, Some(name), Some(mode & !umask()))
             }
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { dir: dir.try_clone_to_owned()?, file, temporary, unflushed: 0, flusher: None })
+        Ok(Self { dir: dir.try_clone_to_owned()?, file, temporary, mode, unflushed: 0, flusher: None })
     }
 
     /// The same for the directory at a path.
@@ -83,6 +85,11 @@ impl NewFile {
     #[must_use]
     pub const fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Gives the file exactly these permission bits, whatever the umask is, when it gets its name.
+    pub const fn set_mode(&mut self, mode: u32) {
+        self.mode = Some(mode);
     }
 
     /// Discards the bytes written.
@@ -113,6 +120,9 @@ impl NewFile {
     /// As [`commit`](Self::commit).
     pub fn commit_unflushed(mut self, name: &OsStr, same_name: SameName) -> io::Result<OwnedFd> {
         self.flusher.take().map_or(Ok(()), Flusher::finish)?;
+        if let Some(mode) = self.mode {
+            self.file.set_permissions(Permissions::from_mode(mode))?;
+        }
         self.file.sync_all()?;
         let Self { dir, file, temporary, .. } = self;
         give_name(dir.as_fd(), &file, temporary, name, same_name)?;
@@ -153,11 +163,18 @@ pub fn flush_dir(dir: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
-/// A temporary file with a name, which is removed when it is dropped.
-fn named(dir: BorrowedFd<'_>, mode: u32) -> io::Result<(File, tempfile::TempPath)> {
+/// A temporary file with a name, which is removed when it is dropped. Nobody else may read it before it has its own name.
+fn named(dir: BorrowedFd<'_>) -> io::Result<(File, tempfile::TempPath)> {
     let mut builder = tempfile::Builder::new();
-    let builder = builder.prefix(PREFIX).permissions(Permissions::from_mode(mode));
+    let builder = builder.prefix(PREFIX).permissions(Permissions::from_mode(0o600));
     Ok(builder.tempfile_in(proc_path(dir)).map_err(system_error)?.into_parts())
+}
+
+/// The bits that new files of this process do not get. Asking the system for them would change them for a moment.
+fn umask() -> u32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    mask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok()).unwrap_or(0o077)
 }
 
 fn give_name(
@@ -270,7 +287,7 @@ mod tests {
     fn new_file(dir: &Path, is_named: bool) -> NewFile {
         let mut file = NewFile::create_at(dir, 0o666).unwrap();
         if is_named {
-            let (named, temporary) = named(file.dir.as_fd(), 0o666).unwrap();
+            let (named, temporary) = named(file.dir.as_fd()).unwrap();
             (file.file, file.temporary) = (named, Some(temporary));
         }
         file

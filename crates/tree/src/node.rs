@@ -70,6 +70,14 @@ pub struct Mtime {
     pub nanos: u32,
 }
 
+impl Mtime {
+    /// The nearest whole second, half a second rounded up: what a format shows that holds no more.
+    #[must_use]
+    pub const fn rounded(self) -> i64 {
+        if self.nanos >= 500_000_000 { self.secs.saturating_add(1) } else { self.secs }
+    }
+}
+
 /// Attributes of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "format crates fill it field by field")]

@@ -10,7 +10,7 @@ use std::{fmt, io, path::Path, sync::Arc, time::Duration};
 use anyhow::{Context as _, Result};
 use dunnage_tree::{
     OpaqueMark, Overlay, OverlayfsLayer, Tree,
-    fuse::{self, Content, Devices, MountOptions, Passthrough, Report, SetId, Unmounted, Users},
+    fuse::{self, Content, Devices, MountOptions, MountsInside, Passthrough, Report, SetId, Unmounted, Users},
     pieces::PieceCache,
 };
 use serde::Serialize;
@@ -97,12 +97,19 @@ fn told(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
-pub(super) fn unmount(context: &Context, dir: &Path, once_closed: Option<&str>) -> Result<Exit> {
-    if let Some(device) = once_closed {
-        guard::keep(dir, device)?;
-        return Ok(Exit::DONE);
-    }
-    match fuse::unmount(dir)? {
+/// The work of the guard of a mount.
+pub(super) fn keep(dir: &Path, device: &str) -> Result<Exit> {
+    guard::keep(dir, device)?;
+    Ok(Exit::DONE)
+}
+
+pub(super) fn unmount(context: &Context, dir: &Path, recursive: bool, lazy: bool) -> Result<Exit> {
+    let inside = match (recursive, lazy) {
+        (true, _) => MountsInside::TakeOff,
+        (_, true) => MountsInside::Detach,
+        _ => MountsInside::Refuse,
+    };
+    match fuse::unmount_with(dir, inside)? {
         Unmounted::Gone => {}
         Unmounted::Detached => {
             context.note(&format!("`{}` may still be in use; it ends with its last user", dir.display()))

@@ -367,3 +367,29 @@ fn every_node_but_a_directory_can_have_two_names() {
         assert!(here.run(&format!("diff t.tar {source}.tree")).out.lines().all(|line| line.starts_with("/: ")));
     }
 }
+
+#[test]
+fn times_of_second_0_and_parts_of_seconds_stay() {
+    use std::os::unix::fs::MetadataExt;
+    let here = Here::new();
+    fs::create_dir(here.path("s")).unwrap();
+    for (name, secs, nanos) in
+        [("epoch", 0, 0), ("late", 1_700_000_000, 700_000_000), ("early", 1_700_000_000, 200_000_000)]
+    {
+        here.write(&format!("s/{name}"), b"x");
+        let time = std::time::UNIX_EPOCH + std::time::Duration::new(secs, nanos);
+        fs::File::options().write(true).open(here.path(&format!("s/{name}"))).unwrap().set_modified(time).unwrap();
+    }
+    let tar = ["--format=pax", "-cf", "t.tar", "-C", "s", "epoch", "late", "early"];
+    assert!(std::process::Command::new("tar").args(tar).current_dir(here.path("")).status().unwrap().success());
+    for to in ["estargz", "zstd-chunked", "zstd-chunked-storage"] {
+        here.ok(&format!("convert t.tar layer --to {to} -q"));
+        assert_eq!(here.ok("diff t.tar layer").out, "", "{to}");
+        assert!(here.ok("ls -l layer epoch").out.contains("1970-01-01T00:00:00Z"), "{to}");
+        let _ = fs::remove_dir_all(here.path("out"));
+        here.ok("extract layer out -q");
+        let seen = |name: &str| fs::metadata(here.path(&format!("out/{name}"))).unwrap().mtime();
+        let late = if to == "zstd-chunked-storage" { 1_700_000_000 } else { 1_700_000_001 };
+        assert_eq!([seen("epoch"), seen("late"), seen("early")], [0, late, 1_700_000_000], "{to}");
+    }
+}

@@ -655,3 +655,39 @@ fn metrics_without_a_descriptor_left_cost_no_time() {
         assert!(page.join().unwrap().unwrap().contains("dunnage_fuse_panics_total"));
     }
 }
+
+#[test]
+fn mounts_of_others_inside_are_left_alone() {
+    if !can_mount("mounts_of_others_inside_are_left_alone") {
+        return;
+    }
+    let here = Here::with_all_forms();
+    let mut mounted = Mounted::new(&here, "mount layer.esgz at");
+    let inner = here.path("at/etc");
+    let _cleared = Cleared(inner.clone());
+    let put = || {
+        let done = Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(&inner).status().unwrap();
+        assert!(done.success());
+        fs::write(inner.join("data"), b"of somebody else").unwrap();
+    };
+    put();
+    let named = format!("there are other mounts inside: `{}`", inner.display());
+    here.run("umount at").failed(3, &[&named]);
+    mounted.signal("-INT");
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(fs::read(inner.join("data")).unwrap(), b"of somebody else");
+    assert_eq!(here.read("at/big"), here.read("tree/big"));
+    // What ends the server leaves its mount, dead, and the other one.
+    mounted.child.kill().unwrap();
+    mounted.child.wait().unwrap();
+    thread::sleep(Duration::from_millis(500));
+    assert!(is_mounted(&mounted.at) && is_mounted(&inner));
+    here.ok("umount at --recursive");
+    assert!(!is_mounted(&mounted.at) && !is_mounted(&inner));
+    drop(mounted);
+
+    let _mounted = Mounted::new(&here, "mount layer.esgz at");
+    put();
+    here.ok("umount at --lazy");
+    assert!(!is_mounted(&here.path("at")) && !is_mounted(&inner));
+}

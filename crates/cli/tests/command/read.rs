@@ -214,3 +214,23 @@ fn what_is_no_tar_is_told_apart_from_a_damaged_one() {
     here.write("empty.tar", &[0; 10240]);
     assert_eq!(here.ok("ls empty.tar").out, "");
 }
+
+#[test]
+fn zeros_after_the_last_gzip_member_are_padding() {
+    let here = Here::with_all_forms();
+    let gzip = here.read("tree.tar.gz");
+    let padded = [gzip.as_slice(), &[0; 10240]].concat();
+    here.write("padded.tar.gz", &padded);
+    let wanted = here.ok("ls -lR tree.tar.gz").out;
+    assert_eq!(here.ok("ls -lR padded.tar.gz").out, wanted);
+    assert_eq!(here.piped("convert - piped.esgz --to estargz -q", &padded).code, 0);
+    here.ok("convert padded.tar.gz file.esgz --to estargz -q");
+    here.ok("convert tree.tar.gz wanted.esgz --to estargz -q");
+    for made in ["piped.esgz", "file.esgz"] {
+        assert_eq!(here.read(made), here.read("wanted.esgz"), "{made}");
+    }
+    here.ok("verify padded.tar.gz");
+    here.ok("extract padded.tar.gz out -q");
+    here.write("more.tar.gz", &[gzip.as_slice(), b"more"].concat());
+    here.run("verify more.tar.gz").failed(1, &["4 bytes that are no gzip member follow"]);
+}

@@ -1,6 +1,9 @@
 //! `state`, and what `inspect` and `verify` make of state files and checkpoints.
 
-use std::{fs::File, process::Stdio};
+use std::{
+    fs::{self, File},
+    process::Stdio,
+};
 
 use serde_json::{Value, json};
 
@@ -208,4 +211,30 @@ fn what_strangers_wrote_cannot_act_on_a_terminal() {
     assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}'), "{text}");
     assert!(text.contains(r"a\x1b[2J=\xe2\x80\xaex\ny"), "{text}");
     assert_eq!(here.json("state show odd")["metadata"]["a\u{1b}[2J"], "\u{202e}x\ny");
+}
+
+#[test]
+fn what_is_rewritten_is_readable_for_nobody_else() {
+    use std::os::unix::fs::PermissionsExt;
+    let here = Here::new();
+    here.write("payload", &[7; 5000]);
+    let mode = |name: &str| fs::metadata(here.path(name)).unwrap().permissions().mode() & 0o7777;
+    let set = |name: &str, mode: u32| fs::set_permissions(here.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    here.ok("state pack payload state.img --timestamp 0 -q");
+    assert_eq!(mode("state.img"), 0o600);
+    for bits in [0o600, 0o640] {
+        set("state.img", bits);
+        let _ = fs::remove_file(here.path("new.img"));
+        here.ok("state convert state.img new.img --compression none -q");
+        assert_eq!(mode("new.img"), bits);
+        // A file that is replaced keeps its own.
+        set("new.img", 0o604);
+        here.ok("state convert state.img new.img -q");
+        assert_eq!(mode("new.img"), 0o604);
+    }
+    here.write("payload.tar", &[0; 1024]);
+    here.write("layer.esgz", b"old");
+    set("layer.esgz", 0o600);
+    here.ok("convert payload.tar layer.esgz --to estargz -q");
+    assert_eq!(mode("layer.esgz"), 0o600);
 }

@@ -5,6 +5,7 @@
 use std::{collections::HashMap, hash::BuildHasher};
 
 use dunnage_digest::{Algorithm, Digest};
+use dunnage_tree::Mtime;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::{
@@ -238,7 +239,8 @@ impl Builder {
             parent: old.parent,
             owner,
             mode: u32::try_from(entry.mode & 0xffff_ffff).unwrap_or(0),
-            mtime: parse_time(&entry.modtime).into(),
+            // Writers leave the time out of files that were last changed in second 0, as reproducible builds date them.
+            mtime: if entry.modtime.is_empty() { Some(Mtime::default()) } else { parse_time(&entry.modtime) }.into(),
             has_entry: true,
             ..Node::default()
         };

@@ -7,7 +7,7 @@ use dunnage_tree::Mtime;
 /// Years beyond four digits are written as they are, as the reference does.
 pub(crate) fn format_modtime(mtime: Option<Mtime>) -> String {
     let Some(mtime) = mtime.filter(|mtime| mtime.secs != 0) else { return String::new() };
-    text(mtime.secs.saturating_add(i64::from(mtime.nanos >= 500_000_000)), "")
+    text(mtime.rounded(), "")
 }
 
 /// A time as exact as it is, without zeros at the end; `None` if its year has no four digits, and cannot be read back.

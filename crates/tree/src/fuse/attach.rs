@@ -41,14 +41,37 @@ pub enum Unmounted {
     Already,
 }
 
+/// The fate of mounts that lie inside of one that is taken off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "closed: these are the cases")]
+pub enum MountsInside {
+    /// Nothing is taken off, and the error names them.
+    #[default]
+    Refuse,
+    /// They go out of sight with it, and their data with them as soon as nobody uses them.
+    Detach,
+    /// They are taken off first.
+    TakeOff,
+}
+
 /// Takes the mount at `path` off, lazily if a program uses it. It works even if the server of the mount is gone.
 ///
 /// Use it for a mount of another process; a [`Mount`](super::Mount) of this process has a method for it.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] for a mount of another type, and without the right to take it off.
+/// [`Error::Io`] for a mount of another type, for one with [other mounts inside](MountsInside::Refuse), and without the right
+/// to take it off.
 pub fn unmount(path: &Path) -> Result<Unmounted, Error> {
+    unmount_with(path, MountsInside::Refuse)
+}
+
+/// As [`unmount`], with a word about mounts inside of it.
+///
+/// # Errors
+///
+/// As [`unmount`]; [`Error::Io`] for a mount inside that cannot be taken off.
+pub fn unmount_with(path: &Path, inside: MountsInside) -> Result<Unmounted, Error> {
     let path = absolute(path).map_err(|source| failed("find", path, source))?;
     let Some(found) = at(&path) else { return Ok(Unmounted::Already) };
     if found.kind != KIND.to_bytes() {
@@ -56,13 +79,19 @@ pub fn unmount(path: &Path) -> Result<Unmounted, Error> {
         let source = io::Error::new(io::ErrorKind::InvalidInput, format!("it is a mount of type {kind}, not of ours"));
         return Err(failed("unmount", &path, source));
     }
-    take_off(&path)
+    if inside == MountsInside::TakeOff {
+        for point in mounts_inside(&found).into_iter().rev() {
+            rustix::mount::unmount(&point, UnmountFlags::NOFOLLOW)
+                .map_err(|error| failed("unmount", &point, error.into()))?;
+        }
+    }
+    take_off(&path, &found, inside)
 }
 
 /// Takes off the mount with this device number, if it is still the one at `path`.
 pub(super) fn unmount_device(path: &Path, device: Device) -> Result<Unmounted, Error> {
     match at(path) {
-        Some(found) if found.device == device => take_off(path),
+        Some(found) if found.device == device => take_off(path, &found, MountsInside::Refuse),
         _ => Ok(Unmounted::Already),
     }
 }
@@ -74,13 +103,46 @@ pub(super) fn is_left(path: &Path, device: Device) -> bool {
     at(path).is_some_and(|found| found.device == device) && is_dead()
 }
 
-fn take_off(path: &Path) -> Result<Unmounted, Error> {
+/// Points of the mounts that lie inside of `mount`, outer ones first.
+fn mounts_inside(mount: &Mounted) -> Vec<PathBuf> {
+    let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    inside(&table, mount.id).into_iter().map(|point| PathBuf::from(OsString::from_vec(point))).collect()
+}
+
+fn inside(table: &[u8], id: u64) -> Vec<Vec<u8>> {
+    let mut parents = vec![id];
+    let mut points = Vec::new();
+    // Mounts are listed after those that they lie in.
+    for (point, mounted) in table.split(|&byte| byte == b'\n').filter_map(parse) {
+        if mounted.id != id && parents.contains(&mounted.parent) {
+            parents.push(mounted.id);
+            points.push(point);
+        }
+    }
+    points
+}
+
+/// Detaching a mount takes those inside along, whoever they belong to.
+fn refuse_mounts_inside(path: &Path, mount: &Mounted) -> Result<(), Error> {
+    let points: Vec<String> = mounts_inside(mount).iter().map(|point| format!("`{}`", point.display())).collect();
+    if points.is_empty() {
+        return Ok(());
+    }
+    let message = format!("there are other mounts inside: {}", points.join(", "));
+    Err(failed("unmount", path, io::Error::new(io::ErrorKind::ResourceBusy, message)))
+}
+
+fn take_off(path: &Path, mount: &Mounted, inside: MountsInside) -> Result<Unmounted, Error> {
     match rustix::mount::unmount(path, UnmountFlags::NOFOLLOW) {
         Ok(()) => return Ok(Unmounted::Gone),
-        Err(Errno::BUSY) => {}
+        Err(Errno::BUSY) if inside == MountsInside::Detach => {}
+        Err(Errno::BUSY) => refuse_mounts_inside(path, mount)?,
         // Another process was faster.
         Err(Errno::INVAL) if at(path).is_none() => return Ok(Unmounted::Already),
         Err(Errno::PERM) => {
+            if inside != MountsInside::Detach {
+                refuse_mounts_inside(path, mount)?;
+            }
             // Out of sight at once, whether or not a program uses it.
             run(Command::new(FUSERMOUNT).args(["-u", "-z", "-q", "--"]).arg(path))
                 .map_err(|source| failed("unmount", path, source))?;
@@ -232,6 +294,8 @@ pub(super) type Device = (u32, u32);
 /// A line of the mount table.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Mounted {
+    id: u64,
+    parent: u64,
     device: Device,
     kind: Vec<u8>,
 }
@@ -250,11 +314,14 @@ fn last_at(table: &[u8], path: &[u8]) -> Option<Mounted> {
 /// `ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [TAGS...] - TYPE SOURCE OPTIONS`, odd bytes as `\ooo`.
 fn parse(line: &[u8]) -> Option<(Vec<u8>, Mounted)> {
     let mut fields = line.split(|&byte| byte == b' ');
-    let device = std::str::from_utf8(fields.nth(2)?).ok()?;
+    let mut number = || std::str::from_utf8(fields.next()?).ok()?.parse().ok();
+    let (id, parent) = (number()?, number()?);
+    let device = std::str::from_utf8(fields.next()?).ok()?;
     let (major, minor) = device.split_once(':')?;
     let point = unescape(fields.nth(1)?);
     let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
-    Some((point, Mounted { device: (major.parse().ok()?, minor.parse().ok()?), kind: unescape(kind) }))
+    let device = (major.parse().ok()?, minor.parse().ok()?);
+    Some((point, Mounted { id, parent, device, kind: unescape(kind) }))
 }
 
 fn unescape(field: &[u8]) -> Vec<u8> {
@@ -314,15 +381,19 @@ mod tests {
     const TABLE: &[u8] = b"22 1 253:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n\
         40 22 0:33 / /mnt/a\\040b ro,nosuid,nodev shared:7 master:2 - fuse.dunnage a\\011b ro,user_id=0\n\
         41 22 0:34 / /mnt/a\\040b ro - fuse.other x ro\n\
-        42 22 0:35 / /mnt/c ro - fuse.dunnage x ro\n";
+        42 22 0:35 / /mnt/c ro - fuse.dunnage x ro\n\
+        43 41 0:36 / /mnt/a\\040b/d rw - tmpfs tmpfs rw\n\
+        44 43 0:37 / /mnt/a\\040b/d/e rw - tmpfs tmpfs rw\n";
 
     #[test]
     fn the_mount_table_is_read_with_its_escapes() {
         let found = last_at(TABLE, b"/mnt/a b");
-        assert_eq!(found, Some(Mounted { device: (0, 34), kind: b"fuse.other".to_vec() }));
+        assert_eq!(found, Some(Mounted { id: 41, parent: 22, device: (0, 34), kind: b"fuse.other".to_vec() }));
         assert_eq!(last_at(TABLE, b"/mnt/c").map(|found| found.device), Some((0, 35)));
         assert_eq!(last_at(TABLE, b"/mnt"), None);
         assert_eq!(unescape(b"a\\134\\12"), b"a\\\\12");
+        assert_eq!(inside(TABLE, 41), [b"/mnt/a b/d".to_vec(), b"/mnt/a b/d/e".to_vec()]);
+        assert_eq!(inside(TABLE, 40), [b""; 0]);
     }
 
     #[test]

@@ -36,7 +36,7 @@ mod readahead;
 mod server;
 
 pub use self::{
-    attach::{Unmounted, unmount},
+    attach::{MountsInside, Unmounted, unmount, unmount_with},
     convert::errno_of,
     metrics::Metrics,
     mount::Mount,

@@ -50,7 +50,8 @@ pub(super) fn run(context: &Context, args: &StatePack) -> Result<Exit> {
         ..WriteOptions::default()
     };
     let clobber = if args.no_clobber { Clobber::Refuse } else { Clobber::Replace };
-    let sink = Sink::create(&args.out, clobber)?;
+    // A checkpoint holds the memory of programs.
+    let sink = Sink::create_with(&args.out, clobber, 0o600)?;
     let name = sink.name().to_owned();
     let failed = || format!("cannot pack {} into {name}", name_of(&args.input));
     let start = Instant::now();

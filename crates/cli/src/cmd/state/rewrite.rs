@@ -1,6 +1,6 @@
 //! `dunnage state convert` and `dunnage state rekey`: a state file of a state file.
 
-use std::{path::Path, time::Instant};
+use std::{os::unix::fs::PermissionsExt as _, path::Path, time::Instant};
 
 use anyhow::{Context as _, Result};
 use dunnage_digest::ReadAt;
@@ -59,7 +59,9 @@ impl Places<'_> {
     ) -> Result<Exit> {
         let Self { verb, input, out, no_clobber } = *self;
         let source = open_seekable(context, input)?;
-        let sink = Sink::create(out, if no_clobber { Clobber::Refuse } else { Clobber::Replace })?;
+        let clobber = if no_clobber { Clobber::Refuse } else { Clobber::Replace };
+        // As readable as the input: a checkpoint holds the memory of programs.
+        let sink = Sink::create_with(out, clobber, source.metadata()?.permissions().mode() & 0o777)?;
         let name = sink.name().to_owned();
         let failed = || format!("cannot {verb} {} into {name}", name_of(input));
         let start = Instant::now();
