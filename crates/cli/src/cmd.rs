@@ -33,6 +33,7 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<Exit> {
         Command::Mount(args) => mount::run(&context.reading(&args.from), &args),
         #[cfg(feature = "fuse")]
         Command::Umount { dir, once_closed: Some(device), .. } => mount::keep(&dir, &device),
+        #[cfg(feature = "fuse")]
         Command::Umount { dir, recursive, lazy, .. } => mount::unmount(context, &dir, recursive, lazy),
         Command::Completions { shell } => docs::completions(shell),
         Command::Man { dir } => docs::man(&dir),

@@ -353,24 +353,24 @@ fn what_other_programs_read_is_read() {
         })
     };
     let f = || member(b'0', "f", b"x");
-    // (archive, names and sizes)
-    let cases: Vec<(Vec<u8>, Vec<(&str, u64)>)> = vec![
+    type NamesAndSizes = [(&'static str, u64)];
+    let cases: [(Vec<u8>, &NamesAndSizes); 13] = [
         // A size on an entry without content.
-        ([sized(b'1', "l"), f()].concat(), vec![("l", 0), ("f", 1)]),
-        ([sized(b'2', "s"), f()].concat(), vec![("s", 0), ("f", 1)]),
-        ([sized(b'5', "d"), f()].concat(), vec![("d", 0), ("f", 1)]),
-        ([sized(b'6', "p"), f()].concat(), vec![("p", 0), ("f", 1)]),
+        ([sized(b'1', "l"), f()].concat(), &[("l", 0), ("f", 1)]),
+        ([sized(b'2', "s"), f()].concat(), &[("s", 0), ("f", 1)]),
+        ([sized(b'5', "d"), f()].concat(), &[("d", 0), ("f", 1)]),
+        ([sized(b'6', "p"), f()].concat(), &[("p", 0), ("f", 1)]),
         // A payload that belongs to no file.
-        ([member(b'D', "d", b"names"), f()].concat(), vec![("d", 0), ("f", 1)]),
-        ([member(b'0', "d/", b"bytes"), f()].concat(), vec![("d/", 0), ("f", 1)]),
-        ([member(b'V', "label", b""), f()].concat(), vec![("f", 1)]),
-        ([pax(&[("path", "p")]), member(b'V', "label", b""), f()].concat(), vec![("f", 1)]),
+        ([member(b'D', "d", b"names"), f()].concat(), &[("d", 0), ("f", 1)]),
+        ([member(b'0', "d/", b"bytes"), f()].concat(), &[("d/", 0), ("f", 1)]),
+        ([member(b'V', "label", b""), f()].concat(), &[("f", 1)]),
+        ([pax(&[("path", "p")]), member(b'V', "label", b""), f()].concat(), &[("f", 1)]),
         // Of two extension headers the later one counts, and one at the end means nothing.
-        ([pax(&[("path", "p"), ("uid", "7")]), pax(&[("path", "q")]), f()].concat(), vec![("q", 1)]),
-        ([gnu_member(b'L', "l", b"n\0"), gnu_member(b'L', "l", b"m\0"), f()].concat(), vec![("m", 1)]),
-        ([gnu_member(b'L', "l", b"n\0"), gnu_member(b'L', "l", b"\0"), f()].concat(), vec![("f", 1)]),
-        ([f(), pax(&[("path", "p")])].concat(), vec![("f", 1)]),
-        ([f(), gnu_member(b'L', "l", b"n\0"), END.to_vec()].concat(), vec![("f", 1)]),
+        ([pax(&[("path", "p"), ("uid", "7")]), pax(&[("path", "q")]), f()].concat(), &[("q", 1)]),
+        ([gnu_member(b'L', "l", b"n\0"), gnu_member(b'L', "l", b"m\0"), f()].concat(), &[("m", 1)]),
+        ([gnu_member(b'L', "l", b"n\0"), gnu_member(b'L', "l", b"\0"), f()].concat(), &[("f", 1)]),
+        ([f(), pax(&[("path", "p")])].concat(), &[("f", 1)]),
+        ([f(), gnu_member(b'L', "l", b"n\0"), END.to_vec()].concat(), &[("f", 1)]),
     ];
     for (bytes, wanted) in cases {
         let entries = read_bytes(&bytes).unwrap();

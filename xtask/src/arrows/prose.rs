@@ -25,7 +25,7 @@ struct Turn {
 
 const TURNS: &[Turn] = &[
     Turn { name: "who", words: &[&["who", "whoever"]], ceiling: 3 },
-    Turn { name: "what is/has/comes", words: &[&["what"], &["is", "has", "comes"]], ceiling: 5 },
+    Turn { name: "what is/has/comes", words: &[&["what"], &["is", "has", "comes"]], ceiling: 4 },
 ];
 
 /// Directories that hold nothing of ours.

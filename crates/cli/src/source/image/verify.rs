@@ -23,7 +23,6 @@ impl ImageSource {
             threads: context.threads,
             platforms: context.platforms.clone(),
             depth: if args.deep { Depth::Audit } else { Depth::Digests },
-            ..VerifyOptions::default()
         };
         let plan = Verification::plan(self.images.as_ref(), self.reference.name.as_deref(), options)?;
         let progress = Progress::start(context, "verify", Some(plan.total_bytes()));
