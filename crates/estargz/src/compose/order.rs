@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use dunnage_digest::{Cancel, ReadAt};
 use dunnage_tree::{
     Limits,
-    tar::{self, EntryType, Header},
+    tar::{self, EntryType, Format, Header},
 };
 
 use super::{Missing, is_ours};
@@ -65,6 +65,10 @@ impl Writing<'_> {
                 text.extend_from_slice(with);
                 // The record would win over the field.
                 header.pax.remove(key);
+                // USTAR may have no place for the other text; the other formats have one for every text.
+                if header.format == Format::Ustar {
+                    header.format = Format::Unknown;
+                }
             }
         }
         if self.name.is_some() {
