@@ -11,6 +11,12 @@ use dunnage_estargz::toc::{Toc, TocEntry, TocType};
 use dunnage_tree::{Error, Kind, Mtime, NodeId, Tree, Walk};
 use serde::{Deserialize, Serialize};
 
+/// A time as dumps show it. Second 0 is no time there, however a table of contents spells it.
+fn mtime<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let text = String::deserialize(from)?;
+    Ok(if text == "1970-01-01T00:00:00Z" { String::new() } else { text })
+}
+
 /// One name of a layer.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[expect(missing_docs, reason = "the fields of a TOC entry, by their names")]
@@ -23,6 +29,7 @@ pub struct Line {
     pub gid: i64,
     pub user: String,
     pub group: String,
+    #[serde(deserialize_with = "mtime")]
     pub mtime: String,
     pub link: String,
     pub dev_major: i64,
@@ -89,7 +96,8 @@ pub fn dump<T: Tree + ?Sized>(tree: &T, toc: &Toc, content: bool) -> Result<Vec<
             gid: attr.gid,
             user: String::from_utf8_lossy(&owner.user).into_owned(),
             group: String::from_utf8_lossy(&owner.group).into_owned(),
-            mtime: attr.mtime.map(rfc3339).unwrap_or_default(),
+            // The reference shows second 0 as no time.
+            mtime: attr.mtime.filter(|mtime| *mtime != Mtime::default()).map(rfc3339).unwrap_or_default(),
             link,
             dev_major: i64::from(attr.device.0),
             dev_minor: i64::from(attr.device.1),

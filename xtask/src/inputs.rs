@@ -5,7 +5,7 @@ mod payload;
 
 use std::{
     fs::{self, File},
-    io::{BufWriter, Write},
+    io::{BufWriter, Read as _, Write},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -15,6 +15,10 @@ use dunnage_conformance::{
     generate::{Spec, tree},
     random::Random,
     tarball::{Format, file_header, tarball},
+};
+use dunnage_tree::{
+    Limits,
+    tar::{self, EntryType, Header},
 };
 
 use crate::{
@@ -188,8 +192,65 @@ pub(crate) fn generated(spec: &Generated, peer: Option<&Peer>) -> Result<PathBuf
         format!("--duplicates={}", spec.duplicates),
         partial.display().to_string(),
     ])?;
-    fs::rename(&partial, &tar).context("cannot move a generated tar into place")?;
+    let whole = fs::read(&partial).context("cannot read a generated tar")?;
+    make(&tar, |out| out.write_all(&without_stale_links(&whole)?))?;
     Ok(tar)
+}
+
+/// The tar without hard links whose target comes again after them. There the reference hands out the content of the later
+/// entry and we that of the earlier one, on purpose.
+fn without_stale_links(tar: &[u8]) -> std::io::Result<Vec<u8>> {
+    let reader = || tar::Reader::new(tar, Limits::trusted()).keep_raw(true);
+    let clean = |name: &[u8]| -> Vec<u8> {
+        let parts = name.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".");
+        parts.collect::<Vec<_>>().join(&b'/')
+    };
+    let (mut entries, mut header) = (Vec::new(), Header::default());
+    let mut all = reader();
+    while all.next_header(&mut header)? {
+        let target = (header.entry == EntryType::HardLink).then(|| clean(&header.link));
+        entries.push(Linked { name: clean(&header.name), target, is_dropped: false });
+    }
+    loop {
+        let stale = entries.iter().enumerate().position(|(at, entry)| entry.is_stale(at, &entries));
+        match stale.and_then(|at| entries.get_mut(at)) {
+            Some(entry) => entry.is_dropped = true,
+            None => break,
+        }
+    }
+    let (mut kept, mut all, mut padding) = (Vec::with_capacity(tar.len()), reader(), 0);
+    for entry in &entries {
+        all.next_header(&mut header)?;
+        let raw = all.raw();
+        // Of a dropped entry, only the padding of the one before it stays. A link has no content of its own.
+        kept.extend_from_slice(if entry.is_dropped { raw.get(..padding).unwrap_or_default() } else { raw });
+        padding = 0;
+        if !entry.is_dropped {
+            let from = kept.len();
+            all.read_to_end(&mut kept)?;
+            padding = (kept.len() - from).wrapping_neg() % 512;
+        }
+    }
+    all.next_header(&mut header)?;
+    kept.extend_from_slice(all.raw());
+    Ok(kept)
+}
+
+/// An entry, and the target if it is a hard link.
+struct Linked {
+    name: Vec<u8>,
+    target: Option<Vec<u8>>,
+    is_dropped: bool,
+}
+
+impl Linked {
+    /// Whether it is a link to something that comes again after it, or that is not there before it.
+    fn is_stale(&self, at: usize, all: &[Self]) -> bool {
+        let Some(target) = self.target.as_ref().filter(|_| !self.is_dropped) else { return false };
+        let named = all.iter().enumerate().filter(|(_, other)| !other.is_dropped && other.name == *target);
+        let places: Vec<usize> = named.map(|(place, _)| place).collect();
+        places.iter().any(|&place| place > at) || places.iter().all(|&place| place >= at)
+    }
 }
 
 /// Writes a file once: under another name first, so that half a file is never taken for a whole one.

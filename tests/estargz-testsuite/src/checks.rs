@@ -171,7 +171,11 @@ impl Opened<'_> {
             _ => Kind::Fifo,
         };
         assert_eq!((attr.kind, attr.device, attr.links), (kind, made_of.device, 1), "`{name}`");
-        assert_eq!((attr.mode, attr.uid, attr.gid, attr.size, attr.mtime), (0, 0, 0, 0, Some(dunnage_tree::Mtime::default())), "`{name}`");
+        assert_eq!(
+            (attr.mode, attr.uid, attr.gid, attr.size, attr.mtime),
+            (0, 0, 0, 0, Some(dunnage_tree::Mtime::default())),
+            "`{name}`"
+        );
     }
 
     fn same(&self, first: &str, second: &str) {

@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use dunnage_conformance::{dump::clean, layer, random::Random};
 use dunnage_digest::Digest;
-use dunnage_estargz::{codec::Codec, toc::TocType};
+use dunnage_estargz::{
+    codec::Codec,
+    toc::{TocEntry, TocType},
+};
 
 use super::Options;
 use crate::{
@@ -92,7 +95,10 @@ fn names(tar: &Path, seed: u64) -> Result<Vec<String>> {
     let usable =
         |name: &str| !name.contains(['\n', '\r', '\u{fffd}']) && !name.contains("landmark") && has_parents(name);
     let mut random = Random::new(seed);
-    let all = toc.entries.iter().filter(|entry| entry.kind != TocType::Chunk && usable(&entry.name));
+    // The target of a hard link is put first with it.
+    let has_target = |entry: &TocEntry| entry.kind != TocType::Hardlink || has_parents(&entry.link_name);
+    let all =
+        toc.entries.iter().filter(|entry| entry.kind != TocType::Chunk && usable(&entry.name) && has_target(entry));
     let mut names: Vec<String> = all.filter(|_| random.below(5) == 0).map(|entry| entry.name.clone()).collect();
     for at in (1..names.len()).rev() {
         names.swap(at, random.below(at as u64 + 1) as usize);
