@@ -17,7 +17,11 @@
     reason = "a test"
 )]
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use dunnage_digest::Progress;
 use dunnage_estargz::{
@@ -147,9 +151,28 @@ impl Tally {
 #[test]
 fn every_way_to_the_files_leads_to_the_same_files() {
     let archives = std::env::var("WAYS").ok().and_then(|count| count.parse().ok()).unwrap_or(ARCHIVES);
-    let mut random = Random::new(13);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    let all = Mutex::new(Tally::default());
+    std::thread::scope(|scope| {
+        for first in 0..threads {
+            let all = &all;
+            scope.spawn(move || {
+                let tally = tried((first..archives).step_by(threads as usize));
+                let mut all = all.lock().unwrap();
+                tally.0.into_iter().for_each(|(way, count)| *all.0.entry(way).or_default() += count);
+            });
+        }
+    });
+    for ((way, outcome), count) in &all.into_inner().unwrap().0 {
+        println!("{way}: {outcome}: {count}");
+    }
+}
+
+/// Tries the archives of these numbers.
+fn tried(numbers: impl Iterator<Item = u64>) -> Tally {
     let mut tally = Tally::default();
-    for number in 0..archives {
+    for number in numbers {
+        let mut random = Random::new(number);
         let entries = archive(&mut random);
         // Long names and others than ASCII have no place in USTAR.
         let is_plain = |text: &[u8]| text.is_ascii() && text.len() <= 100;
@@ -232,9 +255,7 @@ fn every_way_to_the_files_leads_to_the_same_files() {
             tally.count("export", "agrees");
         }
     }
-    for ((way, outcome), count) in &tally.0 {
-        println!("{way}: {outcome}: {count}");
-    }
+    tally
 }
 
 fn same_as_extracted(tree: &dyn Tree, dir: &Path, wrong: &dyn Fn(&dyn std::fmt::Debug)) {
