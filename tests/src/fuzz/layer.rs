@@ -50,7 +50,7 @@ pub fn roundtrip_estargz(data: &[u8]) {
     let reader = layer::open_with(blob.as_slice(), external).expect("what was written opens");
     assert_eq!(reader.entries(), summary.entries);
     reader.verify_toc(&summary.toc_digest).expect("what was written has the digest that was told");
-    reader.verify(1, Progress::none()).expect("what was written verifies");
+    reader.verify(1, Progress::none()).expect("a written layer verifies");
     let audit = reader.audit(Progress::none()).and_then(dunnage_estargz::audit::Audit::agreed).expect("an audit");
     assert_eq!(audit.diff_id, summary.diff_id);
     let unpacked = layer::unpack(blob.as_slice()).expect("streams of ours");

@@ -24,8 +24,8 @@ struct Turn {
 }
 
 const TURNS: &[Turn] = &[
-    Turn { name: "who", words: &[&["who", "whoever"]], ceiling: 3 },
-    Turn { name: "what is/has/comes", words: &[&["what"], &["is", "has", "comes"]], ceiling: 4 },
+    Turn { name: "who", words: &[&["who", "whoever"]], ceiling: 2 },
+    Turn { name: "what is/has/comes", words: &[&["what"], &["is", "has", "comes"]], ceiling: 3 },
 ];
 
 /// Directories that hold nothing of ours.

@@ -190,7 +190,7 @@ impl Findings {
     /// Adds an entry that shows something else to a reader that unpacks the tar than to one that knows the TOC alone.
     fn meaning(&mut self, entry: u64, result: Result<(), Error>) -> Result<(), Error> {
         let Err(Error::Unsupported { name, reason }) = result else { return result };
-        self.add(entry, name, "meaning", "what has the name in the end".to_owned(), reason);
+        self.add(entry, name, "meaning", "the last entry of the name".to_owned(), reason);
         Ok(())
     }
 

@@ -70,11 +70,11 @@ pub struct Built {
 impl Build {
     /// Builds a layer out of `input` into `sink`.
     ///
-    /// Of entries with the same name, only the last is kept. A hard link that was made before its target was replaced keeps the
-    /// content that it had then: the first such link becomes the file, further ones link to it. An old TOC and old landmarks are left out. The bytes depend on the
-    /// entries and the options alone: a tar gives the same layer from a pipe, from a file and compressed, and a tree gives the
-    /// layer of its exported tar. Memory does not grow with the files' sizes; an input that has to be read twice and cannot be
-    /// read in place is kept in a temporary file.
+    /// Of entries with the same name, only the last is kept. A hard link that was made before its target was replaced keeps
+    /// the content that it had then: the first such link becomes the file, further ones link to it. An old TOC and old
+    /// landmarks are left out. The bytes depend on the entries and the options alone: a tar gives the same layer from a
+    /// pipe, from a file and compressed, and a tree gives the layer of its exported tar. Memory does not grow with the
+    /// files' sizes; an input that has to be read twice and cannot be read in place is kept in a temporary file.
     ///
     /// `progress` reports the bytes read from the input as it is stored, and starts again at 0 where the build begins again. Of
     /// [`Input::Twice`] it reports nothing, since the caller reads that itself.

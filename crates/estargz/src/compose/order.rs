@@ -145,7 +145,7 @@ impl Plan {
         Writing { start: start(from).unwrap_or_default(), name, link }
     }
 
-    /// The name that a hard link is written with as its target; `None` for what is written as another entry.
+    /// The target that the layer gives a hard link; `None` for an entry that is no link in the layer.
     fn target(&self, number: u32) -> Option<&[u8]> {
         match self.changed.get(&number) {
             None => self.shape.target(number),

@@ -122,7 +122,7 @@ fn inside(table: &[u8], id: u64) -> Vec<Vec<u8>> {
     points
 }
 
-/// Detaching a mount takes those inside along, whoever they belong to.
+/// Refuses while other mounts lie inside: detaching a mount detaches those too.
 fn refuse_mounts_inside(path: &Path, mount: &Mounted) -> Result<(), Error> {
     let points: Vec<String> = mounts_inside(mount).iter().map(|point| format!("`{}`", point.display())).collect();
     if points.is_empty() {
